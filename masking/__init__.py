@@ -1,0 +1,1 @@
+"""Number masking: Plivo's Masking Session API over Temporal workflows."""

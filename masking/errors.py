@@ -1,0 +1,20 @@
+"""Errors that end a process, told to a person.
+
+Exception
+└── MaskingError                a fault this project names
+    └── StartupError            a process cannot start; the command line prints it as one line and exits with 2
+"""
+
+from __future__ import annotations
+
+
+class MaskingError(Exception):
+    """Base of every error this project raises on purpose."""
+
+
+class StartupError(MaskingError):
+    """A process cannot start: a bad setting, a port in use, a service that cannot be reached.
+
+    The message is one sentence for a person: what is wrong, and what to do about it.
+    It never holds a token, a phone number or a password.
+    """

@@ -1,0 +1,119 @@
+"""Every setting of every process, read from the environment once.
+
+The table for people is docs/settings.md; a test holds the two together.
+Temporal's own settings (`TEMPORAL_ADDRESS`, `TEMPORAL_NAMESPACE`, TLS, API key …) are
+read by `temporalio.envconfig`, not here.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from masking.errors import StartupError
+
+DEMO_AUTH_ID = "MAMASKINGDEMO0000000"
+
+
+def _auth_id(value: str) -> str:
+    if len(value) != 20 or not value.startswith("MA") or not value.isalnum() or value != value.upper():
+        raise ValueError("must be MA followed by 18 characters A-Z or 0-9")
+    return value
+
+
+def _comma_separated(value: object) -> object:
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+AuthId = Annotated[str, AfterValidator(_auth_id)]
+Numbers = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_comma_separated)]
+
+
+class Settings(BaseSettings):
+    """The settings, by field; the environment variable is `MASKING_` plus the name in capitals.
+
+    `DATABASE_URL` and the `TEMPORAL_*` variables carry their customary names instead.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="MASKING_", frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    # Where it listens and keeps its data
+    host: str = "127.0.0.1"
+    port: Port = 8080
+    data: Path = Path(".masking")
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    public_url: str | None = None
+    """Base URL under which carriers and customers reach the gateway; http://host:port when not set."""
+
+    # The services behind it
+    database_url: SecretStr | None = Field(default=None, validation_alias="DATABASE_URL")
+    temporal_port: Port = 7233
+    temporal_ui_port: Port = 8233
+    temporal_binary: Path | None = None
+    ui_origin: str | None = None
+    """Origin of the Temporal Web UI that may have payloads decoded, `http://host:port`; nobody may when not set."""
+
+    # Secrets
+    keys: SecretStr | None = None
+    keys_file: Path | None = None
+    demo_auth_id: AuthId = DEMO_AUTH_ID
+    demo_auth_token: SecretStr | None = None
+    demo_numbers: Numbers = (
+        "+12025550142",
+        "+12025550143",
+        "+12025550144",
+        "+912269947011",
+        "+912269947012",
+    )
+
+    # The carrier that delivers calls by Voice XML
+    carrier_auth_token: SecretStr | None = None
+    simulator_port: Port = 8081
+    simulator_speed: float = Field(default=1.0, gt=0, le=1000)
+
+    # Sessions
+    session_expiry: int = Field(default=3600, ge=60, le=86400)
+    call_time_limit: int = Field(default=3600, ge=60, le=86400)
+    ring_timeout: int = Field(default=120, ge=5, le=600)
+    pair_grace: int = Field(default=1800, ge=60, le=86400)
+    recording_wait: int = Field(default=300, ge=1, le=86400)
+
+    # Money
+    rate_per_minute: Decimal = Field(default=Decimal("0.0085"), ge=0)
+    billing_increment: int = Field(default=60, ge=1, le=3600)
+
+    # Callbacks
+    callback_connect_timeout: float = Field(default=2.0, gt=0, le=60)
+    callback_read_timeout: float = Field(default=10.0, gt=0, le=120)
+
+    @property
+    def base_url(self) -> str:
+        """Where the gateway is reached, without a slash at the end."""
+        return (self.public_url or f"http://{self.host}:{self.port}").rstrip("/")
+
+    @property
+    def simulator_url(self) -> str:
+        """Where the telephone simulator is reached, without a slash at the end."""
+        return f"http://127.0.0.1:{self.simulator_port}"
+
+
+def load_settings() -> Settings:
+    """Read the settings from the environment.
+
+    Raises:
+        StartupError: a value is wrong; names the variable and the rule, never the value.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        name = str(first["loc"][0]) if first["loc"] else "settings"
+        variable = name if name == "DATABASE_URL" else f"MASKING_{name.upper()}"
+        raise StartupError(f"{variable}: {first['msg'].removeprefix('Value error, ')}") from None
