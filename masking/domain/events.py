@@ -1,0 +1,138 @@
+"""What a carrier tells about a call, in our words. Each event stands alone.
+
+An event names its call, both numbers and what was decided for the call, so that it means
+the same whether it comes first or last. "Caller" is the leg that began the interaction,
+"callee" the leg we dialled; which registered party each of them is, `Call.caller` tells.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Literal
+
+from masking.domain.model import Model
+
+
+class Side(StrEnum):
+    """A registered party of the session."""
+
+    FIRST = "first"
+    SECOND = "second"
+
+    @property
+    def other(self) -> Side:
+        """The party at the other end."""
+        return Side.SECOND if self is Side.FIRST else Side.FIRST
+
+
+class LegName(StrEnum):
+    """A leg of an interaction."""
+
+    CALLER = "caller"
+    CALLEE = "callee"
+
+
+class Call(Model):
+    """What is fixed about an interaction from the moment it was decided.
+
+    Attributes:
+        call_uuid: the carrier's id of the caller's leg; names the interaction.
+        caller: which registered party called.
+        from_number: the caller's real number, E.164.
+        to_number: the callee's real number, E.164.
+        dialled: whether we dialled the callee.
+        recorded: whether the conversation is to be recorded once both have answered.
+    """
+
+    call_uuid: str
+    caller: Side
+    from_number: str
+    to_number: str
+    dialled: bool
+    recorded: bool = False
+
+
+class CarrierEvent(Model):
+    """Base of what is signalled to the session.
+
+    Attributes:
+        event_id: the event's identity; the same event delivered twice has the same.
+        at: when it happened, UTC.
+        call: the interaction it belongs to.
+    """
+
+    event_id: str
+    at: datetime
+    call: Call
+
+
+class Answer(CarrierEvent):
+    """A leg was answered. The caller's leg counts as answered when its call reaches us."""
+
+    leg: LegName
+    leg_uuid: str
+
+
+class Ring(CarrierEvent):
+    """The callee's phone began to ring."""
+
+    leg_uuid: str = ""
+    """Unknown to carriers that name the leg only once it is answered."""
+
+
+class Hangup(CarrierEvent):
+    """A leg ended.
+
+    Attributes:
+        duration: whole seconds from the leg's answer to its end; 0 if it was never answered.
+        cause: the carrier's words (plivo-wire.md §7.6).
+        cause_code: its number, 4000 being a normal hangup.
+        source: who ended it, in the carrier's words.
+    """
+
+    leg: LegName
+    leg_uuid: str
+    duration: int
+    cause: str
+    cause_code: int
+    source: str = ""
+
+
+class PinStatus(CarrierEvent):
+    """A PIN was asked for, or was not needed."""
+
+    status: Literal["success", "failed", "AuthorizedCaller"]
+    retry_counter: int = 0
+
+
+class RecordingInitiated(CarrierEvent):
+    """Both parties are connected and the recording began."""
+
+    recording_id: str = ""
+
+
+class RecordingCompleted(CarrierEvent):
+    """The recording's file is ready.
+
+    Attributes:
+        url: where the carrier serves the audio.
+        duration: seconds of audio.
+        file_format: `mp3` or `wav`.
+    """
+
+    recording_id: str
+    url: str
+    duration: int
+    started_at: datetime
+    ended_at: datetime
+    file_format: Literal["mp3", "wav"]
+
+
+class RecordingFailed(CarrierEvent):
+    """The conversation was to be recorded, and no recording came of it."""
+
+    reason: str
+
+
+AnyCarrierEvent = Answer | Ring | Hangup | PinStatus | RecordingInitiated | RecordingCompleted | RecordingFailed

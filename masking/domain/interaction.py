@@ -1,0 +1,127 @@
+"""One conversation of a session: its two legs, its PIN tries, its recording.
+
+Every fact has one slot and is written once, so that folding a call's events gives the same
+interaction in any order and with any repetition.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import assert_never
+
+from masking.domain.events import (
+    Answer,
+    AnyCarrierEvent,
+    Call,
+    Hangup,
+    LegName,
+    PinStatus,
+    RecordingCompleted,
+    RecordingFailed,
+    RecordingInitiated,
+    Ring,
+    Side,
+)
+from masking.domain.model import Model
+
+HANGUP_SLACK = timedelta(seconds=60)
+"""How long after a call's last possible second its hangup may still be on its way."""
+
+
+class Leg(Model):
+    """What is known of one leg. Times are UTC."""
+
+    leg_uuid: str = ""
+    rang_at: datetime | None = None
+    answered_at: datetime | None = None
+    hangup: Hangup | None = None
+
+
+class Interaction(Model):
+    """What is known of one conversation."""
+
+    call: Call
+    first_seen_at: datetime
+    caller: Leg = Leg()
+    callee: Leg = Leg()
+    pins: tuple[PinStatus, ...] = ()
+    recording_started: RecordingInitiated | None = None
+    recording: RecordingCompleted | RecordingFailed | None = None
+
+    @property
+    def live(self) -> bool:
+        """Whether a leg that we know must exist has not hung up."""
+        return self.caller.hangup is None or (self.call.dialled and self.callee.hangup is None)
+
+    @property
+    def connected(self) -> bool:
+        """Whether both parties answered."""
+        return self.caller.answered_at is not None and self.callee.answered_at is not None
+
+    @property
+    def awaits_recording(self) -> bool:
+        """Whether a recording of this conversation is still to come."""
+        return self.call.recorded and self.connected and self.recording is None
+
+    @property
+    def ended_at(self) -> datetime | None:
+        """When the last leg hung up, UTC; None while a leg is live."""
+        if self.live:
+            return None
+        return max(leg.hangup.at for leg in (self.caller, self.callee) if leg.hangup is not None)
+
+    @property
+    def legs(self) -> tuple[tuple[Side, Leg], ...]:
+        """The legs that took part, with the registered party of each."""
+        caller = (self.call.caller, self.caller)
+        return (caller, (self.call.caller.other, self.callee)) if self.call.dialled else (caller,)
+
+
+def begin(event: AnyCarrierEvent) -> Interaction:
+    """The interaction of which `event` is the first to be heard."""
+    return fold(Interaction(call=event.call, first_seen_at=event.at), event)
+
+
+def fold(interaction: Interaction, event: AnyCarrierEvent) -> Interaction:
+    """`interaction` with what `event` tells; the very same object when it tells nothing new."""
+    if event.at < interaction.first_seen_at:
+        earlier = interaction.model_copy(update={"first_seen_at": event.at})
+        folded = fold(earlier, event)
+        return interaction if folded is earlier else folded
+    match event:
+        case Answer():
+            return _on_leg(interaction, event.leg, answered_at=event.at, leg_uuid=event.leg_uuid)
+        case Ring():
+            return _on_leg(interaction, LegName.CALLEE, rang_at=event.at, leg_uuid=event.leg_uuid)
+        case Hangup():
+            return _on_leg(interaction, event.leg, hangup=event, leg_uuid=event.leg_uuid)
+        case PinStatus():
+            if any(known.event_id == event.event_id for known in interaction.pins):
+                return interaction
+            pins = sorted((*interaction.pins, event), key=lambda pin: (pin.at, pin.event_id))
+            return interaction.model_copy(update={"pins": tuple(pins)})
+        case RecordingInitiated():
+            if interaction.recording_started is not None:
+                return interaction
+            return interaction.model_copy(update={"recording_started": event})
+        case RecordingCompleted() | RecordingFailed():
+            if interaction.recording is not None:
+                return interaction
+            return interaction.model_copy(update={"recording": event})
+        case _:
+            assert_never(event)
+
+
+def _on_leg(interaction: Interaction, name: LegName, *, leg_uuid: str, **fact: datetime | Hangup) -> Interaction:
+    """Write one fact on a leg, unless it is known already."""
+    leg = interaction.caller if name is LegName.CALLER else interaction.callee
+    (slot,) = fact
+    if getattr(leg, slot) is not None:
+        return interaction
+    told = leg.model_copy(update={**fact, "leg_uuid": leg.leg_uuid or leg_uuid})
+    return interaction.model_copy(update={name.value: told})
+
+
+def call_must_have_ended_by(interaction: Interaction, ring_timeout: int, call_time_limit: int) -> datetime:
+    """The moment after which no leg of this conversation can be live, whatever events were lost."""
+    return interaction.first_seen_at + timedelta(seconds=ring_timeout + call_time_limit) + HANGUP_SLACK

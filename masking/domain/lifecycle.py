@@ -1,0 +1,293 @@
+"""The session state machine: what each trigger does in each phase.
+
+`TABLE` is the whole machine. The functions below carry it out, each from one session to
+the next and the callbacks that follow; none of them reads a clock or does I/O.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import NamedTuple
+
+from masking.domain.callbacks import Callback, Notice, addressed, notices_of, timeout_notice
+from masking.domain.events import AnyCarrierEvent, Call, Hangup, LegName, RecordingFailed
+from masking.domain.interaction import Interaction, begin, call_must_have_ended_by, fold
+from masking.domain.session import Phase, Session
+from masking.domain.terms import Change, SessionRequest
+
+UNKNOWN_CAUSE, UNKNOWN_CAUSE_CODE = "Unknown", 0
+
+
+class Trigger(StrEnum):
+    """What can happen to a session."""
+
+    OPENED = "opened"
+    REFUSED = "refused"
+    CARRIER_EVENT = "carrier event"
+    CHANGE = "change"
+    EXPIRE = "expire"
+    DEADLINE = "deadline"
+    DRAINED = "drained"
+
+
+class Outcome(StrEnum):
+    """What a trigger does."""
+
+    ACTIVATE = "becomes active"
+    REFUSE = "is refused"
+    FOLD = "takes the event in"
+    CHANGE = "takes the change on"
+    EXPIRE = "expires"
+    SETTLE = "settles"
+    REJECT = "rejects: the session has already expired"
+    REJECT_UNOPENED = "rejects: the session is not open"
+    IGNORE = "stays as it is"
+
+
+_P, _T, _O = Phase, Trigger, Outcome
+TABLE: Mapping[Phase, Mapping[Trigger, Outcome]] = {
+    _P.OPENING: {
+        _T.OPENED: _O.ACTIVATE,
+        _T.REFUSED: _O.REFUSE,
+        _T.CARRIER_EVENT: _O.FOLD,
+        _T.CHANGE: _O.REJECT_UNOPENED,
+        _T.EXPIRE: _O.REJECT_UNOPENED,
+        _T.DEADLINE: _O.IGNORE,
+        _T.DRAINED: _O.IGNORE,
+    },
+    _P.ACTIVE: {
+        _T.OPENED: _O.IGNORE,
+        _T.REFUSED: _O.IGNORE,
+        _T.CARRIER_EVENT: _O.FOLD,
+        _T.CHANGE: _O.CHANGE,
+        _T.EXPIRE: _O.EXPIRE,
+        _T.DEADLINE: _O.EXPIRE,
+        _T.DRAINED: _O.IGNORE,
+    },
+    _P.DRAINING: {
+        _T.OPENED: _O.IGNORE,
+        _T.REFUSED: _O.IGNORE,
+        _T.CARRIER_EVENT: _O.FOLD,
+        _T.CHANGE: _O.REJECT,
+        _T.EXPIRE: _O.REJECT,
+        _T.DEADLINE: _O.IGNORE,
+        _T.DRAINED: _O.SETTLE,
+    },
+    _P.SETTLED: {
+        _T.OPENED: _O.IGNORE,
+        _T.REFUSED: _O.IGNORE,
+        _T.CARRIER_EVENT: _O.IGNORE,
+        _T.CHANGE: _O.REJECT,
+        _T.EXPIRE: _O.REJECT,
+        _T.DEADLINE: _O.IGNORE,
+        _T.DRAINED: _O.IGNORE,
+    },
+    _P.REFUSED: {
+        _T.OPENED: _O.IGNORE,
+        _T.REFUSED: _O.IGNORE,
+        _T.CARRIER_EVENT: _O.IGNORE,
+        _T.CHANGE: _O.REJECT_UNOPENED,
+        _T.EXPIRE: _O.REJECT_UNOPENED,
+        _T.DEADLINE: _O.IGNORE,
+        _T.DRAINED: _O.IGNORE,
+    },
+}
+
+
+class Rejected(Exception):
+    """A request that the session's phase does not allow.
+
+    Attributes:
+        code: `SessionAlreadyExpired` or `SessionNotOpen`.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Step(NamedTuple):
+    """A session after a trigger, and the callbacks that follow from it."""
+
+    session: Session
+    callbacks: tuple[Callback, ...] = ()
+
+
+def requested(request: SessionRequest, now: datetime) -> Session:
+    """The session that `request` asks for, before it has a number. `now` is its creation, UTC."""
+    return Session(
+        session_uuid=request.session_uuid,
+        account_id=request.account_id,
+        terms=request.terms,
+        rate=request.rate,
+        pair_grace=request.pair_grace,
+        recording_wait=request.recording_wait,
+        resource_base_url=request.resource_base_url,
+        phase=Phase.OPENING,
+        created_at=now,
+        modified_at=now,
+        expires_at=now + timedelta(seconds=request.session_expiry),
+    )
+
+
+def opened(session: Session, virtual_number: str) -> Step:
+    """The session got its virtual number (E.164)."""
+    if _outcome(session, Trigger.OPENED) is Outcome.IGNORE:
+        return Step(session)
+    return _stepped(session, phase=Phase.ACTIVE, virtual_number=virtual_number)
+
+
+def refused(session: Session, reason: str) -> Step:
+    """The session cannot be opened. `reason` goes to whoever asked for it."""
+    if _outcome(session, Trigger.REFUSED) is Outcome.IGNORE:
+        return Step(session)
+    return _stepped(session, phase=Phase.REFUSED, refusal=reason)
+
+
+def took(session: Session, event: AnyCarrierEvent) -> Step:
+    """A carrier told something about a call. An event that tells nothing new changes nothing."""
+    if _outcome(session, Trigger.CARRIER_EVENT) is Outcome.IGNORE:
+        return Step(session)
+    known = session.interactions.get(event.call.call_uuid)
+    interaction = begin(event) if known is None else fold(known, event)
+    if interaction is known:
+        return Step(session)
+    interactions = session.interactions | {event.call.call_uuid: interaction}
+    return _stepped(session, *notices_of(session, interaction, event), interactions=interactions)
+
+
+def check_changeable(session: Session, now: datetime) -> None:
+    """Raise `Rejected` when the session takes no change or expiry any more."""
+    _outcome(session, Trigger.CHANGE)
+    if session.phase is Phase.ACTIVE and now >= session.expires_at:
+        raise _already_expired()
+
+
+def changed(session: Session, change: Change, now: datetime) -> Step:
+    """Take on new terms; a new expiry counts from `now`.
+
+    Raises:
+        Rejected: the session has expired, or its time is up and the timer is about to say so.
+    """
+    check_changeable(session, now)
+    expires_at = session.expires_at
+    if change.session_expiry is not None:
+        expires_at = now + timedelta(seconds=change.session_expiry)
+    return _stepped(session, terms=change.applied_to(session.terms), expires_at=expires_at, modified_at=now)
+
+
+def expired(session: Session, now: datetime) -> Step:
+    """End the session by request, at once. A call in progress goes on; new calls are not forwarded.
+
+    Raises:
+        Rejected: it has expired already.
+    """
+    check_changeable(session, now)
+    return _stepped(session, timeout_notice(now), phase=Phase.DRAINING, expires_at=now, modified_at=now)
+
+
+def elapsed(session: Session, now: datetime) -> Step:
+    """Expire the session if its time is up by `now`."""
+    if _outcome(session, Trigger.DEADLINE) is Outcome.EXPIRE and now >= session.expires_at:
+        return _stepped(session, timeout_notice(session.expires_at), phase=Phase.DRAINING)
+    return Step(session)
+
+
+def is_overdue(session: Session, now: datetime) -> bool:
+    """Whether a hangup or a recording should have come by `now` and has not."""
+    return any(_overdue(session, interaction, now) for interaction in session.interactions.values())
+
+
+def given_up(session: Session, now: datetime) -> Step:
+    """Stop waiting for what is overdue. Only right once no event is on its way any more."""
+    callbacks: list[Callback] = []
+    for interaction in session.conversations:
+        for event in _overdue(session, interaction, now):
+            session, more = took(session, event)
+            callbacks += more
+    return Step(session, tuple(callbacks))
+
+
+def settled(session: Session, now: datetime) -> Step:
+    """Close the bill, once everything that was awaited has come. Changes nothing before that."""
+    if _outcome(session, Trigger.DRAINED) is Outcome.IGNORE or waiting_for(session):
+        return Step(session)
+    return _stepped(session, phase=Phase.SETTLED, settled_at=now)
+
+
+def next_deadline(session: Session) -> datetime | None:
+    """When time alone will next change this session, UTC; None if it never will."""
+    deadlines = [due for i in session.interactions.values() if (due := _deadline(session, i)) is not None]
+    if session.phase is Phase.ACTIVE:
+        deadlines.append(session.expires_at)
+    return min(deadlines, default=None)
+
+
+def waiting_for(session: Session) -> tuple[str, ...]:
+    """What keeps the session from being settled, in words for the operator."""
+    conversations = session.conversations
+    live = sum(i.live for i in conversations)
+    recordings = sum(not i.live and i.awaits_recording for i in conversations)
+    reasons = ((live, "call to end"), (recordings, "recording to arrive"))
+    return tuple(f"{count} {what}" for count, what in reasons if count)
+
+
+def _deadline(session: Session, interaction: Interaction) -> datetime | None:
+    if interaction.live:
+        return call_must_have_ended_by(interaction, session.terms.ring_timeout, session.terms.call_time_limit)
+    ended_at = interaction.ended_at
+    if interaction.awaits_recording and ended_at is not None:
+        return ended_at + timedelta(seconds=session.recording_wait)
+    return None
+
+
+def _overdue(session: Session, interaction: Interaction, now: datetime) -> tuple[AnyCarrierEvent, ...]:
+    """What to take for granted about a call whose carrier has fallen silent."""
+    deadline = _deadline(session, interaction)
+    if deadline is None or now < deadline:
+        return ()
+    call = interaction.call
+    if not interaction.live:
+        event_id = f"{call.call_uuid}:recording:overdue"
+        return (RecordingFailed(event_id=event_id, at=deadline, call=call, reason="no recording arrived in time"),)
+    names = (LegName.CALLER, LegName.CALLEE) if call.dialled else (LegName.CALLER,)
+    return tuple(_lost_hangup(call, name, deadline) for name in names)
+
+
+def _lost_hangup(call: Call, leg: LegName, at: datetime) -> Hangup:
+    """The end of a leg that no event told us of: nothing is charged for what nobody reported."""
+    return Hangup(
+        event_id=f"{call.call_uuid}:{leg}:hangup:overdue",
+        at=at,
+        call=call,
+        leg=leg,
+        leg_uuid=call.call_uuid if leg is LegName.CALLER else "",
+        duration=0,
+        cause=UNKNOWN_CAUSE,
+        cause_code=UNKNOWN_CAUSE_CODE,
+    )
+
+
+def _outcome(session: Session, trigger: Trigger) -> Outcome:
+    outcome = TABLE[session.phase][trigger]
+    if outcome is Outcome.REJECT:
+        raise _already_expired()
+    if outcome is Outcome.REJECT_UNOPENED:
+        raise Rejected("SessionNotOpen", session.refusal or "The session is not open.")
+    return outcome
+
+
+def _already_expired() -> Rejected:
+    return Rejected("SessionAlreadyExpired", "Session already expired")
+
+
+def _stepped(session: Session, *notices: Notice, **changes: object) -> Step:
+    """The session one version later, with the callbacks of `notices` addressed."""
+    session = session.model_copy(update={**changes, "version": session.version + 1})
+    callbacks: list[Callback] = []
+    for notice in notices:
+        session, callback = addressed(session, notice)
+        callbacks += [callback] if callback is not None else []
+    return Step(session, tuple(callbacks))

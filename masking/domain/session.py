@@ -1,0 +1,188 @@
+"""The state of a session, and the bill that follows from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+
+from pydantic import Field
+
+from masking.domain.interaction import Interaction
+from masking.domain.model import Model
+from masking.domain.money import Rate, billed_seconds, leg_amount
+from masking.domain.terms import Terms
+
+ZERO = Decimal(0)
+
+
+class Phase(StrEnum):
+    """Where a session is in its life."""
+
+    OPENING = "opening"
+    ACTIVE = "active"
+    DRAINING = "draining"
+    SETTLED = "settled"
+    REFUSED = "refused"
+
+
+class Status(StrEnum):
+    """What Plivo's API calls the state of a session."""
+
+    ACTIVE = "active"
+    IN_PROGRESS = "in-progress"
+    EXPIRED = "expired"
+
+
+class Session(Model):
+    """Everything a session is. The workflow holds one and replaces it at every step.
+
+    Attributes:
+        version: counts the steps that changed something, so that a late write never overwrites a newer one.
+        session_sequence, recording_sequence: the numbers of the last callbacks of each kind.
+    """
+
+    session_uuid: str
+    account_id: str
+    terms: Terms
+    rate: Rate
+    pair_grace: int
+    recording_wait: int
+    resource_base_url: str
+    phase: Phase
+    created_at: datetime
+    modified_at: datetime
+    expires_at: datetime
+    virtual_number: str = ""
+    interactions: dict[str, Interaction] = Field(default_factory=dict)
+    refusal: str = ""
+    settled_at: datetime | None = None
+    session_sequence: int = 0
+    recording_sequence: int = 0
+    version: int = 0
+
+    @property
+    def status(self) -> Status:
+        """The state in Plivo's words."""
+        if self.phase not in (Phase.OPENING, Phase.ACTIVE):
+            return Status.EXPIRED
+        return Status.IN_PROGRESS if any(i.live for i in self.interactions.values()) else Status.ACTIVE
+
+    @property
+    def duration(self) -> int:
+        """Whole seconds from creation to expiry (plivo-wire.md §5.1)."""
+        return int((self.expires_at - self.created_at).total_seconds())
+
+    @property
+    def conversations(self) -> tuple[Interaction, ...]:
+        """The interactions, oldest first."""
+        return tuple(sorted(self.interactions.values(), key=lambda i: (i.first_seen_at, i.call.call_uuid)))
+
+
+class Charge(Model):
+    """What calls cost: legs, seconds from answer, billed seconds, and money."""
+
+    call_count: int = 0
+    duration: int = 0
+    billed_duration: int = 0
+    amount: Decimal = ZERO
+
+    def __add__(self, other: Charge) -> Charge:
+        return Charge(
+            call_count=self.call_count + other.call_count,
+            duration=self.duration + other.duration,
+            billed_duration=self.billed_duration + other.billed_duration,
+            amount=self.amount + other.amount,
+        )
+
+
+class Bill(Model):
+    """A session's totals (masking-session-api.txt, "The Session Object"). Final once `settled_at` is set.
+
+    Attributes:
+        calls: the charge of all legs.
+        session_amount: the fee for the session itself.
+        last_interaction_time: when the last conversation ended, UTC; None before the first has.
+    """
+
+    session_uuid: str
+    account_id: str
+    currency: str
+    calls: Charge
+    session_amount: Decimal
+    duration: int
+    last_interaction_time: datetime | None
+    settled_at: datetime | None
+    refusal: str = ""
+
+    @property
+    def total_amount(self) -> Decimal:
+        """Calls and session fee together."""
+        return self.calls.amount + self.session_amount
+
+
+class SessionSnapshot(Model):
+    """The short view of a session that queries and updates answer with."""
+
+    session_uuid: str
+    account_id: str
+    status: Status
+    phase: Phase
+    virtual_number: str
+    created_at: datetime
+    modified_at: datetime
+    expires_at: datetime
+    interaction_count: int
+    bill: Bill
+    version: int
+
+
+def leg_charge(answered_seconds: int, rate: Rate) -> Charge:
+    """The charge of one leg that lasted `answered_seconds` from its answer."""
+    billed = billed_seconds(answered_seconds, rate)
+    return Charge(call_count=1, duration=answered_seconds, billed_duration=billed, amount=leg_amount(billed, rate))
+
+
+def interaction_charge(interaction: Interaction, rate: Rate) -> Charge:
+    """The charge of a conversation: each leg that has ended, billed on its own."""
+    ended = (leg.hangup for _, leg in interaction.legs if leg.hangup is not None)
+    return total(leg_charge(hangup.duration, rate) for hangup in ended)
+
+
+def total(charges: Iterable[Charge]) -> Charge:
+    """The sum of charges."""
+    return sum(charges, Charge())
+
+
+def bill(session: Session) -> Bill:
+    """The totals that follow from the session's events so far."""
+    ends = [i.ended_at for i in session.interactions.values() if i.ended_at is not None]
+    return Bill(
+        session_uuid=session.session_uuid,
+        account_id=session.account_id,
+        currency=session.rate.currency,
+        calls=total(interaction_charge(i, session.rate) for i in session.interactions.values()),
+        session_amount=ZERO,
+        duration=session.duration,
+        last_interaction_time=max(ends, default=None),
+        settled_at=session.settled_at,
+        refusal=session.refusal,
+    )
+
+
+def snapshot(session: Session) -> SessionSnapshot:
+    """The short view of `session`."""
+    return SessionSnapshot(
+        session_uuid=session.session_uuid,
+        account_id=session.account_id,
+        status=session.status,
+        phase=session.phase,
+        virtual_number=session.virtual_number,
+        created_at=session.created_at,
+        modified_at=session.modified_at,
+        expires_at=session.expires_at,
+        interaction_count=len(session.interactions),
+        bill=bill(session),
+        version=session.version,
+    )

@@ -1,0 +1,272 @@
+"""The state machine, by example and by walking its table."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from masking.domain.events import LegName, Side
+from masking.domain.lifecycle import (
+    TABLE,
+    Outcome,
+    Rejected,
+    Trigger,
+    changed,
+    elapsed,
+    expired,
+    given_up,
+    is_overdue,
+    next_deadline,
+    opened,
+    refused,
+    requested,
+    settled,
+    took,
+    waiting_for,
+)
+from masking.domain.session import Phase, Session, Status, bill, snapshot
+from masking.domain.story import story
+from masking.domain.terms import Change
+from tests.domain.conversation import (
+    FIRST,
+    SECOND,
+    START,
+    VIRTUAL,
+    active_session,
+    answered_call,
+    at,
+    call,
+    hangup,
+    hear,
+    request,
+    unanswered_call,
+)
+
+
+def in_phase(phase: Phase) -> Session:
+    """A session that came to `phase` by legal steps."""
+    asked = requested(request(), START)
+    if phase is Phase.OPENING:
+        return asked
+    if phase is Phase.REFUSED:
+        return refused(asked, "Number pool exhausted or not available.").session
+    active = active_session()
+    if phase is Phase.ACTIVE:
+        return active
+    ended = expired(active, at(100)).session
+    return ended if phase is Phase.DRAINING else settled(ended, at(101)).session
+
+
+def pull(session: Session, trigger: Trigger) -> Session:
+    """What `trigger` makes of `session`."""
+    match trigger:
+        case Trigger.OPENED:
+            return opened(session, VIRTUAL).session
+        case Trigger.REFUSED:
+            return refused(session, "no number").session
+        case Trigger.CARRIER_EVENT:
+            return took(session, answered_call(call())[0]).session
+        case Trigger.CHANGE:
+            return changed(session, Change(record=False), at(200)).session
+        case Trigger.EXPIRE:
+            return expired(session, at(200)).session
+        case Trigger.DEADLINE:
+            return elapsed(session, session.expires_at).session
+        case Trigger.DRAINED:
+            return settled(session, at(200)).session
+
+
+PHASE_AFTER = {
+    Outcome.ACTIVATE: Phase.ACTIVE,
+    Outcome.REFUSE: Phase.REFUSED,
+    Outcome.EXPIRE: Phase.DRAINING,
+    Outcome.SETTLE: Phase.SETTLED,
+}
+
+
+@pytest.mark.parametrize("phase", Phase)
+@pytest.mark.parametrize("trigger", Trigger)
+def test_each_trigger_does_in_each_phase_what_the_table_says(phase: Phase, trigger: Trigger) -> None:
+    session, outcome = in_phase(phase), TABLE[phase][trigger]
+
+    if outcome in (Outcome.REJECT, Outcome.REJECT_UNOPENED):
+        code = "SessionAlreadyExpired" if outcome is Outcome.REJECT else "SessionNotOpen"
+        with pytest.raises(Rejected) as rejection:
+            pull(session, trigger)
+        assert rejection.value.code == code
+        return
+
+    after = pull(session, trigger)
+    assert after.phase is PHASE_AFTER.get(outcome, phase)
+    if outcome is Outcome.IGNORE:
+        assert after is session
+    else:
+        assert after.version == session.version + 1
+
+
+def test_the_customer_hears_an_answered_recorded_call_in_full() -> None:
+    callbacks = hear(active_session(), answered_call(call(caller=Side.SECOND), begins=10, talks=75)).callbacks
+
+    assert [c.name for c in callbacks] == [
+        "SessionFirstPartyAnswer",
+        "SessionSecondPartyRing",
+        "SessionSecondPartyAnswer",
+        "SessionSecondPartyHangup",
+        "SessionFirstPartyHangup",
+        "SessionPartiesHangup",
+        "SessionRecordingInitiated",
+        "SessionRecordingCompleted",
+    ]
+    hung_up = callbacks[4].params
+    assert hung_up == {
+        "EventName": "SessionFirstPartyHangup",
+        "EventTimestamp": "2026-11-23 14:01:30 +0000 UTC",
+        "SessionUUID": "4189591e-d004-4801-abdf-8893c15e5dcd",
+        "VirtualNumber": VIRTUAL.removeprefix("+"),
+        "From": SECOND.removeprefix("+"),
+        "To": FIRST.removeprefix("+"),
+        "Amount": "0.01700",
+        "BilledDuration": "120",
+        "Duration": "80",
+        "PlivoHangupCause": "Normal Hangup",
+        "PlivoHangupCauseCode": "4000",
+        "SequenceNumber": "5",
+    }
+    both = callbacks[5].params
+    assert (both["Amount"], both["BilledDuration"], both["Duration"]) == ("0.03400", "240", "155")
+    recorded = callbacks[7].params
+    assert recorded["RecordingUUID"] == "call-1-recording"
+    assert recorded["RecordingResourceURL"].endswith("/Recording/call-1-recording/")
+    assert recorded["RecordingDuration"] == "75"
+    assert recorded["SequenceNumber"] == "2"
+
+
+def test_a_customer_without_urls_hears_nothing_and_pays_the_same() -> None:
+    silent = hear(active_session(request(callbacks=False)), answered_call(call()))
+    told = hear(active_session(), answered_call(call()))
+
+    assert silent.callbacks == ()
+    assert bill(silent.session).calls == bill(told.session).calls
+
+
+def test_the_bill_counts_each_leg_from_its_answer_in_whole_minutes() -> None:
+    session = hear(active_session(), answered_call(call(), talks=75)).session
+    session = hear(session, unanswered_call(call("call-2", recorded=False), begins=500)).session
+
+    total = bill(session)
+
+    assert total.calls.call_count == 4
+    assert total.calls.billed_duration == 120 + 120 + 120 + 0
+    assert total.calls.amount == Decimal("0.05100")
+    assert total.last_interaction_time == at(620)
+    assert total.settled_at is None
+
+
+def test_a_session_is_in_progress_while_a_leg_is_live() -> None:
+    events = answered_call(call(recorded=False))
+
+    assert active_session().status is Status.ACTIVE
+    assert hear(active_session(), events[:3]).session.status is Status.IN_PROGRESS
+    assert hear(active_session(), events).session.status is Status.ACTIVE
+
+
+def test_an_extension_counts_from_the_moment_of_the_update() -> None:
+    session = changed(active_session(), Change(session_expiry=1800, record=False), at(600)).session
+
+    assert session.expires_at == at(2400)
+    assert session.duration == 2400
+    assert session.modified_at == at(600)
+    assert session.terms.record is False
+    assert session.terms.ring_timeout == 120
+
+
+def test_a_change_after_the_last_second_is_rejected_even_before_the_timer_says_so() -> None:
+    session = active_session()
+
+    with pytest.raises(Rejected, match="Session already expired"):
+        changed(session, Change(session_expiry=60), session.expires_at)
+    with pytest.raises(Rejected, match="Session already expired"):
+        expired(session, session.expires_at)
+
+
+def test_expiring_early_moves_the_expiry_to_now_and_tells_the_customer() -> None:
+    session, callbacks = expired(active_session(), at(300))
+
+    assert session.expires_at == at(300)
+    assert session.status is Status.EXPIRED
+    assert [(c.name, c.params["EventTimestamp"]) for c in callbacks] == [
+        ("SessionTimeout", "2026-11-23 14:05:00 +0000 UTC")
+    ]
+
+
+def test_a_call_in_progress_at_expiry_is_waited_for_and_billed() -> None:
+    events = answered_call(call(recorded=False), begins=3590, talks=100)
+    session = hear(active_session(), events[:3]).session
+
+    session = elapsed(session, at(3600)).session
+    assert waiting_for(session) == ("1 call to end",)
+    assert settled(session, at(3601)).session is session
+
+    session = settled(hear(session, events[3:]).session, at(3700)).session
+    assert session.phase is Phase.SETTLED
+    assert bill(session).calls.billed_duration == 240
+
+
+def test_a_recording_that_never_comes_is_given_up_and_the_customer_told() -> None:
+    session = hear(active_session(), [e for e in answered_call(call()) if "completed" not in e.event_id]).session
+    assert waiting_for(session) == ("1 recording to arrive",)
+    due = next_deadline(session)
+    assert due == at(90 + 300)
+    assert not is_overdue(session, at(389))
+    assert is_overdue(session, due)
+
+    session, callbacks = given_up(session, due)
+
+    assert [c.name for c in callbacks] == ["SessionRecordingFailed"]
+    assert waiting_for(session) == ()
+
+
+def test_a_hangup_that_never_comes_costs_nothing_and_does_not_hold_the_session_for_ever() -> None:
+    events = answered_call(call(recorded=False))
+    session = hear(active_session(request(session_expiry=60)), events[:3]).session
+    session = elapsed(session, at(60)).session
+    due = next_deadline(session)
+    assert due == at(10 + 120 + 3600 + 60)
+
+    session, callbacks = given_up(session, due)
+
+    assert [c.name for c in callbacks] == [
+        "SessionFirstPartyHangup",
+        "SessionSecondPartyHangup",
+        "SessionPartiesHangup",
+    ]
+    assert callbacks[0].params["PlivoHangupCause"] == "Unknown"
+    assert bill(session).calls.amount == 0
+    assert settled(session, due).session.phase is Phase.SETTLED
+
+
+def test_an_event_after_settlement_leaves_the_bill_as_it_is() -> None:
+    session = in_phase(Phase.SETTLED)
+
+    assert hear(session, [hangup(call(), LegName.CALLER, 4000, 60)]).session is session
+
+
+def test_the_story_names_no_number() -> None:
+    session = hear(active_session(), answered_call(call())).session
+    text = story(session) + story(expired(session, at(500)).session) + story(in_phase(Phase.REFUSED))
+
+    assert "the second party called" in text
+    assert "the first party rang 14:00:10, answered 14:00:15, left 14:01:30 (Normal Hangup)" in text
+    assert "recorded: 75 s of mp3" in text
+    for number in (FIRST, SECOND, VIRTUAL):
+        assert number.removeprefix("+")[-7:] not in text
+
+
+def test_the_snapshot_is_short_and_carries_the_running_bill() -> None:
+    short = snapshot(hear(active_session(), answered_call(call())).session)
+
+    assert short.virtual_number == VIRTUAL
+    assert short.interaction_count == 1
+    assert short.bill.calls.call_count == 2
+    assert FIRST not in short.model_dump_json()
