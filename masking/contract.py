@@ -1,0 +1,60 @@
+"""The names by which everybody reaches a session's workflow.
+
+Other services, in any language, may rely on these: workflow type, task queue, workflow id,
+signals, updates, queries and error types.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+from masking.domain.events import (
+    Answer,
+    AnyCarrierEvent,
+    CarrierEvent,
+    Hangup,
+    PinStatus,
+    RecordingCompleted,
+    RecordingFailed,
+    RecordingInitiated,
+    Ring,
+)
+
+TASK_QUEUE = "masking"
+WORKFLOW_TYPE = "MaskingSession"
+
+UPDATE_OPENED = "opened"
+UPDATE_MODIFY = "modify"
+UPDATE_EXTEND = "extend"
+UPDATE_EXPIRE = "expire"
+QUERY_SNAPSHOT = "snapshot"
+QUERY_STORY = "story"
+
+EVENTS: Mapping[str, type[AnyCarrierEvent]] = {
+    "answer": Answer,
+    "ring": Ring,
+    "hangup": Hangup,
+    "pin_status": PinStatus,
+    "recording_initiated": RecordingInitiated,
+    "recording_completed": RecordingCompleted,
+    "recording_failed": RecordingFailed,
+}
+"""The model that each signal carries."""
+
+SIGNALS: Mapping[type[CarrierEvent], str] = {event: name for name, event in EVENTS.items()}
+"""The signal that carries each model."""
+
+
+class ErrorType(StrEnum):
+    """The `type` of an `ApplicationError` that an update of a session fails with."""
+
+    SESSION_ALREADY_EXPIRED = "SessionAlreadyExpired"
+    SESSION_NOT_OPEN = "SessionNotOpen"
+    NUMBER_POOL_EXHAUSTED = "NumberPoolExhausted"
+    ROUTE_LOST = "RouteLost"
+
+
+def session_workflow_id(session_uuid: str) -> str:
+    """The workflow id of a session."""
+    return f"session-{session_uuid}"

@@ -1,0 +1,1 @@
+"""What keeps phone numbers, PINs and tokens unreadable at rest."""

@@ -1,0 +1,48 @@
+"""Each session has a data key of its own; a master key wraps it."""
+
+from __future__ import annotations
+
+import os
+from typing import TypeVar
+
+from masking.domain.model import Model
+from masking.privacy.keyring import KEY_BYTES, Keyring, seal, unseal
+
+PURPOSE = "session data key"
+
+ModelT = TypeVar("ModelT", bound=Model)
+
+
+class SessionCipher:
+    """Encrypts what PostgreSQL keeps of one session.
+
+    Args:
+        session_uuid: bound into every ciphertext, so that none can be moved to another session.
+        data_key: the session's key, 32 bytes.
+    """
+
+    def __init__(self, session_uuid: str, data_key: bytes) -> None:
+        self._associated = session_uuid.encode()
+        self._data_key = data_key
+
+    def seal(self, model: Model) -> bytes:
+        """The ciphertext of a model."""
+        return seal(self._data_key, model.model_dump_json().encode(), self._associated)
+
+    def open(self, model_type: type[ModelT], ciphertext: bytes) -> ModelT:
+        """The model in a ciphertext.
+
+        Raises:
+            Unreadable: it was altered, or is another session's.
+        """
+        return model_type.model_validate_json(unseal(self._data_key, ciphertext, self._associated))
+
+
+def new_wrapped_key(keyring: Keyring) -> tuple[str, bytes]:
+    """A fresh data key, wrapped: the master key's id and the ciphertext."""
+    return keyring.seal(os.urandom(KEY_BYTES), PURPOSE)
+
+
+def unwrapped(keyring: Keyring, session_uuid: str, key_id: str, wrapped: bytes) -> SessionCipher:
+    """The cipher of a session whose wrapped key is at hand."""
+    return SessionCipher(session_uuid, keyring.open(key_id, wrapped, PURPOSE))

@@ -1,0 +1,67 @@
+"""The connection pool, and how a process learns that PostgreSQL is not there."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from psycopg import AsyncConnection
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from masking.errors import StartupError
+from masking.settings import Settings
+
+Connection = AsyncConnection[tuple[object, ...]]
+
+CONNECT_TIMEOUT = 5.0
+"""Seconds to wait for a connection, from the server or from the pool."""
+
+STATEMENT_TIMEOUT_MS = 10_000
+POOL_SIZE = 8
+
+
+class Database:
+    """A pool of connections to PostgreSQL. Use it as an async context manager."""
+
+    def __init__(self, url: str, *, size: int = POOL_SIZE) -> None:
+        self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
+            url,
+            min_size=1,
+            max_size=size,
+            max_waiting=size * 50,
+            timeout=CONNECT_TIMEOUT,
+            open=False,
+            check=AsyncConnectionPool.check_connection,
+            kwargs={
+                "connect_timeout": int(CONNECT_TIMEOUT),
+                "options": f"-c statement_timeout={STATEMENT_TIMEOUT_MS} -c timezone=UTC",
+            },
+        )
+
+    async def __aenter__(self) -> Database:
+        try:
+            await self._pool.open(wait=True, timeout=CONNECT_TIMEOUT)
+        except PoolTimeout:
+            await self._pool.close()
+            raise StartupError("DATABASE_URL: PostgreSQL does not answer there; check that it runs") from None
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._pool.close()
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """A connection in a transaction: committed at the end, rolled back on an error."""
+        async with self._pool.connection() as connection, connection.transaction():
+            yield connection
+
+
+def database_url(settings: Settings) -> str:
+    """The URL of the PostgreSQL to use.
+
+    Raises:
+        StartupError: `DATABASE_URL` is not set.
+    """
+    if settings.database_url is None:
+        raise StartupError("DATABASE_URL is not set: name a PostgreSQL, or let `masking run` start one")
+    return settings.database_url.get_secret_value()
