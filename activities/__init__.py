@@ -1,0 +1,1 @@
+"""The side effects that workflows ask for."""

@@ -1,0 +1,95 @@
+"""What a session's workflow asks of PostgreSQL. Quick row writes, run as local activities."""
+
+from __future__ import annotations
+
+import phonenumbers
+from temporalio import activity
+
+from masking.domain.callbacks import Callback
+from masking.domain.model import Model
+from masking.domain.session import Bill, Session
+from masking.privacy.keyring import Keyring
+from masking.storage import callbacks, inbox, sessions
+from masking.storage.database import Database
+
+
+class OpenSession(Model):
+    """Open this session: find it a number and take its routes."""
+
+    session: Session
+
+
+class Opened(Model):
+    """The number it got (E.164); None when none was free for both parties."""
+
+    virtual_number: str | None
+
+
+class RecordSession(Model):
+    """Write this state, and queue these callbacks."""
+
+    session: Session
+    callbacks: tuple[Callback, ...] = ()
+
+
+class Recorded(Model):
+    """Whether the session still holds its routes."""
+
+    holds_routes: bool
+
+
+class SessionRef(Model):
+    """A session, by its id."""
+
+    session_uuid: str
+
+
+class Unreported(Model):
+    """Events on their way to the workflow, and calls that have not ended, as the gateway knows them."""
+
+    count: int
+
+
+class SessionActivities:
+    """Sessions, routes and settlements in PostgreSQL."""
+
+    def __init__(self, database: Database, keyring: Keyring) -> None:
+        self._database = database
+        self._keyring = keyring
+
+    @activity.defn
+    async def open_session(self, command: OpenSession) -> Opened:
+        """Choose a number, take the routes, write the row. Safe to repeat."""
+        session = command.session
+        country = country_of(session.terms.first_party) if session.terms.geomatch else None
+        async with self._database.transaction() as connection:
+            number = await sessions.open_session(connection, self._keyring, session, country)
+        return Opened(virtual_number=number)
+
+    @activity.defn
+    async def record_session(self, command: RecordSession) -> Recorded:
+        """Write the newest state, move the leases, queue callbacks. Safe to repeat and to come late."""
+        async with self._database.transaction() as connection:
+            holds = await sessions.record_session(connection, self._keyring, command.session, command.callbacks)
+        return Recorded(holds_routes=holds)
+
+    @activity.defn
+    async def count_unreported(self, command: SessionRef) -> Unreported:
+        """What the gateway knows of and the workflow may not yet."""
+        async with self._database.transaction() as connection:
+            return Unreported(count=await inbox.unreported(connection, command.session_uuid))
+
+    @activity.defn
+    async def settle_session(self, command: RecordSession) -> Bill:
+        """Close the bill, and list as dead what could not be delivered. Safe to repeat."""
+        async with self._database.transaction() as connection:
+            final = await sessions.settle_session(connection, self._keyring, command.session)
+            dead = await callbacks.give_up(connection, command.session.session_uuid)
+        if dead:
+            activity.logger.warning("%d callbacks were never delivered; they are listed as dead", dead)
+        return final
+
+
+def country_of(e164: str) -> str | None:
+    """The ISO country of a number; None where the numbering plan names none."""
+    return phonenumbers.region_code_for_number(phonenumbers.parse(e164))

@@ -1,0 +1,1 @@
+"""Our own masking over any carrier that speaks Plivo's Voice XML."""

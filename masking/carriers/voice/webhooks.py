@@ -1,0 +1,105 @@
+"""What a Voice carrier posts, in our words (plivo-wire.md §7.2 and §7.3).
+
+Every reading is tolerant: a field that is missing or malformed must not lose the event.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Literal, NamedTuple
+
+from masking.domain.events import Answer, AnyCarrierEvent, Call, Hangup, LegName, RecordingCompleted, RecordingInitiated
+
+Form = Mapping[str, str]
+
+
+class InboundCall(NamedTuple):
+    """A call that reached a number. `caller` is empty when the caller hides its number."""
+
+    call_uuid: str
+    caller: str
+    called: str
+
+
+def inbound_call(form: Form) -> InboundCall:
+    """The call that an answer webhook announces; numbers in E.164."""
+    return InboundCall(form.get("CallUUID", ""), _e164(form.get("From", "")), _e164(form.get("To", "")))
+
+
+def dial_event(form: Form, call: Call, at: datetime) -> AnyCarrierEvent | None:
+    """What a Dial's callback tells of the callee's leg; None if it is nothing we follow."""
+    leg_uuid = form.get("DialBLegUUID", "")
+    match form.get("DialAction"):
+        case "answer":
+            return Answer(
+                event_id=f"{call.call_uuid}:callee:answer", at=at, call=call, leg=LegName.CALLEE, leg_uuid=leg_uuid
+            )
+        case "connected" if call.recorded:
+            return RecordingInitiated(event_id=f"{call.call_uuid}:recording:initiated", at=at, call=call)
+        case "hangup":
+            return Hangup(
+                event_id=f"{call.call_uuid}:callee:hangup",
+                at=at,
+                call=call,
+                leg=LegName.CALLEE,
+                leg_uuid=leg_uuid,
+                duration=_whole(form.get("DialBLegDuration")),
+                cause=form.get("DialBLegHangupCauseName", "Unknown"),
+                cause_code=_whole(form.get("DialBLegHangupCauseCode")),
+                source=form.get("DialBLegHangupSource", ""),
+            )
+        case _:
+            return None
+
+
+def caller_hangup(form: Form, call: Call, at: datetime) -> Hangup:
+    """The end of the caller's leg. A call that was never answered lasts 0 seconds, whatever it says."""
+    answered = bool(form.get("AnswerTime"))
+    return Hangup(
+        event_id=f"{call.call_uuid}:caller:hangup",
+        at=at,
+        call=call,
+        leg=LegName.CALLER,
+        leg_uuid=call.call_uuid,
+        duration=_whole(form.get("Duration")) if answered else 0,
+        cause=form.get("HangupCauseName") or form.get("HangupCause", "Unknown"),
+        cause_code=_whole(form.get("HangupCauseCode")),
+        source=form.get("HangupSource", ""),
+    )
+
+
+def recording_completed(form: Form, call: Call, at: datetime) -> RecordingCompleted:
+    """The recording of a conversation, ready to be fetched."""
+    url = form.get("RecordUrl", "")
+    file_format: Literal["mp3", "wav"] = "wav" if url.endswith(".wav") else "mp3"
+    return RecordingCompleted(
+        event_id=f"{call.call_uuid}:recording:completed",
+        at=at,
+        call=call,
+        recording_id=form.get("RecordingID", ""),
+        url=url,
+        duration=max(0, _whole(form.get("RecordingDuration"))),
+        started_at=_moment(form.get("RecordingStartMs"), at),
+        ended_at=_moment(form.get("RecordingEndMs"), at),
+        file_format=file_format,
+    )
+
+
+def _e164(number: str) -> str:
+    digits = number.removeprefix("+")
+    return f"+{digits}" if digits.isascii() and digits.isdecimal() else ""
+
+
+def _whole(text: str | None) -> int:
+    try:
+        return int(float(text or 0))
+    except (ValueError, OverflowError):
+        return 0
+
+
+def _moment(milliseconds: str | None, otherwise: datetime) -> datetime:
+    try:
+        return datetime.fromtimestamp(float(milliseconds or "") / 1000, UTC)
+    except (ValueError, OverflowError, OSError):
+        return otherwise

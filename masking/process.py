@@ -1,0 +1,55 @@
+"""How every process of ours starts, logs, and stops."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Coroutine
+from typing import Any, NoReturn
+
+from masking.errors import StartupError
+from masking.settings import Settings, load_settings
+
+LIFELINE_VARIABLE = "MASKING_LIFELINE_FD"
+"""Names the read end of a pipe that only the supervisor holds open; its end means the supervisor died."""
+
+EXIT_CANNOT_START = 2
+
+
+async def until_stopped() -> None:
+    """Return on SIGTERM or SIGINT, or when the supervisor that started this process is gone."""
+    loop = asyncio.get_running_loop()
+    stopped = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    lifeline = os.environ.get(LIFELINE_VARIABLE)
+    if lifeline is not None:
+        loop.add_reader(int(lifeline), stopped.set)
+    await stopped.wait()
+    if lifeline is not None:
+        loop.remove_reader(int(lifeline))
+
+
+def run_process(main: Callable[[Settings], Coroutine[Any, Any, None]], name: str) -> NoReturn:
+    """Run one process of ours to its end, and exit: 0 when told to stop, 2 when it cannot start."""
+    try:
+        settings = load_settings()
+        logging.basicConfig(
+            level=settings.log_level.upper(), format=f"%(asctime)s {name} %(levelname)s %(name)s: %(message)s"
+        )
+        asyncio.run(_to_the_end(main(settings)))
+    except StartupError as error:
+        sys.stderr.write(f"masking: {error}\n")
+        sys.exit(EXIT_CANNOT_START)
+    sys.exit(0)
+
+
+async def _to_the_end(main: Coroutine[Any, Any, None]) -> None:
+    try:
+        await main
+    finally:
+        # Temporal's core may abort an interpreter that ends at once (sdk-python #300).
+        await asyncio.sleep(0.05)

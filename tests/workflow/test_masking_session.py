@@ -1,0 +1,241 @@
+"""The workflow of a session on a real Temporal server, hours in milliseconds."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+from temporalio.api.enums.v1 import EventType
+from temporalio.client import Client, WorkflowHandle
+from temporalio.testing import WorkflowEnvironment
+
+from masking.client import MaskingClient, NumberPoolExhausted, SessionAlreadyExpired, SessionNotFound
+from masking.contract import QUERY_SNAPSHOT, SIGNALS, session_workflow_id
+from masking.domain.events import AnyCarrierEvent
+from masking.domain.session import Bill, Phase, SessionSnapshot, Status
+from masking.domain.terms import Change, SessionRequest
+from tests.domain.conversation import FIRST, SECOND, VIRTUAL, answered_call, call, moved_to, request, unanswered_call
+from tests.workflow.conftest import Remembered
+
+pytestmark = pytest.mark.anyio
+
+DAY = 86_400
+
+
+def fresh(session_expiry: int = 3600) -> SessionRequest:
+    return request(session_expiry=session_expiry).model_copy(update={"session_uuid": str(uuid4())})
+
+
+def handle_of(client: Client, asked: SessionRequest) -> WorkflowHandle[object, Bill]:
+    return client.get_workflow_handle(session_workflow_id(asked.session_uuid), result_type=Bill)
+
+
+async def tell(
+    handle: WorkflowHandle[object, Bill], events: list[AnyCarrierEvent], after: timedelta = timedelta(0)
+) -> None:
+    """Signal events as if their first had just happened."""
+    now: SessionSnapshot = await handle.query(QUERY_SNAPSHOT, result_type=SessionSnapshot)
+    for event in moved_to(events, now.created_at + after):
+        await handle.signal(SIGNALS[type(event)], event)
+
+
+@pytest.fixture
+async def paused(environment: WorkflowEnvironment, sessions: MaskingClient, remembered: Remembered) -> SessionRequest:
+    """A session whose clock stands still until the test moves it."""
+    asked = fresh(DAY)
+    with environment.with_time_skipping_disabled():
+        await sessions.start(asked)
+    return asked
+
+
+async def test_a_whole_day_passes_in_a_moment_and_leaves_the_final_bill(
+    environment: WorkflowEnvironment, sessions: MaskingClient, remembered: Remembered, paused: SessionRequest
+) -> None:
+    handle = handle_of(environment.client, paused)
+    await environment.fast_forward(handle, timedelta(hours=7))
+    await tell(handle, answered_call(call("morning")), timedelta(hours=7))
+    await environment.fast_forward(handle, timedelta(hours=9))
+    await tell(handle, unanswered_call(call("evening", recorded=False)), timedelta(hours=16))
+    await environment.fast_forward(handle, timedelta(hours=9))
+
+    final = await sessions.final_bill(paused.session_uuid)
+
+    assert final.duration == DAY
+    assert final.calls.call_count == 4
+    assert final.calls.billed_duration == 120 + 120 + 120
+    assert final.settled_at is not None
+    assert remembered.bills == [final]
+    assert remembered.names == [
+        "SessionFirstPartyAnswer",
+        "SessionSecondPartyRing",
+        "SessionSecondPartyAnswer",
+        "SessionSecondPartyHangup",
+        "SessionFirstPartyHangup",
+        "SessionPartiesHangup",
+        "SessionRecordingInitiated",
+        "SessionRecordingCompleted",
+        "SessionFirstPartyAnswer",
+        "SessionSecondPartyRing",
+        "SessionSecondPartyHangup",
+        "SessionFirstPartyHangup",
+        "SessionPartiesHangup",
+        "SessionTimeout",
+    ]
+    assert remembered.deliveries >= 1
+
+
+async def test_a_session_starts_active_and_answers_a_repeated_start_with_itself(
+    environment: WorkflowEnvironment, sessions: MaskingClient, remembered: Remembered
+) -> None:
+    asked = fresh()
+    with environment.with_time_skipping_disabled():
+        first = await sessions.start(asked)
+        again = await sessions.start(asked)
+
+    assert (first.status, first.virtual_number) == (Status.ACTIVE, VIRTUAL)
+    assert again == first
+    assert len(remembered.sessions) == 1
+    await sessions.expire(asked.session_uuid)
+
+
+async def test_an_exhausted_pool_refuses_the_session_and_bills_nothing(
+    sessions: MaskingClient, remembered: Remembered
+) -> None:
+    remembered.number = None
+    asked = fresh()
+
+    with pytest.raises(NumberPoolExhausted, match=r"Number pool exhausted or not available\."):
+        await sessions.start(asked)
+
+    final = await sessions.final_bill(asked.session_uuid)
+    assert final.refusal == "Number pool exhausted or not available."
+    assert final.settled_at is None
+    assert remembered.bills == []
+
+
+async def test_an_extension_moves_the_timer_and_a_shortening_too(
+    environment: WorkflowEnvironment, sessions: MaskingClient, remembered: Remembered, paused: SessionRequest
+) -> None:
+    handle = handle_of(environment.client, paused)
+    await environment.fast_forward(handle, timedelta(hours=20))
+    extended = await sessions.extend(paused.session_uuid, DAY)
+    await environment.fast_forward(handle, timedelta(hours=10))
+    assert (await sessions.snapshot(paused.session_uuid)).status is Status.ACTIVE
+    shortened = await sessions.extend(paused.session_uuid, 600)
+    await environment.fast_forward(handle, timedelta(minutes=11))
+
+    final = await sessions.final_bill(paused.session_uuid)
+
+    assert extended.bill.duration == pytest.approx(20 * 3600 + DAY, abs=5)
+    assert shortened.bill.duration == pytest.approx(30 * 3600 + 600, abs=5)
+    assert final.duration == shortened.bill.duration
+    assert remembered.names == ["SessionTimeout"]
+
+
+async def test_terms_change_and_what_was_not_named_stays(
+    sessions: MaskingClient, remembered: Remembered, paused: SessionRequest
+) -> None:
+    await sessions.modify(paused.session_uuid, Change(record=False, ring_timeout=30))
+
+    stored = remembered.sessions[paused.session_uuid]
+    assert stored.terms == paused.terms.model_copy(update={"record": False, "ring_timeout": 30})
+    await sessions.expire(paused.session_uuid)
+
+
+async def test_a_session_expired_early_settles_at_once_and_takes_no_more_updates(
+    sessions: MaskingClient, remembered: Remembered, paused: SessionRequest
+) -> None:
+    ended = await sessions.expire(paused.session_uuid)
+    final = await sessions.final_bill(paused.session_uuid)
+
+    assert ended.status is Status.EXPIRED
+    assert final.duration < 60
+    assert remembered.names == ["SessionTimeout"]
+    with pytest.raises(SessionNotFound):
+        await sessions.extend(paused.session_uuid, 600)
+
+
+async def test_while_it_drains_a_session_rejects_updates_and_still_hears_its_call(
+    environment: WorkflowEnvironment, sessions: MaskingClient, remembered: Remembered, paused: SessionRequest
+) -> None:
+    handle, events = handle_of(environment.client, paused), answered_call(call())
+    await tell(handle, events[:3])
+    await sessions.expire(paused.session_uuid)
+
+    with pytest.raises(SessionAlreadyExpired, match="Session already expired"):
+        await sessions.extend(paused.session_uuid, 600)
+    with pytest.raises(SessionAlreadyExpired):
+        await sessions.expire(paused.session_uuid)
+    await tell(handle, events[3:], timedelta(seconds=80))
+
+    final = await sessions.final_bill(paused.session_uuid)
+    assert final.calls.call_count == 2
+    assert remembered.names[-1] == "SessionRecordingCompleted"
+
+
+async def test_an_update_repeated_with_its_id_happens_once(
+    sessions: MaskingClient, remembered: Remembered, paused: SessionRequest
+) -> None:
+    first = await sessions.extend(paused.session_uuid, 7200, update_id="extend-1")
+    again = await sessions.extend(paused.session_uuid, 7200, update_id="extend-1")
+
+    assert again == first
+    await sessions.expire(paused.session_uuid)
+
+
+async def test_settlement_waits_for_events_that_are_still_on_their_way(
+    environment: WorkflowEnvironment, sessions: MaskingClient, remembered: Remembered, paused: SessionRequest
+) -> None:
+    remembered.unreported = [1] * 5
+    handle = handle_of(environment.client, paused)
+    await sessions.expire(paused.session_uuid)
+    await tell(handle, unanswered_call(call(recorded=False)))
+
+    await environment.fast_forward(handle, timedelta(hours=2))
+    final = await sessions.final_bill(paused.session_uuid)
+    assert final.calls.call_count == 2
+    assert remembered.unreported == []
+
+
+async def test_a_dead_endpoint_delays_the_settlement_and_no_more(
+    environment: WorkflowEnvironment, sessions: MaskingClient, remembered: Remembered, paused: SessionRequest
+) -> None:
+    remembered.endpoint_down = True
+    handle = handle_of(environment.client, paused)
+    await sessions.expire(paused.session_uuid)
+
+    await environment.fast_forward(handle, timedelta(hours=1))
+    final = await sessions.final_bill(paused.session_uuid)
+
+    assert final.settled_at is not None
+    assert remembered.deliveries == 0
+
+
+async def test_the_history_holds_no_number_in_the_clear_and_its_events_stay_few(
+    environment: WorkflowEnvironment, sessions: MaskingClient, remembered: Remembered, paused: SessionRequest
+) -> None:
+    handle = handle_of(environment.client, paused)
+    await tell(handle, answered_call(call()))
+    await sessions.expire(paused.session_uuid)
+    await sessions.final_bill(paused.session_uuid)
+
+    history = await handle.fetch_history()
+    raw = history.to_json()
+    for secret in (FIRST, SECOND, VIRTUAL, "customer.example"):
+        assert secret.removeprefix("+") not in raw
+    names = [EventType.Name(event.event_type) for event in history.events]
+    assert names.count("EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED") == 7
+    assert len(names) < 80
+
+
+async def test_the_story_is_told_to_the_operator(
+    sessions: MaskingClient, remembered: Remembered, paused: SessionRequest, client: Client
+) -> None:
+    await tell(handle_of(client, paused), answered_call(call()))
+
+    told = await sessions.story(paused.session_uuid)
+    assert "### Active until" in told
+    assert "the second party called" in told
+    assert (await sessions.snapshot(paused.session_uuid)).phase is Phase.ACTIVE
+    await sessions.expire(paused.session_uuid)

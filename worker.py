@@ -1,0 +1,69 @@
+"""The Temporal worker: `python worker.py`, or `masking worker`."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import httpx
+from temporalio.client import Client
+from temporalio.worker import PollerBehaviorAutoscaling, Worker
+
+from activities.callbacks import CallbackActivities
+from activities.sessions import SessionActivities
+from masking.contract import TASK_QUEUE
+from masking.privacy.keyring import Keyring, load_keyring
+from masking.process import run_process, until_stopped
+from masking.settings import Settings
+from masking.storage.database import Database, database_url
+from masking.temporal import connect
+from workflows.masking_session import MaskingSession
+
+WORKFLOWS = (MaskingSession,)
+
+# After a killed worker, its sessions wait this long before another takes them (temporal-notes.md §2.15).
+STICKY_TIMEOUT = timedelta(seconds=2)
+GRACE = timedelta(seconds=20)
+
+
+def build_worker(client: Client, database: Database, keyring: Keyring, http: httpx.AsyncClient) -> Worker:
+    """The one place where our workflows and activities are put on a worker."""
+    sessions = SessionActivities(database, keyring)
+    callbacks = CallbackActivities(database, keyring, http)
+    return Worker(
+        client,
+        task_queue=TASK_QUEUE,
+        workflows=WORKFLOWS,
+        activities=[
+            sessions.open_session,
+            sessions.record_session,
+            sessions.count_unreported,
+            sessions.settle_session,
+            callbacks.deliver_callbacks,
+        ],
+        workflow_task_poller_behavior=PollerBehaviorAutoscaling(),
+        activity_task_poller_behavior=PollerBehaviorAutoscaling(),
+        sticky_queue_schedule_to_start_timeout=STICKY_TIMEOUT,
+        graceful_shutdown_timeout=GRACE,
+    )
+
+
+def callback_http(settings: Settings) -> httpx.AsyncClient:
+    """The HTTP client that talks to customers: time-outs everywhere, no redirects, no proxies of the environment."""
+    timeout = httpx.Timeout(settings.callback_read_timeout, connect=settings.callback_connect_timeout)
+    return httpx.AsyncClient(timeout=timeout, follow_redirects=False, trust_env=False)
+
+
+async def serve(settings: Settings) -> None:
+    """Work until told to stop; what is under way is finished first."""
+    keyring = load_keyring(settings)
+    client = await connect(keyring)
+    async with (
+        Database(database_url(settings)) as database,
+        callback_http(settings) as http,
+        build_worker(client, database, keyring, http),
+    ):
+        await until_stopped()
+
+
+if __name__ == "__main__":
+    run_process(serve, "worker")

@@ -1,0 +1,1 @@
+"""Durable state machines. They decide nothing that masking.domain does not decide."""
