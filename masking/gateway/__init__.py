@@ -1,0 +1,1 @@
+"""The HTTP side: the sessions API, carrier webhooks, health."""

@@ -1,0 +1,24 @@
+"""`GET /healthz`: whether the gateway can do its work."""
+
+from __future__ import annotations
+
+import psycopg
+from aiohttp import web
+from psycopg_pool import PoolTimeout
+
+from masking.gateway.context import CONTEXT
+
+
+def routes() -> list[web.RouteDef]:
+    """The health route."""
+    return [web.get("/healthz", healthz, name="health")]
+
+
+async def healthz(request: web.Request) -> web.Response:
+    """200 while PostgreSQL answers, else 503. Temporal may be away: calls connect and the inbox waits."""
+    try:
+        async with request.app[CONTEXT].database.transaction() as connection:
+            await connection.execute("SELECT 1")
+    except (psycopg.Error, PoolTimeout):
+        return web.json_response({"status": "PostgreSQL does not answer"}, status=503)
+    return web.json_response({"status": "ok"})

@@ -1,0 +1,97 @@
+"""Carries the inbox to the workflows, also what an earlier process left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
+
+import psycopg
+from psycopg_pool import PoolTimeout
+from temporalio.client import Client
+from temporalio.service import RPCError, RPCStatusCode
+
+from masking.contract import session_workflow_id
+from masking.privacy.keyring import Keyring, Unreadable
+from masking.storage import inbox
+from masking.storage.database import Database
+
+logger = logging.getLogger(__name__)
+
+BATCH = 50
+LOOK_EVERY_S = 1.0
+SIGNAL_TIMEOUT = timedelta(seconds=5)
+
+
+class InboxForwarder:
+    """Signals each waiting event to its workflow, in the order of arrival.
+
+    Several gateways may run one each: rows are claimed under a lock that others skip. An
+    event is signalled again if a process dies before it could note that it was; the
+    workflow knows events by their identity.
+    """
+
+    def __init__(self, database: Database, client: Client, keyring: Keyring) -> None:
+        self._database = database
+        self._client = client
+        self._keyring = keyring
+        self._something_new = asyncio.Event()
+
+    def wake(self) -> None:
+        """An event was just put in; do not wait for the next look."""
+        self._something_new.set()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Forward until the context ends; the batch under way is finished first."""
+        stopping = asyncio.Event()
+        task = asyncio.create_task(self._run(stopping))
+        try:
+            yield
+        finally:
+            stopping.set()
+            self.wake()
+            await task
+
+    async def _run(self, stopping: asyncio.Event) -> None:
+        while not stopping.is_set():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._something_new.wait(), LOOK_EVERY_S)
+            self._something_new.clear()
+            try:
+                while await self.forward_batch() == BATCH:
+                    pass
+            except (RPCError, psycopg.Error, PoolTimeout, Unreadable) as error:
+                logger.warning("the inbox waits: %s", type(error).__name__)
+
+    async def forward_batch(self) -> int:
+        """Signal the oldest waiting events. Returns how many were done with."""
+        async with self._database.transaction() as connection:
+            forwarded: list[int] = []
+            late: list[int] = []
+            fault: RPCError | None = None
+            for event in await inbox.claim(connection, self._keyring, BATCH):
+                try:
+                    (forwarded if await self._signal(event) else late).append(event.id)
+                except RPCError as error:
+                    fault = error
+                    break
+            await inbox.mark_forwarded(connection, forwarded, late=False)
+            await inbox.mark_forwarded(connection, late, late=True)
+        # Raised only now, so that what was signalled before the fault is not signalled again.
+        if fault is not None:
+            raise fault
+        return len(forwarded) + len(late)
+
+    async def _signal(self, waiting: inbox.WaitingEvent) -> bool:
+        """Whether the workflow took it; False when it had closed."""
+        handle = self._client.get_workflow_handle(session_workflow_id(waiting.session_uuid))
+        try:
+            await handle.signal(waiting.signal, waiting.event, rpc_timeout=SIGNAL_TIMEOUT)
+        except RPCError as error:
+            if error.status is not RPCStatusCode.NOT_FOUND:
+                raise
+            return False
+        return True

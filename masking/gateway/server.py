@@ -1,0 +1,75 @@
+"""The gateway process."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from masking.client import MaskingClient
+from masking.errors import StartupError
+from masking.gateway import carrier_webhooks, codec_endpoint, health, sessions_api
+from masking.gateway.authentication import authenticated
+from masking.gateway.context import CONTEXT, Context
+from masking.gateway.errors import errors_as_json
+from masking.gateway.inbox_forwarder import InboxForwarder
+from masking.privacy.keyring import load_keyring
+from masking.privacy.payload_codec import EncryptingCodec
+from masking.process import until_stopped
+from masking.settings import Settings
+from masking.storage.database import Database, database_url
+from masking.temporal import connect
+
+MAX_BODY = 64 * 1024
+SHUTDOWN_S = 10.0
+
+
+def build_app(context: Context) -> web.Application:
+    """The gateway's application."""
+    app = web.Application(
+        middlewares=[errors_as_json, authenticated, carrier_webhooks.signed_by_carrier], client_max_size=MAX_BODY
+    )
+    app[CONTEXT] = context
+    app.add_routes(health.routes())
+    app.add_routes(sessions_api.routes())
+    app.add_routes(carrier_webhooks.routes())
+    if context.settings.ui_origin is not None:
+        app.add_routes(codec_endpoint.routes(EncryptingCodec(context.keyring), context.settings.ui_origin))
+    return app
+
+
+async def serve(settings: Settings) -> None:
+    """Serve until told to stop; requests under way are answered first.
+
+    Raises:
+        StartupError: PostgreSQL is not there, a setting is missing, or the port is taken.
+    """
+    keyring = load_keyring(settings)
+    if settings.carrier_auth_token is None:
+        raise StartupError("MASKING_CARRIER_AUTH_TOKEN is not set: it is what carriers sign their webhooks with")
+    # Lazily: the gateway answers calls while Temporal is away.
+    client = await connect(keyring, lazy=True)
+    async with Database(database_url(settings)) as database:
+        forwarder = InboxForwarder(database, client, keyring)
+        context = Context(
+            settings=settings,
+            database=database,
+            keyring=keyring,
+            sessions=MaskingClient(client),
+            forwarder=forwarder,
+            carrier_tokens=(settings.carrier_auth_token.get_secret_value(),),
+        )
+        async with forwarder.running():
+            await _listen(build_app(context), settings)
+
+
+async def _listen(app: web.Application, settings: Settings) -> None:
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_S)
+    await runner.setup()
+    try:
+        try:
+            await web.TCPSite(runner, settings.host, settings.port).start()
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            raise StartupError(f"MASKING_PORT: cannot listen on {settings.host}:{settings.port}: {reason}") from None
+        await until_stopped()
+    finally:
+        await runner.cleanup()
