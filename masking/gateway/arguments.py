@@ -7,7 +7,7 @@ are ignored.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 import phonenumbers
@@ -50,8 +50,14 @@ def _url(value: Any) -> str:
     return text
 
 
+def _not_supported(value: Any) -> None:
+    if str(value).lower() != "false":
+        raise PydanticCustomError("rule", "is not supported by this version; leave it out.")
+
+
 Number = Annotated[str, BeforeValidator(_e164)]
 Url = Annotated[str, BeforeValidator(_url)]
+NotSupported = Annotated[None, BeforeValidator(_not_supported)]
 
 
 class _Arguments(BaseModel):
@@ -88,25 +94,13 @@ class CreateArguments(_Arguments):
     virtual_number_cooloff_period: int = Field(default=0, ge=0, le=3600)
 
     # Arguments of the API that this version does not carry out: refused rather than ignored.
-    initiate_call_to_first_party: Literal[False] = False
-    is_pin_authentication_required: Literal[False] = False
-    create_session_with_single_party: Literal[False] = False
-    first_party_play_url: Literal[None] = None
-    second_party_play_url: Literal[None] = None
-    unknown_caller_play: Literal[None] = None
-    subaccount: Literal[None] = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _read_booleans(cls, data: Any) -> Any:
-        if not isinstance(data, dict):
-            return data
-        switches = (
-            "initiate_call_to_first_party",
-            "is_pin_authentication_required",
-            "create_session_with_single_party",
-        )
-        return {k: False if k in switches and str(v).lower() == "false" else v for k, v in data.items()}
+    initiate_call_to_first_party: NotSupported = None
+    is_pin_authentication_required: NotSupported = None
+    create_session_with_single_party: NotSupported = None
+    first_party_play_url: NotSupported = None
+    second_party_play_url: NotSupported = None
+    unknown_caller_play: NotSupported = None
+    subaccount: NotSupported = None
 
     def terms(self, settings: Settings) -> Terms:
         """The session's terms, defaults filled in."""
@@ -159,8 +153,6 @@ def _refusal(error: ValidationError) -> ApiError:
         rule = "allowed values are true or false."
     elif kind.startswith("int"):
         rule = "should be a whole number."
-    elif kind == "none_required" or context.get("expected") == "False":
-        rule = "is not supported by this version; leave it out."
     elif kind == "literal_error":
         rule = f"allowed values are {context['expected'].replace(chr(39), '')}."
     else:

@@ -43,11 +43,11 @@ Reading = Callable[[Form, Call, datetime], AnyCarrierEvent | None]
 def routes() -> list[web.RouteDef]:
     """The carriers' routes."""
     return [
-        web.post(ANSWER_PATH, _answer, name="carrier: answer"),
-        web.post(HANGUP_PATH, _hangup, name="carrier: hangup"),
-        web.post(f"{PREFIX}/calls/{{call_uuid}}/dial", _dial_event, name="carrier: dial event"),
-        web.post(f"{PREFIX}/calls/{{call_uuid}}/dialled", _dial_done, name="carrier: dial done"),
-        web.post(f"{PREFIX}/calls/{{call_uuid}}/recording", _recording, name="carrier: recording"),
+        web.post(ANSWER_PATH, _answer, name="carrier.answer"),
+        web.post(HANGUP_PATH, _hangup, name="carrier.hangup"),
+        web.post(f"{PREFIX}/calls/{{call_uuid}}/dial", _dial_event, name="carrier.dial"),
+        web.post(f"{PREFIX}/calls/{{call_uuid}}/dialled", _dial_done, name="carrier.dialled"),
+        web.post(f"{PREFIX}/calls/{{call_uuid}}/recording", _recording, name="carrier.recording"),
     ]
 
 

@@ -36,8 +36,8 @@ def routes(codec: EncryptingCodec, origin: str) -> list[web.RouteDef]:
         return web.Response(headers=_allowed(origin))
 
     return [
-        web.post(f"{PATH}/decode", decode, name="codec: decode"),
-        web.options(f"{PATH}/decode", preflight, name="codec: preflight"),
+        web.post(f"{PATH}/decode", decode, name="codec.decode"),
+        web.options(f"{PATH}/decode", preflight, name="codec.preflight"),
     ]
 
 

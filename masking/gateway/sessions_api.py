@@ -36,10 +36,10 @@ _KEY_SPACE = uuid.UUID("6f1f8f5e-52a5-4f0e-9d0b-0a9a8f4f7c11")
 def routes() -> list[web.RouteDef]:
     """The API's routes."""
     return [
-        web.post(SESSIONS, create, name="create a session"),
-        web.get(SESSION, retrieve, name="retrieve a session"),
-        web.post(SESSION, update, name="update a session"),
-        web.delete(SESSION, expire, name="expire a session"),
+        web.post(SESSIONS, create, name="session.create"),
+        web.get(SESSION, retrieve, name="session.retrieve"),
+        web.post(SESSION, update, name="session.update"),
+        web.delete(SESSION, expire, name="session.expire"),
     ]
 
 

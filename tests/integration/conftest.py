@@ -1,0 +1,133 @@
+"""The whole service in one process, on a real Temporal server and a real PostgreSQL."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import pytest
+from aiohttp import web
+from pydantic import SecretStr
+from temporalio.client import Client
+from temporalio.testing import WorkflowEnvironment
+
+from masking.carriers.signature import signed_headers
+from masking.client import MaskingClient
+from masking.gateway.context import Context
+from masking.gateway.inbox_forwarder import InboxForwarder
+from masking.gateway.server import build_app
+from masking.privacy.keyring import Keyring
+from masking.settings import Settings
+from masking.storage.database import Database
+from masking.temporal import masking_plugin
+from tests.conftest import ACCOUNT, TOKEN
+from worker import build_worker, callback_http
+
+CARRIER_TOKEN = "what-the-carrier-signs-with"
+UI_ORIGIN = "http://127.0.0.1:8233"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@dataclass
+class Receiver:
+    """A customer's endpoint: takes callbacks, or fails as it is told."""
+
+    url: str
+    requests: list[dict[str, str]] = field(default_factory=list)
+    headers: list[dict[str, str]] = field(default_factory=list)
+    methods: list[str] = field(default_factory=list)
+    failures: int = 0
+
+    async def take(self, request: web.Request) -> web.Response:
+        if self.failures:
+            self.failures -= 1
+            return web.Response(status=500)
+        sent = request.query if request.method == "GET" else await request.post()
+        self.requests.append({key: str(value) for key, value in sent.items()})
+        self.headers.append(dict(request.headers))
+        self.methods.append(request.method)
+        return web.Response()
+
+    @property
+    def names(self) -> list[str]:
+        return [request["EventName"] for request in self.requests]
+
+
+@dataclass
+class System:
+    """The running service."""
+
+    settings: Settings
+    client: Client
+    database: Database
+    sessions: MaskingClient
+    http: httpx.AsyncClient
+
+    @property
+    def api(self) -> str:
+        return f"{self.settings.base_url}/v1/Account/{ACCOUNT}/Masking/Session"
+
+    async def webhook(self, path: str, form: dict[str, str], token: str = CARRIER_TOKEN) -> httpx.Response:
+        """Post what a carrier would post, signed as it would sign."""
+        url = path if path.startswith("http") else f"{self.settings.base_url}{path}"
+        return await self.http.post(url, data=form, headers=signed_headers("POST", url, form, [token]))
+
+
+@pytest.fixture(scope="session")
+async def temporal(anyio_backend: str, keyring: Keyring) -> AsyncIterator[Client]:
+    binary = shutil.which("temporal", path=str(Path(sys.executable).parent))
+    async with await WorkflowEnvironment.start_local(dev_server_existing_path=binary) as environment:
+        yield await Client.connect(
+            environment.client.service_client.config.target_host, plugins=[masking_plugin(keyring)]
+        )
+
+
+@pytest.fixture
+async def system(database: Database, keyring: Keyring, temporal: Client) -> AsyncIterator[System]:
+    settings = Settings(
+        port=free_port(), carrier_auth_token=SecretStr(CARRIER_TOKEN), recording_wait=5, ui_origin=UI_ORIGIN
+    )
+    forwarder = InboxForwarder(database, temporal, keyring)
+    context = Context(
+        settings=settings,
+        database=database,
+        keyring=keyring,
+        sessions=MaskingClient(temporal),
+        forwarder=forwarder,
+        carrier_tokens=(CARRIER_TOKEN,),
+    )
+    runner = web.AppRunner(build_app(context), access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", settings.port).start()
+    async with (
+        callback_http(settings) as callbacks,
+        httpx.AsyncClient(auth=(ACCOUNT, TOKEN), timeout=10) as http,
+        forwarder.running(),
+        build_worker(temporal, database, keyring, callbacks),
+    ):
+        yield System(settings, temporal, database, context.sessions, http)
+    await runner.cleanup()
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    port = free_port()
+    receiver = Receiver(f"http://127.0.0.1:{port}/events")
+    app = web.Application()
+    app.router.add_route("*", "/events", receiver.take)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", port).start()
+    yield receiver
+    await runner.cleanup()
