@@ -1,0 +1,293 @@
+"""Calls as a carrier reports them, webhook by webhook."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+from uuid import uuid4
+from xml.etree import ElementTree
+
+import pytest
+
+from masking.domain.session import Bill
+from tests.integration.conftest import Receiver, System
+
+pytestmark = pytest.mark.anyio
+
+FIRST, SECOND, STRANGER = "12025550101", "12025550102", "12025550177"
+
+
+async def create(system: System, **arguments: Any) -> dict[str, Any]:
+    body = {"first_party": FIRST, "second_party": SECOND} | arguments
+    response = await system.http.post(f"{system.api}/", json=body)
+    assert response.status_code == 201
+    session: dict[str, Any] = response.json()["session"]
+    return session
+
+
+async def ring_at(system: System, number: str, caller: str, call_uuid: str | None = None) -> ElementTree.Element:
+    """A call reaches a number; what the carrier is told to do with it."""
+    form = {
+        "CallUUID": call_uuid or str(uuid4()),
+        "From": caller,
+        "To": number,
+        "Direction": "inbound",
+        "CallStatus": "ringing",
+        "Event": "StartApp",
+    }
+    response = await system.webhook("/carrier/voice/answer", form)
+    assert response.status_code == 200
+    assert response.headers["Content-Type"].startswith("application/xml")
+    return ElementTree.fromstring(response.text)
+
+
+def dial_of(document: ElementTree.Element) -> ElementTree.Element:
+    dial = document.find("Dial")
+    assert dial is not None
+    return dial
+
+
+async def whole_call(system: System, session: dict[str, Any], call_uuid: str) -> None:
+    """The second party calls, the first answers after ringing, they talk for 61 s and the caller hangs up."""
+    await rest_of_call(system, await ring_at(system, session["virtual_number"], SECOND, call_uuid), call_uuid)
+
+
+async def rest_of_call(system: System, document: ElementTree.Element, call_uuid: str) -> None:
+    dial, record = dial_of(document), document.find("Record")
+    leg = {"DialALegUUID": call_uuid, "DialBLegUUID": f"{call_uuid}-b", "CallUUID": call_uuid}
+    for action in ("answer", "connected"):
+        await system.webhook(dial.attrib["callbackUrl"], leg | {"DialAction": action})
+    ended = {
+        "DialAction": "hangup",
+        "DialBLegDuration": "61",
+        "DialBLegHangupCauseName": "Normal Hangup",
+        "DialBLegHangupCauseCode": "4000",
+        "DialBLegHangupSource": "Caller",
+    }
+    await system.webhook(dial.attrib["callbackUrl"], leg | ended)
+    done = await system.webhook(dial.attrib["action"], {"DialStatus": "completed", "CallUUID": call_uuid})
+    assert ElementTree.fromstring(done.text).find("Hangup") is not None
+    await system.webhook(
+        "/carrier/voice/hangup",
+        {
+            "CallUUID": call_uuid,
+            "Duration": "65",
+            "AnswerTime": "2026-11-23 14:00:00",
+            "HangupCause": "NORMAL_CLEARING",
+            "HangupCauseName": "Normal Hangup",
+            "HangupCauseCode": "4000",
+            "HangupSource": "Caller",
+        },
+    )
+    if record is not None:
+        await system.webhook(
+            record.attrib["callbackUrl"],
+            {
+                "RecordUrl": f"https://carrier.example/{call_uuid}.wav",
+                "RecordingID": f"{call_uuid}-rec",
+                "RecordingDuration": "61",
+                "RecordingStartMs": "1795010405000",
+                "RecordingEndMs": "1795010466000",
+            },
+        )
+
+
+async def test_a_party_is_connected_to_the_other_and_shows_only_the_virtual_number(system: System) -> None:
+    session = await create(system, ring_timeout=30, call_time_limit=600)
+
+    for caller, callee in ((FIRST, SECOND), (SECOND, FIRST)):
+        dial = dial_of(await ring_at(system, session["virtual_number"], caller))
+        assert dial.findtext("Number") == callee
+        assert dial.attrib["callerId"] == session["virtual_number"]
+        assert (dial.attrib["timeout"], dial.attrib["timeLimit"]) == ("30", "600")
+        await _end_all_calls(system)
+
+
+async def _end_all_calls(system: System) -> None:
+    async with system.database.transaction() as connection:
+        await connection.execute("UPDATE calls SET ended_at = now()")
+
+
+async def test_a_stranger_and_a_hidden_caller_are_refused(system: System) -> None:
+    session = await create(system)
+
+    for caller in (STRANGER, "anonymous", "", "\u0661\u0662"):
+        document = await ring_at(system, session["virtual_number"], caller)
+        assert [(e.tag, e.attrib) for e in document] == [("Hangup", {"reason": "rejected"})]
+
+
+async def test_a_second_call_meanwhile_gets_busy_and_a_repeated_webhook_the_same_answer(system: System) -> None:
+    session = await create(system)
+    one = str(uuid4())
+
+    first = await ring_at(system, session["virtual_number"], FIRST, one)
+    repeated = await ring_at(system, session["virtual_number"], FIRST, one)
+    second = await ring_at(system, session["virtual_number"], SECOND)
+
+    assert ElementTree.tostring(repeated) == ElementTree.tostring(first)
+    assert [(e.tag, e.attrib) for e in second] == [("Hangup", {"reason": "busy"})]
+
+
+async def test_after_expiry_the_caller_hears_that_it_ended_and_reaches_nobody(system: System) -> None:
+    session = await create(system)
+    await system.http.delete(f"{system.api}/{session['session_uuid']}/")
+
+    document = await ring_at(system, session["virtual_number"], FIRST)
+
+    assert [e.tag for e in document] == ["Speak", "Hangup"]
+
+
+async def test_expiry_needs_nobody_awake(system: System) -> None:
+    """The lease alone ends the forwarding: no worker, no workflow."""
+    session = await create(system)
+    async with system.database.transaction() as connection:
+        await connection.execute("UPDATE routes SET expires_at = now()")
+
+    document = await ring_at(system, session["virtual_number"], FIRST)
+
+    assert document.find("Dial") is None
+
+
+async def test_an_unsigned_or_wrongly_signed_webhook_changes_nothing(system: System) -> None:
+    session = await create(system)
+    form = {"CallUUID": "forged", "From": FIRST, "To": session["virtual_number"]}
+    url = f"{system.settings.base_url}/carrier/voice/answer"
+
+    for response in (
+        await system.http.post(url, data=form),
+        await system.webhook("/carrier/voice/answer", form, token="another token"),
+    ):
+        assert response.status_code == 403
+        assert set(response.json()) == {"api_id", "error"}
+    async with system.database.transaction() as connection:
+        assert await (await connection.execute("SELECT * FROM calls")).fetchall() == []
+
+
+async def test_webhooks_of_unknown_calls_and_malformed_ones_do_no_harm(system: System) -> None:
+    await create(system)
+    for path in (
+        "/carrier/voice/hangup",
+        "/carrier/voice/calls/unknown/dial",
+        "/carrier/voice/calls/unknown/recording",
+    ):
+        assert (await system.webhook(path, {"CallUUID": "unknown", "Duration": "many"})).status_code == 200
+    document = await ring_at(system, "not-a-number", "\u0000", "x")
+    assert document.find("Dial") is None
+
+
+async def settled(system: System, session_uuid: str) -> Bill:
+    return await asyncio.wait_for(system.sessions.final_bill(session_uuid), 30)
+
+
+async def test_a_call_is_told_to_the_customer_billed_and_stored(system: System, receiver: Receiver) -> None:
+    session = await create(
+        system,
+        record=True,
+        record_file_format="wav",
+        callback_url=receiver.url,
+        recording_callback_url=receiver.url,
+        recording_callback_method="GET",
+    )
+    uuid, call_uuid = session["session_uuid"], str(uuid4())
+
+    await whole_call(system, session, call_uuid)
+    await system.http.delete(f"{system.api}/{uuid}/")
+    final = await settled(system, uuid)
+
+    assert (final.calls.call_count, final.calls.billed_duration, str(final.calls.amount)) == (2, 240, "0.03400")
+    assert sorted(receiver.names) == sorted(
+        [
+            "SessionFirstPartyAnswer",
+            "SessionSecondPartyRing",
+            "SessionSecondPartyAnswer",
+            "SessionSecondPartyHangup",
+            "SessionFirstPartyHangup",
+            "SessionPartiesHangup",
+            "SessionTimeout",
+            "SessionRecordingInitiated",
+            "SessionRecordingCompleted",
+        ]
+    )
+    completed = receiver.requests[receiver.names.index("SessionRecordingCompleted")]
+    assert completed["RecordingURL"] == f"https://carrier.example/{call_uuid}.wav"
+    assert (completed["RecordingDuration"], completed["RecordingFormat"]) == ("61", "wav")
+    assert completed["RecordingStartTime"] == "2026-11-18 14:00:05 +0000 UTC"
+    assert {
+        method
+        for method, name in zip(receiver.methods, receiver.names, strict=True)
+        if name.startswith("SessionRecording")
+    } == {"GET"}
+
+    stored = (await system.http.get(f"{system.api}/{uuid}/")).json()["response"]
+    assert stored["status"] == "expired"
+    assert (stored["total_call_count"], stored["total_call_amount"]) == (2, 0.034)
+    (interaction,) = stored["interaction"]
+    base = f"{system.settings.base_url}/v1/Account/MATESTACCOUNT0000000"
+    assert interaction["second_party_resource_url"] == f"{base}/Call/{call_uuid}"
+    assert interaction["first_party_resource_url"] == f"{base}/Call/{call_uuid}-b"
+    assert interaction["recording_resource_url"] == f"{base}/Recording/{call_uuid}-rec"
+    assert (interaction["duration"], interaction["call_billed_duration"]) == (126, 240)
+
+
+async def test_an_endpoint_that_recovers_hears_everything_once(system: System, receiver: Receiver) -> None:
+    receiver.failures = 2
+    session = await create(system, callback_url=receiver.url)
+
+    await whole_call(system, session, str(uuid4()))
+    await system.http.delete(f"{system.api}/{session['session_uuid']}/")
+    await settled(system, session["session_uuid"])
+
+    sequence = sorted(int(request["SequenceNumber"]) for request in receiver.requests)
+    assert sequence == list(range(1, 8))
+    assert all(h["X-Masking-Callback-Id"].startswith(session["session_uuid"]) for h in receiver.headers)
+
+
+async def test_events_wait_in_the_inbox_while_the_workflow_cannot_be_reached(system: System) -> None:
+    """What an earlier process stored is forwarded by the next look, once."""
+    session = await create(system)
+    call_uuid = str(uuid4())
+    await whole_call(system, session, call_uuid)
+    await asyncio.sleep(0.5)
+    async with system.database.transaction() as connection:
+        # As if the gateway had died after each signal, before it could note it.
+        await connection.execute("UPDATE inbox SET forwarded_at = NULL")
+    await asyncio.sleep(1.5)
+    await system.http.delete(f"{system.api}/{session['session_uuid']}/")
+
+    final = await settled(system, session["session_uuid"])
+
+    assert (final.calls.call_count, final.calls.billed_duration) == (2, 240)
+    async with system.database.transaction() as connection:
+        waiting = await (await connection.execute("SELECT count(*) FROM inbox WHERE forwarded_at IS NULL")).fetchall()
+    assert waiting == [(0,)]
+
+
+async def test_an_event_after_the_end_is_kept_as_late(system: System) -> None:
+    session = await create(system)
+    call_uuid = str(uuid4())
+    await whole_call(system, session, call_uuid)
+    await system.http.delete(f"{system.api}/{session['session_uuid']}/")
+    final = await settled(system, session["session_uuid"])
+
+    await system.webhook(f"/carrier/voice/calls/{call_uuid}/recording", {"RecordingID": "late", "RecordUrl": "x"})
+    await asyncio.sleep(1.0)
+
+    async with system.database.transaction() as connection:
+        late = await (await connection.execute("SELECT signal, late FROM inbox WHERE late")).fetchall()
+        bills = await (await connection.execute("SELECT total_call_amount FROM settlements")).fetchall()
+    assert late == [("recording_completed", True)]
+    assert bills == [(final.calls.amount,)]
+
+
+async def test_settlement_waits_for_a_call_the_workflow_has_not_heard_of(system: System) -> None:
+    session = await create(system)
+    call_uuid = str(uuid4())
+    document = await ring_at(system, session["virtual_number"], SECOND, call_uuid)
+    await system.http.delete(f"{system.api}/{session['session_uuid']}/")
+    bill = asyncio.create_task(system.sessions.final_bill(session["session_uuid"]))
+    await asyncio.sleep(1)
+    assert not bill.done()
+
+    await rest_of_call(system, document, call_uuid)
+
+    assert (await asyncio.wait_for(bill, 30)).calls.call_count == 2
