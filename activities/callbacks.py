@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import httpx
 from temporalio import activity
-from temporalio.exceptions import ApplicationError
+from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from activities.sessions import SessionRef
 from masking.carriers.signature import signed_headers
@@ -60,7 +60,12 @@ class CallbackActivities:
                     await callbacks.note_failed(connection, callback.callback_id, outcome)
             failed += not taken
         if failed:
-            raise ApplicationError(f"{failed} of {len(waiting)} callbacks were not taken", type=UNDELIVERED)
+            raise ApplicationError(
+                f"{failed} of {len(waiting)} callbacks were not taken",
+                type=UNDELIVERED,
+                # A customer's endpoint that is down is no fault of ours to shout about.
+                category=ApplicationErrorCategory.BENIGN,
+            )
         return Delivered(count=len(waiting))
 
     async def _send(self, callback: Callback, token: str | None) -> tuple[str, bool]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from temporalio import activity
@@ -24,6 +25,13 @@ from masking.privacy.keyring import Keyring
 from masking.temporal import data_converter
 from tests.domain.conversation import VIRTUAL
 from workflows.masking_session import MaskingSession
+
+DYNAMIC_CONFIG = [
+    "--dynamic-config-value",
+    "frontend.WorkflowTimeSkippingEnabled=true",
+    "--dynamic-config-value",
+    'history.timerProcessorMaxTimeShift="1ms"',
+]
 
 
 class Remembered:
@@ -68,15 +76,20 @@ class Remembered:
         self.deliveries += 1
         return Delivered(count=len(self.callbacks))
 
+    def activities(self) -> list[Callable[..., Any]]:
+        """What to register with a worker."""
+        return [
+            self.open_session,
+            self.record_session,
+            self.count_unreported,
+            self.settle_session,
+            self.deliver_callbacks,
+        ]
+
     @property
     def names(self) -> list[str]:
         """The names of the callbacks so far, in their order."""
         return [callback.name for callback in self.callbacks]
-
-
-@pytest.fixture(scope="session")
-def keyring() -> Keyring:
-    return Keyring({"k1": b"1" * 32}, "k1", b"2" * 32)
 
 
 @pytest.fixture(scope="session")
@@ -85,12 +98,7 @@ async def environment(anyio_backend: str, keyring: Keyring) -> AsyncIterator[Wor
     async with await WorkflowEnvironment.start_time_skipping_v2(
         dev_server_existing_path=binary,
         data_converter=data_converter(keyring),
-        dev_server_extra_args=[
-            "--dynamic-config-value",
-            "frontend.WorkflowTimeSkippingEnabled=true",
-            "--dynamic-config-value",
-            'history.timerProcessorMaxTimeShift="1ms"',
-        ],
+        dev_server_extra_args=DYNAMIC_CONFIG,
     ) as environment:
         yield environment
 
@@ -107,13 +115,7 @@ async def remembered(environment: WorkflowEnvironment) -> AsyncIterator[Remember
         environment.client,
         task_queue=TASK_QUEUE,
         workflows=[MaskingSession],
-        activities=[
-            remembered.open_session,
-            remembered.record_session,
-            remembered.count_unreported,
-            remembered.settle_session,
-            remembered.deliver_callbacks,
-        ],
+        activities=remembered.activities(),
     ):
         yield remembered
 

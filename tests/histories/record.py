@@ -1,0 +1,137 @@
+"""Records golden histories: `python -m tests.histories.record`.
+
+Run it when a new kind of session deserves one. Existing files are never changed: they
+stand for sessions that are running somewhere with the code of their day.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import sys
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from pathlib import Path
+
+from temporalio.testing import WorkflowEnvironment
+from temporalio.worker import Worker
+
+from masking.client import MaskingClient, NumberPoolExhausted
+from masking.contract import QUERY_SNAPSHOT, SIGNALS, TASK_QUEUE, session_workflow_id
+from masking.domain.events import AnyCarrierEvent
+from masking.domain.session import SessionSnapshot
+from masking.domain.terms import Change
+from masking.temporal import data_converter
+from tests.domain.conversation import answered_call, call, moved_to, request, unanswered_call
+from tests.histories import KEYRING
+from tests.workflow.conftest import DYNAMIC_CONFIG, Remembered
+from workflows.masking_session import MaskingSession
+
+FOLDER = Path(__file__).parent
+
+
+class Scene:
+    """A session being played for the record."""
+
+    def __init__(self, environment: WorkflowEnvironment, remembered: Remembered, name: str) -> None:
+        self.environment, self.remembered = environment, remembered
+        self.uuid = f"00000000-0000-4000-8000-{name.encode().hex()[:12]:0>12}"
+        self.sessions = MaskingClient(environment.client)
+        self.handle = environment.client.get_workflow_handle(session_workflow_id(self.uuid))
+
+    async def open(self) -> None:
+        asked = request().model_copy(update={"session_uuid": self.uuid})
+        with self.environment.with_time_skipping_disabled():
+            await self.sessions.start(asked)
+
+    async def hear(self, events: list[AnyCarrierEvent]) -> None:
+        now = await self.handle.query(QUERY_SNAPSHOT, result_type=SessionSnapshot)
+        for event in moved_to(events, now.created_at):
+            await self.handle.signal(SIGNALS[type(event)], event)
+            await asyncio.sleep(0.02)
+
+    async def wait(self, seconds: int) -> None:
+        await self.environment.fast_forward(self.handle, timedelta(seconds=seconds))
+
+
+async def quiet(scene: Scene) -> None:
+    """Nobody calls; the session expires by itself."""
+    await scene.open()
+    await scene.wait(3700)
+
+
+async def answered(scene: Scene) -> None:
+    """One answered, recorded call; extended once, then expired by request."""
+    await scene.open()
+    await scene.hear(answered_call(call("golden")))
+    await scene.sessions.extend(scene.uuid, 1800)
+    await scene.sessions.modify(scene.uuid, Change(record=False))
+    await scene.sessions.expire(scene.uuid)
+
+
+async def disturbed(scene: Scene) -> None:
+    """A call nobody picks up, events backwards and twice, a recording that never comes, a dead endpoint."""
+    scene.remembered.endpoint_down = True
+    await scene.open()
+    events = [e for e in answered_call(call("golden")) if "completed" not in e.event_id]
+    await scene.hear([*reversed(events), *events])
+    await scene.hear(unanswered_call(call("silver", recorded=False)))
+    await scene.wait(9000)
+
+
+async def draining(scene: Scene) -> None:
+    """Expires in the middle of a call; events are on their way when it wants to settle."""
+    scene.remembered.unreported = [2, 1]
+    await scene.open()
+    events = answered_call(call("golden"))
+    await scene.hear(events[:3])
+    await scene.sessions.expire(scene.uuid)
+    await scene.hear(events[3:])
+    await scene.wait(600)
+
+
+async def refused(scene: Scene) -> None:
+    """No number is free."""
+    scene.remembered.number = None
+    try:
+        await scene.open()
+    except NumberPoolExhausted:
+        return
+
+
+SCENES: tuple[Callable[[Scene], Awaitable[None]], ...] = (quiet, answered, disturbed, draining, refused)
+
+
+def missing() -> list[Callable[[Scene], Awaitable[None]]]:
+    """The scenes that have no recording yet."""
+    return [scene for scene in SCENES if not (FOLDER / f"{scene.__name__}.json").exists()]
+
+
+def write(name: str, history: str) -> None:
+    """Keep a recording."""
+    (FOLDER / f"{name}.json").write_text(history)
+
+
+async def main() -> None:
+    """Play every scene that has no recording yet."""
+    async with await WorkflowEnvironment.start_time_skipping_v2(
+        dev_server_existing_path=shutil.which("temporal", path=str(Path(sys.executable).parent)),
+        data_converter=data_converter(KEYRING),
+        dev_server_extra_args=DYNAMIC_CONFIG,
+    ) as environment:
+        for play in missing():
+            remembered = Remembered()
+            async with Worker(
+                environment.client,
+                task_queue=TASK_QUEUE,
+                workflows=[MaskingSession],
+                activities=remembered.activities(),
+            ):
+                scene = Scene(environment, remembered, play.__name__)
+                await play(scene)
+                await scene.handle.result()
+                write(play.__name__, (await scene.handle.fetch_history()).to_json())
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,49 @@
+"""Today's code replays every session that was ever recorded, and comes to the recorded bill."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from temporalio.api.enums.v1 import EventType
+from temporalio.client import WorkflowHistory
+from temporalio.worker import Replayer
+
+from masking.domain.session import Bill
+from masking.temporal import data_converter, masking_plugin
+from tests.histories import KEYRING
+from tests.histories.record import SCENES
+from workflows.masking_session import MaskingSession
+
+pytestmark = pytest.mark.anyio
+
+FILES = sorted(Path(__file__).parent.glob("*.json"))
+
+
+def recorded(file: Path) -> WorkflowHistory:
+    return WorkflowHistory.from_json(f"session-{file.stem}", file.read_text())
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+async def test_a_recorded_session_replays(file: Path) -> None:
+    history = recorded(file)
+    replayer = Replayer(workflows=[MaskingSession], plugins=[masking_plugin(KEYRING)])
+
+    await replayer.replay_workflow(history)
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+async def test_a_recorded_session_ended_with_a_readable_bill(file: Path) -> None:
+    history = recorded(file)
+    last = history.events[-1]
+    assert last.event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED
+
+    payloads = last.workflow_execution_completed_event_attributes.result.payloads
+    (bill,) = await data_converter(KEYRING).decode(payloads, [Bill])
+
+    assert bill.calls.billed_duration == {"answered": 240, "draining": 240, "disturbed": 360}.get(file.stem, 0)
+    assert (bill.refusal != "") == (file.stem == "refused")
+
+
+def test_every_kind_of_session_has_a_recording() -> None:
+    assert {file.stem for file in FILES} >= {scene.__name__ for scene in SCENES}
