@@ -1,0 +1,87 @@
+"""The simulator from Python: for the demo and for tests."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import httpx
+
+from masking.carriers.simulator.phones import Behaviour, PhoneView, State
+from masking.carriers.simulator.records import CallRecord
+from masking.errors import MaskingError
+
+POLL_S = 0.05
+
+
+class SimulatorError(MaskingError):
+    """The simulator refused, or something did not happen in time; the message says what."""
+
+
+class SimulatorClient:
+    """Phones and calls of a running simulator. Numbers are E.164.
+
+    Args:
+        base_url: without a slash at the end.
+    """
+
+    def __init__(self, base_url: str, *, timeout: float = 5.0) -> None:
+        self._http = httpx.AsyncClient(base_url=base_url, timeout=timeout, trust_env=False)
+
+    async def __aenter__(self) -> SimulatorClient:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._http.aclose()
+
+    async def behave(self, number: str, behaviour: Behaviour) -> None:
+        """Tell a phone what to do by itself from now on."""
+        await self._ask("PUT", f"/v1/phones/{number}", behaviour.model_dump())
+
+    async def phone(self, number: str) -> PhoneView:
+        """A phone as a person sees it now."""
+        return PhoneView.model_validate(await self._ask("GET", f"/v1/phones/{number}"))
+
+    async def dial(self, number: str, to: str) -> str:
+        """Have a phone call a number. Returns the call's id."""
+        return str((await self._ask("POST", f"/v1/phones/{number}/dial", {"to": to}))["call_uuid"])
+
+    async def answer(self, number: str) -> None:
+        """Pick a ringing phone up."""
+        await self._ask("POST", f"/v1/phones/{number}/answer")
+
+    async def hang_up(self, number: str) -> None:
+        """End the call that a phone takes part in."""
+        await self._ask("POST", f"/v1/phones/{number}/hangup")
+
+    async def call(self, call_uuid: str) -> CallRecord:
+        """A call, with its transcript."""
+        return CallRecord.model_validate(await self._ask("GET", f"/v1/calls/{call_uuid}"))
+
+    async def bind(self, number: str, answer_url: str, hangup_url: str) -> None:
+        """Let calls to a number run an application."""
+        await self._ask("PUT", f"/v1/numbers/{number}", {"answer_url": answer_url, "hangup_url": hangup_url})
+
+    async def wait_for(self, number: str, state: State, *, timeout: float = 10.0) -> PhoneView:
+        """Wait until a phone is in a state.
+
+        Raises:
+            SimulatorError: it was not within `timeout` real seconds.
+        """
+        try:
+            async with asyncio.timeout(timeout):
+                while (view := await self.phone(number)).state != state:  # noqa: ASYNC110 it is across HTTP
+                    await asyncio.sleep(POLL_S)
+        except TimeoutError:
+            raise SimulatorError(f"a phone was not {state} within {timeout:g} s") from None
+        return view
+
+    async def _ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        try:
+            response = await self._http.request(method, path, json=body)
+            answer: dict[str, Any] = response.json()
+        except (httpx.HTTPError, ValueError) as error:
+            raise SimulatorError(f"the simulator does not answer: {type(error).__name__}") from None
+        if response.is_error:
+            raise SimulatorError(f"the simulator refused: {answer.get('error', response.status_code)}")
+        return answer

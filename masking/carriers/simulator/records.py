@@ -1,0 +1,77 @@
+"""What the network knows of its calls: legs, and a transcript for people."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+
+from pydantic import BaseModel
+
+from masking.carriers.hangup_causes import UNKNOWN, HangupCause
+
+COST_PER_MINUTE = Decimal("0.005")
+"""What this network charges the application's owner for a started minute of a leg."""
+
+
+class TranscriptLine(BaseModel):
+    """Something that happened on a call, in simulated time (UTC).
+
+    Attributes:
+        leg: `caller` or `callee`.
+        what: a verb such as `dialled`, `rang`, `answered`, `heard`, `connected`, `hung up`, `recorded`, `told`.
+    """
+
+    at: datetime
+    leg: str
+    what: str
+    detail: str = ""
+
+
+class Leg(BaseModel):
+    """One phone's part in a call. `screen` is the number its display showed, E.164."""
+
+    leg_uuid: str
+    number: str
+    screen: str | None
+    began_at: datetime
+    answered_at: datetime | None = None
+    ended_at: datetime | None = None
+    cause: HangupCause = UNKNOWN
+    source: str = ""
+
+    def end(self, at: datetime, cause: HangupCause, source: str) -> None:
+        """The leg ended; the first end stands."""
+        if self.ended_at is None:
+            self.ended_at, self.cause, self.source = at, cause, source
+
+    @property
+    def duration(self) -> int:
+        """Whole seconds from answer to end, a started one counted; 0 if never answered."""
+        if self.answered_at is None or self.ended_at is None:
+            return 0
+        return -int(-(self.ended_at - self.answered_at).total_seconds() // 1)
+
+    @property
+    def bill_duration(self) -> int:
+        """The duration in whole minutes, in seconds."""
+        return -(-self.duration // 60) * 60
+
+    @property
+    def cost(self) -> Decimal:
+        """What the network charges for this leg."""
+        return COST_PER_MINUTE * self.bill_duration / 60
+
+
+class CallRecord(BaseModel):
+    """A call as the network saw it."""
+
+    call_uuid: str
+    caller: Leg
+    callee: Leg | None = None
+    recording: str | None = None
+    transcript: list[TranscriptLine] = []
+
+    @property
+    def ended(self) -> bool:
+        """Whether the caller's leg has ended."""
+        return self.caller.ended_at is not None

@@ -1,0 +1,213 @@
+"""The simulator's process and its HTTP API, described in docs/simulator.md. Loopback only."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from aiohttp import web
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from masking.carriers.simulator.application import ApplicationClient, VoiceApplication
+from masking.carriers.simulator.clock import SimulatedClock
+from masking.carriers.simulator.network import Network
+from masking.carriers.simulator.phones import Behaviour, WrongState
+from masking.errors import StartupError
+from masking.process import until_stopped
+from masking.settings import Settings
+
+HOST = "127.0.0.1"
+NETWORK = web.AppKey("network", Network)
+RECORDINGS = web.AppKey("recordings", Path)
+
+_NUMBER = re.compile(r"\+[0-9]{6,15}")
+_FILE = re.compile(r"[0-9a-f-]{36}\.(mp3|wav)")
+_ANSWER_PATH, _HANGUP_PATH = "/carrier/voice/answer", "/carrier/voice/hangup"
+
+BodyT = TypeVar("BodyT", bound=BaseModel)
+
+
+class NumberBinding(BaseModel):
+    """What runs when a number is called."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    answer_url: str = Field(pattern=r"^https?://")
+    hangup_url: str = Field(default="", pattern=r"^(https?://.*)?$")
+
+
+class DialOrder(BaseModel):
+    """Whom to call, E.164."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    to: str
+
+
+class Refused(Exception):
+    """A request that cannot be carried out: status and sentence."""
+
+    def __init__(self, status: int, sentence: str) -> None:
+        super().__init__(sentence)
+        self.status, self.sentence = status, sentence
+
+
+def build_app(network: Network, recordings: Path) -> web.Application:
+    """The simulator's application."""
+    app = web.Application(middlewares=[_errors_as_json], client_max_size=64 * 1024)
+    app[NETWORK], app[RECORDINGS] = network, recordings
+    app.add_routes(
+        [
+            web.get("/healthz", _healthz),
+            web.get("/v1/numbers", _numbers),
+            web.put("/v1/numbers/{number}", _bind),
+            web.get("/v1/phones/{number}", _phone),
+            web.put("/v1/phones/{number}", _behave),
+            web.post("/v1/phones/{number}/dial", _dial),
+            web.post("/v1/phones/{number}/{action:answer|reject|hangup}", _act),
+            web.get("/v1/calls", _calls),
+            web.get("/v1/calls/{call_uuid}", _call),
+            web.get("/media/{file}", _media),
+        ]
+    )
+    return app
+
+
+async def serve(settings: Settings) -> None:
+    """Run the network until told to stop.
+
+    Raises:
+        StartupError: there is no token to sign with, or the port is taken.
+    """
+    if settings.carrier_auth_token is None:
+        raise StartupError("MASKING_CARRIER_AUTH_TOKEN is not set: it is what the simulator signs its webhooks with")
+    recordings = settings.data.absolute() / "recordings"
+    clock = SimulatedClock(settings.simulator_speed)
+    async with ApplicationClient(settings.carrier_auth_token.get_secret_value()) as client:
+        network = Network(client, clock, recordings, f"{settings.simulator_url}/media")
+        application = VoiceApplication(f"{settings.base_url}{_ANSWER_PATH}", f"{settings.base_url}{_HANGUP_PATH}")
+        network.applications.update(dict.fromkeys(settings.demo_numbers, application))
+        runner = web.AppRunner(build_app(network, recordings), access_log=None)
+        await runner.setup()
+        try:
+            try:
+                await web.TCPSite(runner, HOST, settings.simulator_port).start()
+            except OSError as error:
+                reason = error.strerror or type(error).__name__
+                raise StartupError(
+                    f"MASKING_SIMULATOR_PORT: cannot listen on {HOST}:{settings.simulator_port}: {reason}"
+                ) from None
+            await until_stopped()
+        finally:
+            await network.close()
+            await runner.cleanup()
+
+
+async def _healthz(request: web.Request) -> web.Response:
+    return web.json_response({"status": "ok"})
+
+
+async def _numbers(request: web.Request) -> web.Response:
+    applications = request.app[NETWORK].applications
+    return web.json_response(
+        {"numbers": [{"number": number, **application._asdict()} for number, application in applications.items()]}
+    )
+
+
+async def _bind(request: web.Request) -> web.Response:
+    binding = await _body(request, NumberBinding)
+    application = VoiceApplication(binding.answer_url, binding.hangup_url)
+    request.app[NETWORK].applications[_number(request)] = application
+    return web.json_response({"number": _number(request), **application._asdict()})
+
+
+async def _phone(request: web.Request) -> web.Response:
+    return _shown(request.app[NETWORK].phone(_number(request)).view())
+
+
+async def _behave(request: web.Request) -> web.Response:
+    phone = request.app[NETWORK].phone(_number(request))
+    phone.behaviour = await _body(request, Behaviour)
+    return _shown(phone.view())
+
+
+async def _dial(request: web.Request) -> web.Response:
+    order = await _body(request, DialOrder)
+    record = request.app[NETWORK].dial(_number(request), _checked(order.to))
+    return web.json_response({"call_uuid": record.call_uuid}, status=202)
+
+
+async def _act(request: web.Request) -> web.Response:
+    phone = request.app[NETWORK].phone(_number(request))
+    {"answer": phone.answer, "reject": phone.reject, "hangup": phone.hang_up}[request.match_info["action"]]()
+    return _shown(phone.view())
+
+
+async def _calls(request: web.Request) -> web.Response:
+    limit = request.query.get("limit", "20")
+    if not (limit.isascii() and limit.isdecimal() and 1 <= int(limit) <= 100):
+        raise Refused(400, "limit must be a whole number from 1 to 100")
+    newest = itertools.islice(request.app[NETWORK].calls(), int(limit))
+    return web.json_response({"calls": [record.model_dump(mode="json") for record in newest]})
+
+
+async def _call(request: web.Request) -> web.Response:
+    record = request.app[NETWORK].call(request.match_info["call_uuid"])
+    if record is None:
+        raise Refused(404, "there is no such call")
+    return _shown(record)
+
+
+async def _media(request: web.Request) -> web.StreamResponse:
+    file = request.match_info["file"]
+    path = request.app[RECORDINGS] / file
+    if not _FILE.fullmatch(file) or not path.is_file():
+        raise Refused(404, "there is no such recording")
+    return web.FileResponse(path)
+
+
+def _shown(model: BaseModel) -> web.Response:
+    return web.json_response(model.model_dump(mode="json"))
+
+
+def _number(request: web.Request) -> str:
+    return _checked(request.match_info["number"])
+
+
+def _checked(number: str) -> str:
+    if not _NUMBER.fullmatch(number):
+        raise Refused(400, "a number must be in E.164: + and 6 to 15 digits")
+    return number
+
+
+async def _body(request: web.Request, model: type[BodyT]) -> BodyT:
+    try:
+        return model.model_validate(json.loads(await request.text() or "{}"))
+    except ValidationError as error:
+        fault = error.errors(include_input=False, include_url=False)[0]
+        raise Refused(400, f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}") from None
+    except (ValueError, RecursionError):
+        raise Refused(400, "the body is not valid JSON") from None
+
+
+@web.middleware
+async def _errors_as_json(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except Refused as refusal:
+        return _error(refusal.status, refusal.sentence)
+    except WrongState as wrong:
+        return _error(409, str(wrong))
+    except web.HTTPException as error:
+        return _error(error.status, error.reason)
+
+
+def _error(status: int, sentence: str) -> web.Response:
+    body: dict[str, Any] = {"error": sentence}
+    return web.json_response(body, status=status)

@@ -1,0 +1,78 @@
+"""A network on a fast clock, and an application that answers calls as it is told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from masking.carriers.signature import is_signed_by
+from masking.carriers.simulator.application import ApplicationClient, VoiceApplication
+from masking.carriers.simulator.clock import SimulatedClock
+from masking.carriers.simulator.network import Network
+from masking.carriers.simulator.records import CallRecord
+from tests.integration.conftest import free_port
+
+TOKEN = "carrier-token"
+NUMBER, ALICE, BOB = "+12025550199", "+12025550101", "+12025550102"
+SPEED = 100.0
+
+
+@dataclass
+class Application:
+    """What plays the masking gateway: answers with documents, and remembers what it was told."""
+
+    base: str
+    documents: dict[str, str] = field(default_factory=dict)
+    status: int = 200
+    told: list[tuple[str, dict[str, str]]] = field(default_factory=list)
+    unsigned: int = 0
+
+    async def take(self, request: web.Request) -> web.Response:
+        form = {key: str(value) for key, value in (await request.post()).items()}
+        if not is_signed_by("POST", f"{self.base}{request.path_qs}", form, request.headers, [TOKEN]):
+            self.unsigned += 1
+        self.told.append((request.path, form))
+        document = self.documents.get(request.path, "")
+        return web.Response(text=document, content_type="application/xml", status=self.status)
+
+    def forms(self, path: str) -> list[dict[str, str]]:
+        return [form for told, form in self.told if told == path]
+
+
+@pytest.fixture
+async def application() -> AsyncIterator[Application]:
+    port = free_port()
+    application = Application(f"http://127.0.0.1:{port}")
+    app = web.Application()
+    app.router.add_post("/{path:.*}", application.take)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", port).start()
+    yield application
+    assert application.unsigned == 0
+    await runner.cleanup()
+
+
+@pytest.fixture
+async def network(application: Application, tmp_path: Path) -> AsyncIterator[Network]:
+    async with ApplicationClient(TOKEN) as client:
+        network = Network(client, SimulatedClock(SPEED), tmp_path / "recordings", "http://carrier.example/media")
+        network.applications[NUMBER] = VoiceApplication(f"{application.base}/answer", f"{application.base}/hangup")
+        yield network
+        await network.close()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 conditions of all kinds
+            await asyncio.sleep(0.01)
+
+
+async def reported(application: Application, record: CallRecord) -> None:
+    """Wait until the call is over and its hangup reported."""
+    await until(lambda: record.ended and bool(application.forms("/hangup")))
