@@ -37,14 +37,22 @@ def run_process(main: Callable[[Settings], Coroutine[Any, Any, None]], name: str
     """Run one process of ours to its end, and exit: 0 when told to stop, 2 when it cannot start."""
     try:
         settings = load_settings()
-        logging.basicConfig(
-            level=settings.log_level.upper(), format=f"%(asctime)s {name} %(levelname)s %(name)s: %(message)s"
-        )
+        configure_logging(settings, name)
         asyncio.run(_to_the_end(main(settings)))
     except StartupError as error:
         sys.stderr.write(f"masking: {error}\n")
         sys.exit(EXIT_CANNOT_START)
     sys.exit(0)
+
+
+def configure_logging(settings: Settings, process: str) -> None:
+    """Log to standard error: our own records from the level that was set, the libraries' from warnings up.
+
+    Libraries log what they handle, addresses with phone numbers in them included.
+    """
+    logging.basicConfig(level=logging.WARNING, format=f"%(asctime)s {process} %(levelname)s %(name)s: %(message)s")
+    for ours in ("masking", "workflows", "activities"):
+        logging.getLogger(ours).setLevel(settings.log_level.upper())
 
 
 async def _to_the_end(main: Coroutine[Any, Any, None]) -> None:

@@ -20,22 +20,29 @@ class DemoAccount(NamedTuple):
     auth_token: str
 
 
-async def provision_demo(settings: Settings, database_url: str, keyring: Keyring) -> DemoAccount:
-    """Make the demo account and its numbers, where they are missing.
+def demo_account(settings: Settings, keyring: Keyring) -> DemoAccount:
+    """The demo account's credentials.
 
     The token is `MASKING_DEMO_AUTH_TOKEN`, or one that follows from the keys: the same at
     every start, and stored nowhere in the clear.
+    """
+    given = settings.demo_auth_token
+    token = given.get_secret_value() if given is not None else keyring.derived_token("demo account")
+    return DemoAccount(settings.demo_auth_id, token)
+
+
+async def provision_demo(settings: Settings, database_url: str, keyring: Keyring) -> DemoAccount:
+    """Make the demo account and its numbers, where they are missing.
 
     Raises:
         StartupError: a number of `MASKING_DEMO_NUMBERS` is none, or PostgreSQL is not there.
     """
-    given = settings.demo_auth_token
-    token = given.get_secret_value() if given is not None else keyring.derived_token("demo account")
+    account = demo_account(settings, keyring)
     numbers = [_with_country(number) for number in settings.demo_numbers]
     async with Database(database_url) as database, database.transaction() as connection:
-        await ensure_account(connection, keyring, settings.demo_auth_id, token)
+        await ensure_account(connection, keyring, account.auth_id, account.auth_token)
         await ensure_numbers(connection, settings.demo_auth_id, numbers)
-    return DemoAccount(settings.demo_auth_id, token)
+    return account
 
 
 def _with_country(number: str) -> tuple[str, str]:

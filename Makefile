@@ -1,0 +1,50 @@
+# Everything runs in a virtual environment of this checkout; `make` alone lists what there is.
+.DEFAULT_GOAL := help
+.PHONY: help run demo test check lock histories clean
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+help:  ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 20
+
+run: $(READY)  ## bring the whole system up; Ctrl-C stops it
+	@exec $(BIN)/masking run
+
+demo: $(READY)  ## show a masked call, from create to the final bill
+	@exec $(BIN)/masking demo
+
+test: check  ## check the code and run every test
+	$(BIN)/python -m pytest
+
+check: $(READY)  ## linters, types, and which module may import which
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+histories: $(READY)  ## record golden histories of sessions that have none yet
+	$(BIN)/python -m tests.histories.record
+
+lock:  ## pin the newest allowed dependencies, with hashes (needs uv)
+	uv pip compile -q pyproject.toml --extra local --extra dev --universal --python-version 3.11 \
+	  --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --upgrade -o requirements/local.txt
+	uv pip compile -q pyproject.toml -c requirements/local.txt --universal --python-version 3.11 \
+	  --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --upgrade -o requirements/production.txt
+
+clean:  ## remove the virtual environment and caches; sessions in .masking stay
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info
+
+$(READY): pyproject.toml requirements/local.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "masking needs Python 3.11 or newer; name one with: make PYTHON=/path/to/python3.11"; exit 2; }
+	@echo "Setting up $(VENV), once; this takes a minute or two."
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "  installing the pinned dependencies"
+	@$(PIP) install --quiet --require-hashes -r requirements/local.txt
+	@echo "  installing masking"
+	@$(PIP) install --quiet --no-deps --no-build-isolation -e .
+	@touch $@

@@ -1,0 +1,7 @@
+"""`python -m masking`."""
+
+from __future__ import annotations
+
+from masking.cli import main
+
+main()

@@ -1,0 +1,113 @@
+"""The command line: `masking --help`."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable, Coroutine
+from importlib.metadata import version
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from masking.errors import StartupError
+from masking.process import EXIT_CANNOT_START, configure_logging, run_process
+from masking.settings import Settings, load_settings
+
+app = typer.Typer(
+    name="masking",
+    help="Number masking: Plivo's Masking Session API over Temporal workflows. Settings: docs/settings.md.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object for machines.")]
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(version("masking"))
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Options of every command."""
+
+
+# Each command imports what it needs: `masking --help` need not load a web server.
+
+
+@app.command()
+def run(as_json: AsJson = False) -> None:
+    """Run the whole system on this machine until Ctrl-C."""
+    from masking.run.command import run as run_system
+
+    run_process(lambda settings: run_system(settings, as_json=as_json), "run")
+
+
+@app.command()
+def demo(as_json: AsJson = False) -> None:
+    """Show a masked call from create to the final bill; starts the system if it does not run."""
+    from masking.demo.command import demo as play
+
+    _exit_with(lambda settings: play(settings, as_json=as_json))
+
+
+@app.command()
+def gateway() -> None:
+    """Run the gateway alone: the sessions API and carrier webhooks."""
+    from masking.gateway.server import serve
+
+    run_process(serve, "gateway")
+
+
+@app.command()
+def worker() -> None:
+    """Run a Temporal worker alone."""
+    from worker import serve
+
+    run_process(serve, "worker")
+
+
+@app.command()
+def simulator() -> None:
+    """Run the telephone simulator alone. Not for production."""
+    from masking.carriers.simulator.server import serve
+
+    run_process(serve, "simulator")
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the tables of DATABASE_URL to this version."""
+    from masking.storage.database import database_url
+    from masking.storage.migrate import migrate as bring_up_to_date
+
+    async def bring(settings: Settings) -> int:
+        await asyncio.to_thread(bring_up_to_date, database_url(settings))
+        typer.echo("The tables are up to date.")
+        return 0
+
+    _exit_with(bring)
+
+
+def _exit_with(main: Callable[[Settings], Coroutine[Any, Any, int]]) -> NoReturn:
+    """Run a command that ends by itself, and exit with what it returns."""
+    try:
+        settings = load_settings()
+        configure_logging(settings, "masking")
+        sys.exit(asyncio.run(main(settings)))
+    except StartupError as error:
+        typer.echo(f"masking: {error}", err=True)
+        sys.exit(EXIT_CANNOT_START)
+
+
+def main() -> None:
+    """The entry point of the command `masking`."""
+    app()

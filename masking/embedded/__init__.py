@@ -1,0 +1,1 @@
+"""PostgreSQL and Temporal on one machine, from Python packages, for `masking run` and the demo."""
