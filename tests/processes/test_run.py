@@ -1,0 +1,275 @@
+"""`masking run` as a person starts, kills and stops it: real processes, real ports."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from tests.integration.conftest import free_port
+
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(180)]
+
+MASKING = [sys.executable, "-m", "masking"]
+OURS = ("MASKING_", "TEMPORAL_", "DATABASE_URL")
+FIRST, SECOND = "+12025550101", "+12025550102"
+
+
+def environment(data: Path, **more: str) -> dict[str, str]:
+    """A clean environment with free ports and a data folder of its own."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
+    ports = ("MASKING_PORT", "MASKING_SIMULATOR_PORT", "MASKING_TEMPORAL_PORT", "MASKING_TEMPORAL_UI_PORT")
+    return clean | {name: str(free_port()) for name in ports} | {"MASKING_DATA": str(data)} | more
+
+
+def until(condition: Callable[[], object], within: float = 30.0) -> None:
+    deadline = time.monotonic() + within
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.05)
+
+
+class Run:
+    """A running `masking run --json`."""
+
+    def __init__(self, env: dict[str, str]) -> None:
+        self.env = env
+        self.process = subprocess.Popen(
+            [*MASKING, "run", "--json"],
+            env=env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line:
+            raise AssertionError(self.process.communicate(timeout=10)[1])
+        self.ready: dict[str, Any] = json.loads(line)
+        self.http = httpx.Client(auth=(self.ready["auth_id"], self.ready["auth_token"]), timeout=10, trust_env=False)
+        self.api = f"{self.ready['api_url']}/v1/Account/{self.ready['auth_id']}/Masking/Session"
+
+    def tree(self) -> list[psutil.Process]:
+        children: list[psutil.Process] = psutil.Process(self.process.pid).children(recursive=True)
+        return children
+
+    def named(self, part: str) -> psutil.Process:
+        return next(process for process in self.tree() if part in " ".join(process.cmdline()))
+
+    def create(self, **arguments: Any) -> dict[str, Any]:
+        response = self.http.post(f"{self.api}/", json={"first_party": FIRST, "second_party": SECOND} | arguments)
+        assert response.status_code == 201, response.text
+        session: dict[str, Any] = response.json()["session"]
+        return session
+
+    def get(self, uuid: str) -> dict[str, Any]:
+        response = self.http.get(f"{self.api}/{uuid}/")
+        assert response.status_code == 200, response.text
+        session: dict[str, Any] = response.json()["response"]
+        return session
+
+    def phone(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        response = self.http.request(method, f"{self.ready['simulator_url']}/v1/phones/{path}", json=body)
+        assert response.is_success, response.text
+        view: dict[str, Any] = response.json()
+        return view
+
+    def stop(self) -> tuple[int, str]:
+        """Ctrl-C. The exit code and what was said."""
+        self.http.close()
+        self.process.send_signal(signal.SIGINT)
+        _, said = self.process.communicate(timeout=60)
+        return self.process.returncode, said
+
+    def kill(self) -> None:
+        """Whatever state a test left it in, leave nothing behind."""
+        left = self.tree() if self.process.poll() is None else []
+        self.http.close()
+        for process in (*left, self.process):
+            process.kill()
+        self.process.communicate(timeout=10)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def run(data: Path) -> Iterator[Run]:
+    running = Run(environment(data))
+    try:
+        yield running
+    finally:
+        if running.process.poll() is None:
+            running.kill()
+
+
+def gone(processes: list[psutil.Process]) -> bool:
+    return all(not p.is_running() or p.status() == psutil.STATUS_ZOMBIE for p in processes)
+
+
+def test_it_comes_up_answers_and_ctrl_c_leaves_nothing_running(run: Run) -> None:
+    assert run.http.get(f"{run.ready['api_url']}/healthz").status_code == 200
+    assert re.fullmatch(r"MA[A-Z0-9]{18}", run.ready["auth_id"])
+    assert run.http.get(run.ready["temporal_ui_url"]).status_code == 200
+    processes = run.tree()
+    assert len(processes) >= 5
+
+    code, said = run.stop()
+
+    assert code == 0
+    assert "Stopped." in said
+    assert "Traceback" not in said
+    assert gone(processes)
+
+
+def test_a_killed_parent_leaves_no_orphans(run: Run) -> None:
+    processes = run.tree()
+
+    run.process.kill()
+    run.process.communicate(timeout=10)
+
+    until(lambda: gone(processes))
+
+
+def test_sessions_survive_a_killed_worker_in_mid_call_and_a_full_restart(run: Run, data: Path) -> None:
+    session = run.create(record=True, session_expiry=600)
+    number = f"+{session['virtual_number']}"
+    run.phone("PUT", SECOND, {"on_ring": "answer", "answers_after": 0.2})
+    run.phone("POST", f"{FIRST}/dial", {"to": number})
+    until(lambda: run.phone("GET", SECOND)["state"] == "talking")
+
+    worker = run.named("worker.py")
+    worker.kill()
+    run.phone("POST", f"{FIRST}/hangup")
+    until(lambda: run.named("worker.py").pid != worker.pid if gone([worker]) and _has(run, "worker.py") else False)
+    until(lambda: run.get(session["session_uuid"])["total_call_count"] == 2)
+    until(lambda: "recording_resource_url" in run.get(session["session_uuid"])["interaction"][0])
+
+    code, _ = run.stop()
+    assert code == 0
+    again = Run(run.env)
+    try:
+        kept = again.get(session["session_uuid"])
+        assert kept["status"] == "active"
+        assert kept["total_call_count"] == 2
+        assert again.ready["auth_token"] == run.ready["auth_token"]
+
+        again.phone("POST", f"{SECOND}/dial", {"to": number})
+        until(lambda: again.phone("GET", FIRST)["state"] == "talking")
+        again.phone("POST", f"{SECOND}/hangup")
+        until(lambda: again.get(session["session_uuid"])["total_call_count"] == 4)
+        assert again.http.delete(f"{again.api}/{session['session_uuid']}/").status_code == 200
+        assert again.get(session["session_uuid"])["status"] == "expired"
+        assert again.stop()[0] == 0
+    finally:
+        if again.process.poll() is None:
+            again.kill()
+
+
+def _has(run: Run, part: str) -> bool:
+    return any(part in " ".join(process.cmdline()) for process in run.tree())
+
+
+@pytest.mark.parametrize("part", ["masking.gateway", "postgres -D", "server start-dev"])
+def test_any_killed_service_comes_back_and_keeps_the_sessions(run: Run, part: str) -> None:
+    session = run.create()
+    victim = next(
+        p for p in run.tree() if part in " ".join(p.cmdline()) and "masking.embedded.guard" not in p.cmdline()
+    )
+    victim.kill()
+    until(lambda: gone([victim]))
+
+    def extended() -> bool:
+        try:
+            answer = run.http.post(f"{run.api}/{session['session_uuid']}/", json={"session_expiry": 7200})
+        except httpx.TransportError:
+            return False
+        return answer.status_code == 200
+
+    until(extended, within=60)
+    assert run.get(session["session_uuid"])["duration"] >= 7200
+
+
+def refusal(env: dict[str, str], *arguments: str) -> str:
+    """The one line with which a command refuses to start."""
+    done = subprocess.run(
+        [*MASKING, *(arguments or ("run",))], env=env, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 2, done.stderr
+    lines = [line for line in done.stderr.splitlines() if line.startswith("masking: ")]
+    assert len(lines) == 1
+    assert "Traceback" not in done.stderr
+    return lines[0]
+
+
+def test_a_second_run_on_the_same_data_is_refused(run: Run) -> None:
+    ports = environment(Path(run.env["MASKING_DATA"]))
+    assert "another `masking run` uses" in refusal(ports)
+
+
+@pytest.mark.parametrize("variable", ["MASKING_PORT", "MASKING_SIMULATOR_PORT", "MASKING_TEMPORAL_PORT"])
+def test_a_port_in_use_is_named(data: Path, variable: str) -> None:
+    env = environment(data)
+    with free_listener(int(env[variable])):
+        line = refusal(env)
+    assert env[variable] in line
+    assert variable in line
+
+
+class free_listener:
+    def __init__(self, port: int) -> None:
+        import socket
+
+        self._socket = socket.create_server(("127.0.0.1", port))
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "words"),
+    [
+        ("MASKING_PORT", "eighty", "MASKING_PORT"),
+        ("MASKING_DEMO_AUTH_ID", "MAshort", "MA followed by 18 characters"),
+        ("MASKING_LOG_LEVEL", "loud", "MASKING_LOG_LEVEL"),
+        ("MASKING_DEMO_NUMBERS", "12345", "MASKING_DEMO_NUMBERS"),
+        ("MASKING_KEYS", "{}", "MASKING_KEYS is no key ring"),
+        ("MASKING_KEYS_FILE", "/nonexistent/keys.json", "MASKING_KEYS_FILE: cannot read"),
+        ("MASKING_TEMPORAL_BINARY", "/nonexistent/temporal", "no `temporal` binary"),
+        ("DATABASE_URL", "postgresql://nobody@127.0.0.1:1/none", "DATABASE_URL: PostgreSQL does not answer"),
+        ("TEMPORAL_ADDRESS", "127.0.0.1:1", "TEMPORAL_ADDRESS: no Temporal server answers"),
+    ],
+)
+def test_a_wrong_setting_is_told_in_one_line(data: Path, variable: str, value: str, words: str) -> None:
+    line = refusal(environment(data, **{variable: value}))
+    assert words in line
+    if variable != "TEMPORAL_ADDRESS":
+        assert value == "{}" or "nonexistent" in value or value not in line
+
+
+@pytest.mark.parametrize("command", ["gateway", "worker", "simulator", "migrate"])
+def test_a_single_process_says_what_it_lacks(data: Path, command: str) -> None:
+    assert re.search(r"MASKING_KEYS|DATABASE_URL|MASKING_CARRIER_AUTH_TOKEN", refusal(environment(data), command))
+
+
+def test_help_and_version_help() -> None:
+    for arguments in (["--help"], ["run", "--help"], ["demo", "--help"], ["--version"]):
+        done = subprocess.run([*MASKING, *arguments], capture_output=True, text=True, timeout=30, check=True)
+        assert done.stdout.strip()
