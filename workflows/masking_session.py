@@ -82,7 +82,7 @@ class MaskingSession:
         self._recorded = self._session.version
         self._unqueued: list[Callback] = []
         self._routes_lost = False
-        self._timer = MovableTimer("session expiry")
+        self._timer = MovableTimer()
         self._courier = Courier(DeliverCallbacks(session_uuid=request.session_uuid, account_id=request.account_id))
 
     @workflow.run
@@ -127,7 +127,8 @@ class MaskingSession:
                     self._take(given_up(self._session, workflow.now()))
                     continue
                 deadline = workflow.now() + LOOK_AGAIN_FIRST
-            self._timer.set(deadline)
+            at_expiry = deadline == self._session.expires_at
+            self._timer.set(deadline, "session expiry" if at_expiry else "give up waiting for the carrier")
             await workflow.wait_condition(lambda: self._timer.rang or self._recorded < self._session.version)
 
     async def _record(self) -> None:

@@ -15,21 +15,20 @@ class MovableTimer:
     again. Only one that moves earlier cancels it, since each timer costs history events.
     """
 
-    def __init__(self, summary: str) -> None:
-        self._summary = summary
+    def __init__(self) -> None:
         self._due: datetime | None = None
         self._sleeping: asyncio.Task[None] | None = None
         self.rang = False
 
-    def set(self, deadline: datetime | None) -> None:
-        """Ring at `deadline` (UTC) or shortly before; None stops the timer."""
+    def set(self, deadline: datetime | None, summary: str) -> None:
+        """Ring at `deadline` (UTC) or before; None stops the timer. `summary` names it in the Temporal UI."""
         self.rang = False
         if deadline is None:
             self.stop()
         elif self._due is None or deadline < self._due:
             self.stop()
             self._due = deadline
-            self._sleeping = asyncio.create_task(self._ring_at(deadline))
+            self._sleeping = asyncio.create_task(self._ring_at(deadline, summary))
 
     def stop(self) -> None:
         """Do not ring."""
@@ -37,9 +36,9 @@ class MovableTimer:
             self._sleeping.cancel()
         self._due = self._sleeping = None
 
-    async def _ring_at(self, deadline: datetime) -> None:
+    async def _ring_at(self, deadline: datetime, summary: str) -> None:
         remaining = (deadline - workflow.now()).total_seconds()
         if remaining > 0:
-            await workflow.sleep(remaining, summary=self._summary)
+            await workflow.sleep(remaining, summary=summary)
         self._due = self._sleeping = None
         self.rang = True

@@ -20,7 +20,7 @@ _HEADLINES = {
 
 
 def story(session: Session) -> str:
-    """What has happened so far, one line each, times in UTC."""
+    """What has happened so far, one line each, times in UTC. A flat list: the Temporal UI shows no other."""
     return "\n".join(_lines(session))
 
 
@@ -46,18 +46,18 @@ def _conversation(session: Session, interaction: Interaction) -> Iterator[str]:
     caller, callee = interaction.call.caller, interaction.call.caller.other
     yield f"- {_clock(interaction.first_seen_at)} the {caller} party called"
     for pin in interaction.pins:
-        yield f"  - {_clock(pin.at)} PIN: {pin.status}"
+        yield f"- {_clock(pin.at)} PIN: {pin.status}"
     if interaction.call.dialled:
-        yield f"  - {_leg(f'the {callee} party', interaction.callee)}"
+        yield f"- {_leg(f'the {callee} party', interaction.callee)}"
     recording = interaction.recording
     if isinstance(recording, RecordingCompleted):
-        yield f"  - recorded: {recording.duration} s of {recording.file_format}"
+        yield f"- recorded: {recording.duration} s of {recording.file_format}"
     elif isinstance(recording, RecordingFailed):
-        yield f"  - recording failed: {recording.reason}"
+        yield f"- recording failed: {recording.reason}"
     if interaction.ended_at is not None and interaction.caller.hangup is not None:
         charge = interaction_charge(interaction, session.rate)
         yield (
-            f"  - {_clock(interaction.ended_at)} ended ({interaction.caller.hangup.cause}):"
+            f"- {_clock(interaction.ended_at)} ended ({interaction.caller.hangup.cause}):"
             f" {charge.billed_duration} s billed, {charge.amount:f} {session.rate.currency}"
         )
 

@@ -1,0 +1,253 @@
+"""A masked call with everything real but the phones: the official SDK, the telephone network, Temporal, PostgreSQL."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import plivo.utils
+import pytest
+from aiohttp import web
+
+from masking.carriers.simulator.application import ApplicationClient, VoiceApplication
+from masking.carriers.simulator.client import SimulatorClient
+from masking.carriers.simulator.clock import SimulatedClock
+from masking.carriers.simulator.network import Network
+from masking.carriers.simulator.phones import Behaviour
+from masking.carriers.simulator.server import build_app
+from masking.demo.plivo_sdk import PlivoSdk
+from masking.provision import DemoAccount
+from tests.conftest import ACCOUNT, POOL, TOKEN
+from tests.integration.conftest import CARRIER_TOKEN, Receiver, System, free_port
+
+pytestmark = pytest.mark.anyio
+
+FIRST, SECOND = "+12025550101", "+12025550102"
+SPEED = 20.0
+
+
+@dataclass
+class Telephone:
+    """The running network, its phones, and where its recordings are kept."""
+
+    phones: SimulatorClient
+    recordings: Path
+
+
+@pytest.fixture
+async def telephone(system: System, tmp_path: Path) -> AsyncIterator[Telephone]:
+    port, recordings = free_port(), tmp_path / "recordings"
+    async with ApplicationClient(CARRIER_TOKEN) as client, SimulatorClient(f"http://127.0.0.1:{port}") as phones:
+        network = Network(client, SimulatedClock(SPEED), recordings, f"http://127.0.0.1:{port}/media")
+        base = f"{system.settings.base_url}/carrier/voice"
+        for number, _ in POOL:
+            network.applications[number] = VoiceApplication(f"{base}/answer", f"{base}/hangup")
+        runner = web.AppRunner(build_app(network, recordings), access_log=None)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", port).start()
+        yield Telephone(phones, recordings)
+        await network.close()
+        await runner.cleanup()
+
+
+@pytest.fixture
+def sdk(system: System) -> PlivoSdk:
+    return PlivoSdk(system.settings.base_url, DemoAccount(ACCOUNT, TOKEN))
+
+
+async def heard(receiver: Receiver, name: str) -> dict[str, str]:
+    async with asyncio.timeout(20):
+        while name not in receiver.names:  # noqa: ASYNC110 it comes over HTTP
+            await asyncio.sleep(0.02)
+    return receiver.requests[receiver.names.index(name)]
+
+
+async def test_the_second_party_calls_the_first_answers_and_everything_is_told_in_full(
+    system: System, telephone: Telephone, sdk: PlivoSdk, receiver: Receiver
+) -> None:
+    created = await sdk.create(
+        first_party=FIRST,
+        second_party=SECOND,
+        record=True,
+        record_file_format="wav",
+        callback_url=receiver.url,
+        recording_callback_url=receiver.url,
+    )
+    uuid, number = created["session_uuid"], created["virtual_number"]
+    phones = telephone.phones
+    await phones.behave(FIRST, Behaviour(on_ring="manual"))
+
+    call_uuid = await phones.dial(SECOND, number)
+    assert (await phones.wait_for(FIRST, "ringing")).screen == number
+    assert (await phones.phone(SECOND)).screen == number
+    assert (await sdk.get(uuid))["response"]["status"] in ("active", "in-progress")
+    await phones.answer(FIRST)
+    await phones.wait_for(FIRST, "talking")
+    await heard(receiver, "SessionSecondPartyAnswer")
+    assert (await sdk.get(uuid))["response"]["status"] == "in-progress"
+    await asyncio.sleep(2)  # 40 s on the telephone network's clock
+    await phones.hang_up(FIRST)
+    await heard(receiver, "SessionRecordingCompleted")
+    await sdk.delete(uuid)
+    final = await asyncio.wait_for(system.sessions.final_bill(uuid), 30)
+
+    call = await phones.call(call_uuid)
+    assert call.callee is not None
+    base = {"SessionUUID": uuid, "VirtualNumber": number[1:]}
+    parties = {"From": SECOND[1:], "To": FIRST[1:]}
+    normal = {"PlivoHangupCause": "Normal Hangup", "PlivoHangupCauseCode": "4000"}
+    legs = (call.caller, call.callee)
+    charges = [
+        {
+            "Duration": str(leg.duration),
+            "BilledDuration": str(leg.bill_duration),
+            "Amount": f"{leg.bill_duration / 60 * 0.0085:.5f}",
+        }
+        for leg in legs
+    ]
+    both = {
+        "Duration": str(sum(leg.duration for leg in legs)),
+        "BilledDuration": str(sum(leg.bill_duration for leg in legs)),
+        "Amount": f"{sum(leg.bill_duration for leg in legs) / 60 * 0.0085:.5f}",
+    }
+    file = f"{call.recording}"
+    recording = {
+        "RecordingUUID": file.removesuffix(".wav"),
+        "RecordingResourceURL": (
+            f"{system.settings.base_url}/v1/Account/{ACCOUNT}/Recording/{file.removesuffix('.wav')}/"
+        ),
+        "RecordingDuration": str(call.callee.duration),
+        "RecordingFormat": "wav",
+    }
+    expected: dict[str, dict[str, str]] = {
+        "SessionFirstPartyAnswer": base | parties,
+        "SessionSecondPartyRing": base | parties,
+        "SessionSecondPartyAnswer": base | parties,
+        "SessionSecondPartyHangup": base | parties | charges[1] | normal,
+        "SessionFirstPartyHangup": base | parties | charges[0] | normal,
+        "SessionPartiesHangup": base | parties | both | normal,
+        "SessionTimeout": base,
+        "SessionRecordingInitiated": base | parties,
+        "SessionRecordingCompleted": base | parties | recording,
+    }
+    varying = {
+        "EventTimestamp": r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \+0000 UTC",
+        "RecordingStartTime": r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \+0000 UTC",
+        "RecordingEndTime": r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \+0000 UTC",
+        "RecordingURL": rf"http://127\.0\.0\.1:\d+/media/{re.escape(file)}",
+    }
+    assert sorted(receiver.names) == sorted(expected)
+    for told in receiver.requests:
+        fixed = {
+            key: value
+            for key, value in told.items()
+            if key not in varying and key not in ("EventName", "SequenceNumber")
+        }
+        assert fixed == expected[told["EventName"]], told["EventName"]
+        for key, pattern in varying.items():
+            assert key not in told or re.fullmatch(pattern, told[key])
+    for kind in (True, False):
+        numbers = [
+            int(told["SequenceNumber"]) for told in receiver.requests if ("Recording" in told["EventName"]) is kind
+        ]
+        assert sorted(numbers) == list(range(1, len(numbers) + 1))
+
+    assert 30 <= call.callee.duration <= 60
+    assert final.calls.billed_duration == int(both["BilledDuration"])
+    stored = (await sdk.get(uuid))["response"]
+    assert stored["total_call_amount"] == float(final.calls.amount)
+    (interaction,) = stored["interaction"]
+    assert interaction["recording_resource_url"].endswith(file.removesuffix(".wav"))
+    assert (telephone.recordings / file).read_bytes()[:4] == b"RIFF"
+
+
+async def test_callbacks_carry_the_signature_that_the_official_sdk_checks(
+    system: System, telephone: Telephone, sdk: PlivoSdk, receiver: Receiver
+) -> None:
+    created = await sdk.create(first_party=FIRST, second_party=SECOND, callback_url=f"{receiver.url}?ride=7")
+    await sdk.delete(created["session_uuid"])
+    told = await heard(receiver, "SessionTimeout")
+
+    headers = receiver.headers[0]
+    assert plivo.utils.validate_v3_signature(
+        "POST",
+        f"{receiver.url}?ride=7",
+        headers["X-Plivo-Signature-V3-Nonce"],
+        TOKEN,
+        headers["X-Plivo-Signature-V3"],
+        told,
+    )
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "cause"),
+    [
+        (Behaviour(on_ring="busy"), ("Busy Line", "3010")),
+        (Behaviour(on_ring="reject"), ("Rejected", "3020")),
+        (Behaviour(on_ring="ignore"), ("Ring Timeout Reached", "6010")),
+    ],
+)
+async def test_a_call_that_is_not_answered_is_told_with_its_cause_and_its_callee_costs_nothing(
+    system: System,
+    telephone: Telephone,
+    sdk: PlivoSdk,
+    receiver: Receiver,
+    behaviour: Behaviour,
+    cause: tuple[str, str],
+) -> None:
+    created = await sdk.create(
+        first_party=FIRST, second_party=SECOND, ring_timeout=20, record=True, callback_url=receiver.url
+    )
+    await telephone.phones.behave(SECOND, behaviour)
+    await telephone.phones.dial(FIRST, created["virtual_number"])
+    await heard(receiver, "SessionPartiesHangup")
+    await sdk.delete(created["session_uuid"])
+    final = await asyncio.wait_for(system.sessions.final_bill(created["session_uuid"]), 30)
+
+    told = await heard(receiver, "SessionSecondPartyHangup")
+    assert (told["PlivoHangupCause"], told["PlivoHangupCauseCode"]) == cause
+    assert (told["Duration"], told["Amount"]) == ("0", "0.00000")
+    assert "SessionSecondPartyAnswer" not in receiver.names
+    assert final.calls.call_count == 2
+
+
+async def test_the_two_of_a_ride_may_call_many_times_from_both_ends(
+    system: System, telephone: Telephone, sdk: PlivoSdk, receiver: Receiver
+) -> None:
+    created = await sdk.create(first_party=FIRST, second_party=SECOND, callback_url=receiver.url)
+    for caller in (FIRST, SECOND, FIRST):
+        callee = SECOND if caller == FIRST else FIRST
+        await telephone.phones.behave(callee, Behaviour(answers_after=1))
+        await telephone.phones.behave(caller, Behaviour(hangs_up_after=10))
+        await telephone.phones.dial(caller, created["virtual_number"])
+        assert (await telephone.phones.wait_for(callee, "talking")).screen == created["virtual_number"]
+        await telephone.phones.wait_for(caller, "idle")
+    await sdk.delete(created["session_uuid"])
+    final = await asyncio.wait_for(system.sessions.final_bill(created["session_uuid"]), 30)
+
+    assert final.calls.call_count == 6
+    stored: dict[str, Any] = (await sdk.get(created["session_uuid"]))["response"]
+    assert len(stored["interaction"]) == 3
+    assert receiver.names.count("SessionPartiesHangup") == 3
+
+
+async def test_after_the_end_and_for_strangers_no_phone_rings(
+    system: System, telephone: Telephone, sdk: PlivoSdk
+) -> None:
+    created = await sdk.create(first_party=FIRST, second_party=SECOND)
+    stranger = await telephone.phones.dial("+12025550150", created["virtual_number"])
+    await telephone.phones.wait_for("+12025550150", "idle")
+    await sdk.delete(created["session_uuid"])
+    late = await telephone.phones.dial(FIRST, created["virtual_number"])
+    await telephone.phones.wait_for(FIRST, "idle")
+
+    for call_uuid in (stranger, late):
+        call = await telephone.phones.call(call_uuid)
+        assert call.callee is None
+    assert (await telephone.phones.call(stranger)).caller.cause.name == "Rejected"
+    heard_words = [line.detail for line in (await telephone.phones.call(late)).transcript if line.what == "heard"]
+    assert len(heard_words) == 1
