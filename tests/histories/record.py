@@ -131,6 +131,8 @@ async def main() -> None:
                 await play(scene)
                 await scene.handle.result()
                 write(play.__name__, (await scene.handle.fetch_history()).to_json())
+    # Temporal's core may abort an interpreter that ends at once (sdk-python #300).
+    await asyncio.sleep(0.05)
 
 
 if __name__ == "__main__":
