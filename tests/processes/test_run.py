@@ -15,6 +15,7 @@ from typing import Any
 
 import httpx
 import psutil
+import psycopg
 import pytest
 
 from tests.integration.conftest import free_port
@@ -202,6 +203,36 @@ def test_any_killed_service_comes_back_and_keeps_the_sessions(run: Run, part: st
 
     until(extended, within=60)
     assert run.get(session["session_uuid"])["duration"] >= 7200
+
+
+def test_it_uses_the_services_it_is_given(run: Run, tmp_path: Path, postgres_url: str) -> None:
+    """Another system on the same machine, with a PostgreSQL and a Temporal that exist already."""
+    address = f"127.0.0.1:{run.env['MASKING_TEMPORAL_PORT']}"
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute("CREATE DATABASE given")
+    given = postgres_url.replace("/postgres?", "/given?")
+    other = Run(environment(tmp_path / "other", DATABASE_URL=given, TEMPORAL_ADDRESS=address))
+    try:
+        assert other.ready["temporal_ui_url"] is None
+        started = {" ".join(process.cmdline()) for process in other.tree()}
+        assert not any("server start-dev" in command or "postgres -D" in command for command in started)
+        assert other.stop()[0] == 0
+    finally:
+        if other.process.poll() is None:
+            other.kill()
+    with psycopg.connect(given) as connection:
+        assert connection.execute("SELECT count(*) FROM accounts").fetchall() == [(1,)]
+
+
+def test_the_demo_exits_with_1_when_a_step_does_not_happen(run: Run) -> None:
+    env = run.env | {"MASKING_DEMO_AUTH_TOKEN": "not the token"}
+    done = subprocess.run(
+        [*MASKING, "demo", "--json"], env=env, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 1
+    report = json.loads(done.stdout)
+    assert report["ok"] is False
+    assert "create_masking_session failed" in report["failure"]
 
 
 def refusal(env: dict[str, str], *arguments: str) -> str:
