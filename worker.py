@@ -35,6 +35,7 @@ def build_worker(client: Client, database: Database, keyring: Keyring, http: htt
         workflows=WORKFLOWS,
         activities=[
             sessions.open_session,
+            sessions.change_parties,
             sessions.record_session,
             sessions.count_unreported,
             sessions.settle_session,

@@ -18,7 +18,7 @@ UNDELIVERED = "CallbackUndelivered"
 
 
 class DeliverCallbacks(SessionRef):
-    """Deliver what is pending for this session, in order, signed with this account's token."""
+    """Deliver what is pending for this session, in order, signed with this account's tokens."""
 
     account_id: str
 
@@ -49,10 +49,10 @@ class CallbackActivities:
         """
         async with self._database.transaction() as connection:
             waiting = await callbacks.pending(connection, self._keyring, command.session_uuid)
-            token = await accounts.auth_token(connection, self._keyring, command.account_id)
+            tokens = await accounts.auth_tokens(connection, self._keyring, command.account_id)
         failed = 0
         for callback in waiting:
-            outcome, taken = await self._send(callback, token)
+            outcome, taken = await self._send(callback, tokens)
             async with self._database.transaction() as connection:
                 if taken:
                     await callbacks.note_delivered(connection, callback.callback_id, outcome)
@@ -68,13 +68,13 @@ class CallbackActivities:
             )
         return Delivered(count=len(waiting))
 
-    async def _send(self, callback: Callback, token: str | None) -> tuple[str, bool]:
+    async def _send(self, callback: Callback, tokens: list[str]) -> tuple[str, bool]:
         """The outcome in a few words, without the address, and whether it counts as delivered."""
         try:
             url, form = httpx.URL(callback.url), callback.params
             if callback.method == "GET":
                 url, form = url.copy_merge_params(callback.params), {}
-            headers = signed_headers(callback.method, str(url), form, [token] if token else [])
+            headers = signed_headers(callback.method, str(url), form, tokens)
             headers["X-Masking-Callback-Id"] = callback.callback_id
             response = await self._http.request(callback.method, url, headers=headers, data=form or None)
         except (httpx.HTTPError, httpx.InvalidURL) as error:

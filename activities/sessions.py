@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import phonenumbers
+from pydantic import Field
 from temporalio import activity
 
 from masking.domain.callbacks import Callback
+from masking.domain.events import Side
 from masking.domain.model import Model
 from masking.domain.session import Bill, Session
+from masking.domain.terms import Terms
 from masking.privacy.keyring import Keyring
-from masking.storage import callbacks, inbox, sessions
+from masking.storage import callbacks, inbox, routes, sessions
 from masking.storage.database import Database
 
 
@@ -20,9 +23,23 @@ class OpenSession(Model):
 
 
 class Opened(Model):
-    """The number it got (E.164); None when none was free for both parties."""
+    """The number it got (E.164), None when none was free for all its callers; and its PINs."""
 
     virtual_number: str | None
+    pins: dict[Side, str] = Field(default_factory=dict)
+
+
+class ChangeParties(Model):
+    """Let this session's routes be those of `terms`."""
+
+    session: Session
+    terms: Terms
+
+
+class PartiesChanged(Model):
+    """Whether the session holds the routes of its new parties; if not, it holds the old ones."""
+
+    holds_routes: bool
 
 
 class RecordSession(Model):
@@ -61,10 +78,19 @@ class SessionActivities:
     async def open_session(self, command: OpenSession) -> Opened:
         """Choose a number, take the routes, write the row. Safe to repeat."""
         session = command.session
-        country = country_of(session.terms.first_party) if session.terms.geomatch else None
+        country = country_of(session.terms.matched_number) if session.terms.geomatch else None
         async with self._database.transaction() as connection:
-            number = await sessions.open_session(connection, self._keyring, session, country)
-        return Opened(virtual_number=number)
+            opening = await sessions.open_session(connection, self._keyring, session, country)
+        if opening is None:
+            return Opened(virtual_number=None)
+        return Opened(virtual_number=opening.virtual_number, pins=opening.terms.pins)
+
+    @activity.defn
+    async def change_parties(self, command: ChangeParties) -> PartiesChanged:
+        """Take the routes of a session's new parties. Safe to repeat."""
+        async with self._database.transaction() as connection:
+            held = await routes.change_parties(connection, self._keyring, command.session, command.terms)
+        return PartiesChanged(holds_routes=held)
 
     @activity.defn
     async def record_session(self, command: RecordSession) -> Recorded:

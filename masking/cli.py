@@ -11,6 +11,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from masking.errors import StartupError
+from masking.operate import accounts
 from masking.process import EXIT_CANNOT_START, configure_logging, run_process
 from masking.settings import Settings, load_settings
 
@@ -21,6 +22,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+app.add_typer(accounts.app)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object for machines.")]
 
@@ -40,7 +43,7 @@ def options(
     """Options of every command."""
 
 
-# Each command imports what it needs: `masking --help` need not load a web server.
+# Each command imports what it needs: `masking --help` need not load a web server or a Temporal client.
 
 
 @app.command()

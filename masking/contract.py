@@ -53,6 +53,8 @@ class ErrorType(StrEnum):
     SESSION_NOT_OPEN = "SessionNotOpen"
     NUMBER_POOL_EXHAUSTED = "NumberPoolExhausted"
     ROUTE_LOST = "RouteLost"
+    SAME_PARTY_TWICE = "SamePartyTwice"
+    PARTY_TAKEN = "PartyTaken"
 
 
 def session_workflow_id(session_uuid: str) -> str:

@@ -85,6 +85,10 @@ class Settings(BaseSettings):
     pair_grace: int = Field(default=1800, ge=60, le=86400)
     recording_wait: int = Field(default=300, ge=1, le=86400)
 
+    # The API
+    request_limit: int = Field(default=300, ge=0, le=1_000_000)
+    request_window: float = Field(default=5.0, gt=0, le=3600)
+
     # Money
     rate_per_minute: Decimal = Field(default=Decimal("0.0085"), ge=0)
     billing_increment: int = Field(default=60, ge=1, le=3600)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from datetime import timedelta
 from typing import TypeVar
@@ -12,7 +13,7 @@ from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
     from activities.callbacks import DeliverCallbacks
-    from activities.sessions import OpenSession, RecordSession, SessionActivities, SessionRef
+    from activities.sessions import ChangeParties, OpenSession, RecordSession, SessionActivities, SessionRef
     from masking.contract import (
         QUERY_SNAPSHOT,
         QUERY_STORY,
@@ -53,7 +54,7 @@ with workflow.unsafe.imports_passed_through():
     )
     from masking.domain.session import Bill, Phase, SessionSnapshot, bill, snapshot
     from masking.domain.story import story
-    from masking.domain.terms import Change, Expire, Extend, SessionRequest
+    from masking.domain.terms import Change, Expire, Extend, SessionRequest, Terms
 
 from workflows.courier import Courier
 from workflows.movable_timer import MovableTimer
@@ -82,8 +83,9 @@ class MaskingSession:
         self._recorded = self._session.version
         self._unqueued: list[Callback] = []
         self._routes_lost = False
+        self._changing = asyncio.Lock()
         self._timer = MovableTimer()
-        self._courier = Courier(DeliverCallbacks(session_uuid=request.session_uuid, account_id=request.account_id))
+        self._courier = Courier(DeliverCallbacks(session_uuid=request.session_uuid, account_id=self._session.owner_id))
 
     @workflow.run
     async def run(self, request: SessionRequest) -> Bill:
@@ -109,7 +111,7 @@ class MaskingSession:
             self._take(refused(self._session, "Number pool exhausted or not available."))
             return
         heard_meanwhile = self._session.version != asked
-        self._take(opened(self._session, result.virtual_number))
+        self._take(opened(self._session, result.virtual_number, result.pins))
         if not heard_meanwhile:
             self._recorded = self._session.version
 
@@ -270,7 +272,7 @@ class MaskingSession:
         """Change terms, the expiry among them.
 
         Raises:
-            ApplicationError: `SessionAlreadyExpired`.
+            ApplicationError: `SessionAlreadyExpired`, `SamePartyTwice`, `PartyTaken`.
         """
         return await self._change(change)
 
@@ -319,11 +321,31 @@ class MaskingSession:
 
     async def _change(self, change: Change) -> SessionSnapshot:
         await workflow.wait_condition(lambda: self._session.phase is not Phase.OPENING)
-        self._take(_or_application_error(lambda: changed(self._session, change, workflow.now())))
+        async with self._changing:
+            terms = _or_application_error(lambda: changed(self._session, change, workflow.now())).session.terms
+            if terms.parties != self._session.terms.parties:
+                await self._take_routes_of(terms)
+            self._take(_or_application_error(lambda: changed(self._session, change, workflow.now())))
         await self._written()
         if self._routes_lost:
             raise ApplicationError("The session lost its number.", type=ErrorType.ROUTE_LOST, non_retryable=True)
         return snapshot(self._session)
+
+    async def _take_routes_of(self, terms: Terms) -> None:
+        """Hold the routes of new parties before they count as the session's."""
+        result = await workflow.execute_local_activity_method(
+            SessionActivities.change_parties,
+            ChangeParties(session=self._session, terms=terms),
+            start_to_close_timeout=WRITE_TIMEOUT,
+            retry_policy=WRITE_RETRIES,
+            summary="take the routes of the new parties",
+        )
+        if not result.holds_routes:
+            raise ApplicationError(
+                "Another session holds this party on the session's virtual number; create a new session.",
+                type=ErrorType.PARTY_TAKEN,
+                non_retryable=True,
+            )
 
     async def _written(self) -> None:
         """Wait until everything up to now is in the database."""

@@ -13,6 +13,7 @@ from masking.carriers.simulator.phones import Behaviour
 from masking.demo.plivo_sdk import PlivoSdk
 from masking.demo.receiver import Callback, Receiver
 from masking.demo.timeline import Timeline, check
+from masking.provision import DemoAccount
 from masking.run.system import ReadySystem
 
 TALK_S = 4.0
@@ -44,7 +45,7 @@ async def play(system: ReadySystem, timeline: Timeline) -> tuple[Json, list[Call
     async with receiver.listening(), SimulatorClient(system.simulator_url) as phones:
         session = await _create(sdk, timeline, receiver, first, second)
         await _talk(phones, timeline, receiver, session, first, second)
-        await _listen_to_recording(timeline, receiver)
+        await _listen_to_recording(timeline, receiver, system.account)
         await _extend_and_expire(sdk, timeline, receiver, session)
         for name in EXPECTED:
             await receiver.expect(name)
@@ -92,9 +93,9 @@ async def _talk(
     timeline.add("backend", "neither party ever saw the other's number")
 
 
-async def _listen_to_recording(timeline: Timeline, receiver: Receiver) -> None:
+async def _listen_to_recording(timeline: Timeline, receiver: Receiver, account: DemoAccount) -> None:
     recorded = await receiver.expect("SessionRecordingCompleted")
-    async with httpx.AsyncClient(timeout=10, trust_env=False) as http:
+    async with httpx.AsyncClient(timeout=10, trust_env=False, auth=account) as http:
         audio = await http.get(recorded["RecordingURL"])
     check(audio.status_code == 200 and len(audio.content) > 1000, "the recording cannot be fetched")
     size = len(audio.content) // 1024

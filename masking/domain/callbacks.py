@@ -103,6 +103,11 @@ def addressed(session: Session, notice: Notice) -> tuple[Session, Callback | Non
     return session.model_copy(update={f"{notice.kind}_sequence": sequence}), callback
 
 
+def media_url(session: Session, recording: RecordingCompleted) -> str:
+    """Where the account's owner gets the audio."""
+    return f"{session.resource_base_url}/Recording/{recording.recording_id}.{recording.file_format}"
+
+
 def _notice(session: Session, event: AnyCarrierEvent) -> Notice:
     parties = {"From": plivo_number(event.call.from_number), "To": plivo_number(event.call.to_number)}
     kind: Kind = "session"
@@ -124,7 +129,7 @@ def _notice(session: Session, event: AnyCarrierEvent) -> Notice:
         case RecordingCompleted():
             kind, name = "recording", "SessionRecordingCompleted"
             about = _recording_id(session, event.recording_id) | {
-                "RecordingURL": event.url,
+                "RecordingURL": media_url(session, event),
                 "RecordingDuration": str(event.duration),
                 "RecordingStartTime": plivo_time(event.started_at),
                 "RecordingEndTime": plivo_time(event.ended_at),

@@ -122,6 +122,15 @@ def _on_leg(interaction: Interaction, name: LegName, *, leg_uuid: str, **fact: d
     return interaction.model_copy(update={name.value: told})
 
 
+def resource_ids(interaction: Interaction) -> tuple[tuple[str, str], ...]:
+    """The ids under which parts of the conversation can be looked up: `leg` and `recording`."""
+    legs = tuple(("leg", leg.leg_uuid) for _, leg in interaction.legs if leg.leg_uuid)
+    recording = interaction.recording
+    if isinstance(recording, RecordingCompleted) and recording.recording_id:
+        return (*legs, ("recording", recording.recording_id))
+    return legs
+
+
 def call_must_have_ended_by(interaction: Interaction, ring_timeout: int, call_time_limit: int) -> datetime:
     """The moment after which no leg of this conversation can be live, whatever events were lost."""
     return interaction.first_seen_at + timedelta(seconds=ring_timeout + call_time_limit) + HANGUP_SLACK

@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from masking.domain.callbacks import Callback, Notice, addressed, notices_of, timeout_notice
-from masking.domain.events import AnyCarrierEvent, Call, Hangup, LegName, RecordingFailed
+from masking.domain.events import AnyCarrierEvent, Call, Hangup, LegName, RecordingFailed, Side
 from masking.domain.interaction import Interaction, begin, call_must_have_ended_by, fold
 from masking.domain.session import Phase, Session
 from masking.domain.terms import Change, SessionRequest
@@ -100,7 +100,7 @@ class Rejected(Exception):
     """A request that the session's phase does not allow.
 
     Attributes:
-        code: `SessionAlreadyExpired` or `SessionNotOpen`.
+        code: `SessionAlreadyExpired`, `SessionNotOpen` or `SamePartyTwice`.
     """
 
     def __init__(self, code: str, message: str) -> None:
@@ -120,6 +120,7 @@ def requested(request: SessionRequest, now: datetime) -> Session:
     return Session(
         session_uuid=request.session_uuid,
         account_id=request.account_id,
+        subaccount_id=request.subaccount_id,
         terms=request.terms,
         rate=request.rate,
         pair_grace=request.pair_grace,
@@ -132,11 +133,15 @@ def requested(request: SessionRequest, now: datetime) -> Session:
     )
 
 
-def opened(session: Session, virtual_number: str) -> Step:
-    """The session got its virtual number (E.164)."""
+def opened(session: Session, virtual_number: str, pins: Mapping[Side, str] | None = None) -> Step:
+    """The session got its virtual number (E.164), and PINs where some were to be made for it."""
     if _outcome(session, Trigger.OPENED) is Outcome.IGNORE:
         return Step(session)
-    return _stepped(session, phase=Phase.ACTIVE, virtual_number=virtual_number)
+    terms = session.terms
+    if terms.pin is not None and pins:
+        named = {f"{side}_party": pin for side, pin in pins.items()}
+        terms = terms.model_copy(update={"pin": terms.pin.model_copy(update=named)})
+    return _stepped(session, phase=Phase.ACTIVE, virtual_number=virtual_number, terms=terms)
 
 
 def refused(session: Session, reason: str) -> Step:
@@ -169,13 +174,17 @@ def changed(session: Session, change: Change, now: datetime) -> Step:
     """Take on new terms; a new expiry counts from `now`.
 
     Raises:
-        Rejected: the session has expired, or its time is up and the timer is about to say so.
+        Rejected: the session has expired, or its time is up and the timer is about to say so;
+            or both parties would be the same.
     """
     check_changeable(session, now)
+    terms = change.applied_to(session.terms)
+    if terms.first_party == terms.second_party:
+        raise Rejected("SamePartyTwice", "Invalid parameter. second_party must differ from first_party.")
     expires_at = session.expires_at
     if change.session_expiry is not None:
         expires_at = now + timedelta(seconds=change.session_expiry)
-    return _stepped(session, terms=change.applied_to(session.terms), expires_at=expires_at, modified_at=now)
+    return _stepped(session, terms=terms, expires_at=expires_at, modified_at=now)
 
 
 def expired(session: Session, now: datetime) -> Step:

@@ -45,6 +45,7 @@ class Session(Model):
 
     session_uuid: str
     account_id: str
+    subaccount_id: str | None = None
     terms: Terms
     rate: Rate
     pair_grace: int
@@ -63,11 +64,20 @@ class Session(Model):
     version: int = 0
 
     @property
+    def owner_id(self) -> str:
+        """Whose numbers the session uses, and whose token signs its callbacks."""
+        return self.subaccount_id or self.account_id
+
+    @property
     def status(self) -> Status:
         """The state in Plivo's words."""
         if self.phase not in (Phase.OPENING, Phase.ACTIVE):
             return Status.EXPIRED
         return Status.IN_PROGRESS if any(i.live for i in self.interactions.values()) else Status.ACTIVE
+
+    def status_at(self, now: datetime) -> Status:
+        """The state at a moment: expired means expired, also before the workflow could write it down."""
+        return Status.EXPIRED if now >= self.expires_at else self.status
 
     @property
     def duration(self) -> int:

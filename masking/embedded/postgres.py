@@ -19,6 +19,8 @@ from masking.errors import StartupError
 
 DATABASE = "masking"
 ROLE = "postgres"
+SOCKET_LINE = 4
+"""Where `postmaster.pid` names the folder of the socket (PostgreSQL's miscadmin.h)."""
 
 
 class EmbeddedPostgres(NamedTuple):
@@ -69,7 +71,7 @@ def prepare_postgres(folder: Path) -> EmbeddedPostgres:
     return EmbeddedPostgres(
         command=command,
         server_url=f"postgresql://{ROLE}@/postgres?host={host}",
-        database_url=f"postgresql://{ROLE}@/{DATABASE}?host={host}",
+        database_url=_database_url(os.fspath(socket_folder)),
     )
 
 
@@ -83,3 +85,18 @@ async def is_up(server_url: str) -> bool:
     except psycopg.OperationalError:
         return False
     return True
+
+
+def running_database_url(folder: Path) -> str | None:
+    """The URL of our database in the cluster of `folder`, if its server runs; it says so in `postmaster.pid`."""
+    try:
+        told = (folder / "postmaster.pid").read_text().splitlines()
+    except OSError:
+        return None
+    if len(told) <= SOCKET_LINE or not told[SOCKET_LINE]:
+        return None
+    return _database_url(told[SOCKET_LINE])
+
+
+def _database_url(socket_folder: str) -> str:
+    return f"postgresql://{ROLE}@/{DATABASE}?host={quote(socket_folder, safe='')}"

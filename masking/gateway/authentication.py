@@ -8,21 +8,25 @@ from aiohttp.typedefs import Handler
 
 from masking.gateway.context import CONTEXT
 from masking.gateway.errors import ApiError
-from masking.storage.accounts import is_authentic
+from masking.storage.accounts import Principal, authenticate
 
 PATH_AUTH_ID = "auth_id"
+PRINCIPAL = web.RequestKey("principal", Principal)
 
 
 @web.middleware
 async def authenticated(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Let requests for an account through only with that account's credentials."""
+    """Let requests for an account through only with that account's credentials, and not too many of them."""
     auth_id = request.match_info.get(PATH_AUTH_ID)
     if auth_id is not None:
-        await _check(request, auth_id)
+        request[PRINCIPAL] = await _signed_in(request, auth_id)
+        retry_after = request.app[CONTEXT].limiter.seconds_to_wait(auth_id)
+        if retry_after:
+            raise ApiError(429, "Too many requests. Wait and try again.", {"Retry-After": str(retry_after)})
     return await handler(request)
 
 
-async def _check(request: web.Request, auth_id: str) -> None:
+async def _signed_in(request: web.Request, auth_id: str) -> Principal:
     refusal = ApiError(401, "authentication failed", {"WWW-Authenticate": 'Basic realm="masking"'})
     try:
         credentials = aiohttp.BasicAuth.decode(request.headers.get("Authorization", ""), encoding="utf-8")
@@ -32,5 +36,7 @@ async def _check(request: web.Request, auth_id: str) -> None:
         raise refusal
     context = request.app[CONTEXT]
     async with context.database.transaction() as connection:
-        if not await is_authentic(connection, context.keyring, auth_id, credentials.password):
-            raise refusal
+        principal = await authenticate(connection, context.keyring, auth_id, credentials.password)
+    if principal is None:
+        raise refusal
+    return principal

@@ -4,25 +4,31 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import httpx
 from aiohttp import web
 
 from masking.client import MaskingClient
 from masking.gateway.inbox_forwarder import InboxForwarder
+from masking.gateway.request_limit import RequestLimiter
 from masking.privacy.keyring import Keyring
 from masking.settings import Settings
+from masking.storage.creates import UnansweredCreates
 from masking.storage.database import Database
 
 
 @dataclass(frozen=True)
 class Context:
-    """The gateway's parts. `carrier_tokens` sign the webhooks of carriers."""
+    """The gateway's parts. `carrier_tokens` sign the webhooks of carriers; `carrier_http` fetches recordings there."""
 
     settings: Settings
     database: Database
     keyring: Keyring
     sessions: MaskingClient
     forwarder: InboxForwarder
+    creates: UnansweredCreates
+    limiter: RequestLimiter
     carrier_tokens: tuple[str, ...]
+    carrier_http: httpx.AsyncClient
 
 
 CONTEXT = web.AppKey("context", Context)

@@ -1,20 +1,212 @@
 """Sessions in Plivo's shapes (masking-session-api.txt, plivo-wire.md §1.5 and §5).
 
 The strictest client decodes into typed structs: whole numbers stay whole, `amount` is an
-integer, `interaction` an array or null.
+integer, `interaction` an array or null. The models that write the answers are the ones
+that the OpenAPI document describes.
 """
 
 from __future__ import annotations
 
+from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from aiohttp import web
+from pydantic import BaseModel, Field, PlainSerializer, SerializerFunctionWrapHandler, model_serializer
 
 from masking.domain.events import RecordingCompleted
 from masking.domain.interaction import Interaction
 from masking.domain.session import Session, bill, interaction_charge
+from masking.domain.terms import Terms
 from masking.domain.wire_format import plivo_number, plivo_time
+from masking.gateway.errors import new_api_id
 
 Json = dict[str, Any]
+
+
+def _number(amount: Decimal) -> int | float:
+    """A JSON number; whole amounts without a fraction."""
+    return int(amount) if amount == int(amount) else float(amount)
+
+
+Money = Annotated[Decimal, PlainSerializer(_number, return_type=float, when_used="always")]
+Time = Annotated[str, Field(examples=["2024-02-01 06:28:15 +0000 UTC"])]
+
+
+class InteractionObject(BaseModel):
+    """One conversation. Keys without a value are left out, as the real service does."""
+
+    @model_serializer(mode="wrap")
+    def _without_empty_keys(self, write: SerializerFunctionWrapHandler) -> Json:
+        return {key: value for key, value in write(self).items() if value is not None}
+
+    start_time: Time
+    end_time: Time | None = None
+    first_party_resource_url: str | None = Field(default=None, description="The first party's leg.")
+    second_party_resource_url: str | None = Field(default=None, description="The second party's leg.")
+    recording_resource_url: str | None = None
+    type: str = "call"
+    auth_id: str
+    total_call_amount: Money
+    call_billed_duration: int = Field(description="Billed seconds of both legs.")
+    total_call_count: int = Field(description="Legs.")
+    duration: int = Field(description="Seconds of both legs.")
+
+
+class SessionObject(BaseModel):
+    """A session. Parties and virtual number without +, times in UTC."""
+
+    first_party: str
+    second_party: str
+    virtual_number: str
+    status: str = Field(description="active, in-progress or expired")
+    initiate_call_to_first_party: bool = False
+    is_pin_authentication_required: bool = False
+    generate_pin: bool | None = None
+    generate_pin_length: int | None = None
+    first_party_pin: str | None = None
+    second_party_pin: str | None = None
+    pin_prompt_play: str | None = None
+    pin_retry: int | None = None
+    pin_retry_wait: int | None = None
+    incorrect_pin_play: str | None = None
+    unknown_caller_play: str = ""
+    force_pin_authentication: bool | None = None
+    create_session_with_single_party: bool = False
+    virtual_number_cooloff_period: int
+    first_party_play_url: str = ""
+    second_party_play_url: str = ""
+    session_uuid: str
+    callback_url: str
+    callback_method: str
+    created_time: Time
+    modified_time: Time
+    expiry_time: Time
+    duration: int = Field(description="Seconds from creation to expiry.")
+    amount: int = Field(description="The fee for the session itself.")
+    call_time_limit: int
+    ring_timeout: int
+    record: bool
+    record_file_format: str
+    recording_callback_url: str
+    recording_callback_method: str
+    interaction: list[InteractionObject] | None
+    total_call_amount: Money
+    total_call_count: int
+    total_call_billed_duration: int
+    total_session_amount: Money
+    last_interaction_time: str = Field(description="Empty before the first conversation has ended.")
+
+
+class _Answer(BaseModel):
+    api_id: str = Field(default_factory=new_api_id, description="Names this answer, for questions about it.")
+
+
+class SessionCreated(_Answer):
+    """A session was created."""
+
+    session_uuid: str
+    virtual_number: str = Field(description="E.164, with +.")
+    message: str = "Session created"
+    session: SessionObject
+
+
+class SessionAnswer(_Answer):
+    """A session."""
+
+    response: SessionObject
+
+
+class SessionUpdated(_Answer):
+    """A session was updated."""
+
+    message: str = "Session updated"
+    session: SessionObject
+
+
+class SessionExpired(_Answer):
+    """A session was expired."""
+
+    message: str = "Session expired"
+
+
+class ListedSession(SessionObject):
+    """A session as lists show it."""
+
+    resource_uri: str = Field(description="The session's address.")
+
+
+class ListMeta(BaseModel):
+    """Which part of the list this is. `next` and `previous` are addresses of the neighbouring pages."""
+
+    limit: int
+    next: str | None
+    offset: int
+    previous: str | None
+    total_count: int
+
+
+class SessionList(BaseModel):
+    """A page of sessions, newest first."""
+
+    meta: ListMeta
+    objects: list[ListedSession]
+
+
+class ListAnswer(_Answer):
+    """A page of sessions."""
+
+    response: SessionList
+
+
+class CallObject(_Answer):
+    """A leg, as Plivo shows a call: the caller's is inbound, the one we dialled outbound."""
+
+    call_uuid: str
+    call_direction: Literal["inbound", "outbound"]
+    call_state: str = Field(description="ANSWER or NO_ANSWER")
+    from_number: str
+    to_number: str
+    initiation_time: str
+    answer_time: Time | None
+    end_time: Time | None
+    call_duration: int
+    bill_duration: int
+    billed_duration: int
+    total_rate: str
+    total_amount: str
+    hangup_cause_name: str | None
+    hangup_cause_code: int | None
+    hangup_source: str | None
+    parent_call_uuid: str | None
+    resource_uri: str
+
+
+class RecordingObject(_Answer):
+    """A recording (plivo-wire.md §7.4)."""
+
+    recording_id: str
+    call_uuid: str
+    recording_url: str = Field(description="Where the audio is.")
+    recording_format: str
+    recording_type: str = "normal"
+    recording_duration_ms: str
+    recording_start_ms: str
+    recording_end_ms: str
+    rounded_recording_duration: int = Field(description="Seconds, in whole minutes.")
+    add_time: str
+    resource_uri: str
+
+
+class ErrorAnswer(_Answer):
+    """What is wrong, in one sentence that names the argument."""
+
+    error: str
+
+
+def answered(answer: BaseModel, *, status: int = 200) -> web.Response:
+    """The HTTP answer that holds it."""
+    return web.Response(text=answer.model_dump_json(), status=status, content_type="application/json")
 
 
 def account_url(base_url: str, auth_id: str) -> str:
@@ -22,77 +214,85 @@ def account_url(base_url: str, auth_id: str) -> str:
     return f"{base_url}/v1/Account/{auth_id}"
 
 
-def session_resource(session: Session) -> Json:
-    """The Session Object."""
+def session_object(session: Session, now: datetime) -> SessionObject:
+    """The Session Object at a moment."""
     terms, totals = session.terms, bill(session)
+    return SessionObject(
+        first_party=plivo_number(terms.first_party),
+        second_party=plivo_number(terms.second_party),
+        virtual_number=plivo_number(session.virtual_number),
+        status=session.status_at(now),
+        initiate_call_to_first_party=terms.initiate_call_to_first_party,
+        **_pin_attributes(terms),
+        unknown_caller_play=terms.unknown_caller_play,
+        create_session_with_single_party=terms.single_party,
+        first_party_play_url=terms.first_party_play_url,
+        second_party_play_url=terms.second_party_play_url,
+        virtual_number_cooloff_period=terms.virtual_number_cooloff_period,
+        session_uuid=session.session_uuid,
+        callback_url=terms.callback_url,
+        callback_method=terms.callback_method,
+        created_time=plivo_time(session.created_at),
+        modified_time=plivo_time(session.modified_at),
+        expiry_time=plivo_time(session.expires_at),
+        duration=session.duration,
+        amount=int(totals.session_amount),
+        call_time_limit=terms.call_time_limit,
+        ring_timeout=terms.ring_timeout,
+        record=terms.record,
+        record_file_format=terms.record_file_format,
+        recording_callback_url=terms.recording_callback_url,
+        recording_callback_method=terms.recording_callback_method,
+        interaction=[_interaction(session, i) for i in session.conversations] or None,
+        total_call_amount=totals.calls.amount,
+        total_call_count=totals.calls.call_count,
+        total_call_billed_duration=totals.calls.billed_duration,
+        total_session_amount=totals.total_amount,
+        last_interaction_time=plivo_time(totals.last_interaction_time),
+    )
+
+
+def listed(session: Session, now: datetime, auth_id: str) -> ListedSession:
+    """The Session Object as lists show it: with its address."""
+    address = f"/v1/Account/{auth_id}/Masking/Session/{session.session_uuid}/"
+    return ListedSession(**dict(session_object(session, now)), resource_uri=address)
+
+
+def _pin_attributes(terms: Terms) -> Json:
+    """Null where no PIN is asked for, as the real service shows it (plivo-wire.md §5.1)."""
+    pin = terms.pin
+    if pin is None:
+        return {}
     return {
-        "first_party": plivo_number(terms.first_party),
-        "second_party": plivo_number(terms.second_party),
-        "virtual_number": plivo_number(session.virtual_number),
-        "status": session.status,
-        "initiate_call_to_first_party": False,
-        "is_pin_authentication_required": False,
-        "generate_pin": None,
-        "generate_pin_length": None,
-        "first_party_pin": None,
-        "second_party_pin": None,
-        "pin_prompt_play": None,
-        "pin_retry": None,
-        "pin_retry_wait": None,
-        "incorrect_pin_play": None,
-        "unknown_caller_play": "",
-        "force_pin_authentication": None,
-        "create_session_with_single_party": None,
-        "virtual_number_cooloff_period": terms.virtual_number_cooloff_period,
-        "first_party_play_url": "",
-        "second_party_play_url": "",
-        "session_uuid": session.session_uuid,
-        "callback_url": terms.callback_url,
-        "callback_method": terms.callback_method,
-        "created_time": plivo_time(session.created_at),
-        "modified_time": plivo_time(session.modified_at),
-        "expiry_time": plivo_time(session.expires_at),
-        "duration": session.duration,
-        "amount": int(totals.session_amount),
-        "call_time_limit": terms.call_time_limit,
-        "ring_timeout": terms.ring_timeout,
-        "record": terms.record,
-        "record_file_format": terms.record_file_format,
-        "recording_callback_url": terms.recording_callback_url,
-        "recording_callback_method": terms.recording_callback_method,
-        "interaction": [_interaction(session, i) for i in session.conversations] or None,
-        "total_call_amount": _number(totals.calls.amount),
-        "total_call_count": totals.calls.call_count,
-        "total_call_billed_duration": totals.calls.billed_duration,
-        "total_session_amount": _number(totals.total_amount),
-        "last_interaction_time": plivo_time(totals.last_interaction_time),
+        "is_pin_authentication_required": True,
+        "generate_pin": pin.generate,
+        "generate_pin_length": pin.generate_length if pin.generate else None,
+        "first_party_pin": pin.first_party or None,
+        "second_party_pin": pin.second_party or None,
+        "pin_prompt_play": pin.prompt_play,
+        "pin_retry": pin.retry,
+        "pin_retry_wait": pin.retry_wait,
+        "incorrect_pin_play": pin.incorrect_play,
+        "force_pin_authentication": pin.force,
     }
 
 
-def _interaction(session: Session, interaction: Interaction) -> Json:
-    """The Interaction Object; keys without a value are left out, as the real service does."""
+def _interaction(session: Session, interaction: Interaction) -> InteractionObject:
     charge = interaction_charge(interaction, session.rate)
-    legs = {f"{side}_party_resource_url": leg.leg_uuid for side, leg in interaction.legs}
+    base = session.resource_base_url
+    legs = {
+        f"{side}_party_resource_url": f"{base}/Call/{leg.leg_uuid}" for side, leg in interaction.legs if leg.leg_uuid
+    }
     recording = interaction.recording
-    optional = {
-        "end_time": plivo_time(interaction.ended_at),
-        **{key: f"{session.resource_base_url}/Call/{uuid}" for key, uuid in legs.items() if uuid},
-        "recording_resource_url": f"{session.resource_base_url}/Recording/{recording.recording_id}"
-        if isinstance(recording, RecordingCompleted)
-        else "",
-    }
-    return {
-        "start_time": plivo_time(interaction.first_seen_at),
-        **{key: value for key, value in optional.items() if value},
-        "type": "call",
-        "auth_id": session.account_id,
-        "total_call_amount": _number(charge.amount),
-        "call_billed_duration": charge.billed_duration,
-        "total_call_count": charge.call_count,
-        "duration": charge.duration,
-    }
-
-
-def _number(amount: Decimal) -> int | float:
-    """A JSON number; whole amounts without a fraction."""
-    return int(amount) if amount == int(amount) else float(amount)
+    if isinstance(recording, RecordingCompleted):
+        legs["recording_resource_url"] = f"{base}/Recording/{recording.recording_id}"
+    return InteractionObject(
+        start_time=plivo_time(interaction.first_seen_at),
+        end_time=plivo_time(interaction.ended_at) or None,
+        auth_id=session.account_id,
+        total_call_amount=charge.amount,
+        call_billed_duration=charge.billed_duration,
+        total_call_count=charge.call_count,
+        duration=charge.duration,
+        **legs,
+    )

@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
+import httpx
 from aiohttp import web
 
 from masking.client import MaskingClient
 from masking.errors import StartupError
-from masking.gateway import carrier_webhooks, codec_endpoint, health, sessions_api
+from masking.gateway import (
+    call_resources,
+    carrier_webhooks,
+    codec_endpoint,
+    health,
+    openapi,
+    recording_media,
+    sessions_api,
+)
 from masking.gateway.authentication import authenticated
 from masking.gateway.context import CONTEXT, Context
 from masking.gateway.errors import errors_as_json
 from masking.gateway.inbox_forwarder import InboxForwarder
+from masking.gateway.request_limit import RequestLimiter
 from masking.privacy.keyring import load_keyring
 from masking.privacy.payload_codec import EncryptingCodec
 from masking.process import until_stopped
 from masking.settings import Settings
+from masking.storage.creates import UnansweredCreates
 from masking.storage.database import Database, database_url
 from masking.temporal import connect
 
 MAX_BODY = 64 * 1024
 SHUTDOWN_S = 10.0
+CARRIER_TIMEOUT_S = 10.0
 
 
 def build_app(context: Context) -> web.Application:
@@ -30,6 +42,9 @@ def build_app(context: Context) -> web.Application:
     app[CONTEXT] = context
     app.add_routes(health.routes())
     app.add_routes(sessions_api.routes())
+    app.add_routes(recording_media.routes())
+    app.add_routes(call_resources.routes())
+    app.add_routes(openapi.routes(context.settings))
     app.add_routes(carrier_webhooks.routes())
     if context.settings.ui_origin is not None:
         app.add_routes(codec_endpoint.routes(EncryptingCodec(context.keyring), context.settings.ui_origin))
@@ -47,7 +62,12 @@ async def serve(settings: Settings) -> None:
         raise StartupError("MASKING_CARRIER_AUTH_TOKEN is not set: it is what carriers sign their webhooks with")
     # Lazily: the gateway answers calls while Temporal is away.
     client = await connect(keyring, lazy=True)
-    async with Database(database_url(settings)) as database:
+    url = database_url(settings)
+    async with (
+        Database(url) as database,
+        UnansweredCreates(database, url) as creates,
+        httpx.AsyncClient(timeout=CARRIER_TIMEOUT_S, trust_env=False) as carrier_http,
+    ):
         forwarder = InboxForwarder(database, client, keyring)
         context = Context(
             settings=settings,
@@ -55,7 +75,10 @@ async def serve(settings: Settings) -> None:
             keyring=keyring,
             sessions=MaskingClient(client),
             forwarder=forwarder,
+            creates=creates,
+            limiter=RequestLimiter(settings.request_limit, settings.request_window),
             carrier_tokens=(settings.carrier_auth_token.get_secret_value(),),
+            carrier_http=carrier_http,
         )
         async with forwarder.running():
             await _listen(build_app(context), settings)

@@ -1,21 +1,65 @@
-"""Accounts and their virtual numbers."""
+"""Accounts, their tokens, and their virtual numbers."""
 
 from __future__ import annotations
 
 import hmac
+import re
+import secrets
+import string
 from collections.abc import Iterable
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from psycopg.rows import class_row
 
+from masking.errors import MaskingError
 from masking.privacy.keyring import Keyring
 from masking.storage.database import Connection
 
 AUTH = "account"
 """The kind under which tokens are hashed, and the purpose under which they are sealed."""
 
+AUTH_ID = re.compile(r"(MA|SA)[A-Z0-9]{18}")
+TOKEN_BYTES = 30
+
+
+class AccountError(MaskingError):
+    """An account cannot be made or changed so; the message says why and what to do."""
+
+
+class Principal(NamedTuple):
+    """Who a request comes from.
+
+    Attributes:
+        account_id: the main account.
+        subaccount_id: the subaccount it signed in as; None for the main account itself.
+    """
+
+    account_id: str
+    subaccount_id: str | None
+
+
+class Account(NamedTuple):
+    """An account as the operator sees it."""
+
+    auth_id: str
+    parent_id: str | None
+    created_at: datetime
+    disabled_at: datetime | None
+    tokens: int
+    numbers: int
+
+
+class NewToken(NamedTuple):
+    """A token, readable this once."""
+
+    auth_id: str
+    auth_token: str
+
 
 class _TokenRow(NamedTuple):
+    auth_id: str
+    parent_id: str | None
     token_hash: bytes
 
 
@@ -24,33 +68,107 @@ class _SealedTokenRow(NamedTuple):
     token_sealed: bytes
 
 
-async def ensure_account(connection: Connection, keyring: Keyring, auth_id: str, auth_token: str) -> None:
-    """Make the account, or give it this token."""
-    key_id, sealed = keyring.seal(auth_token.encode(), AUTH)
+async def authenticate(connection: Connection, keyring: Keyring, auth_id: str, auth_token: str) -> Principal | None:
+    """Who signs in with this id and token; None for a wrong token, and for what is disabled."""
+    async with connection.cursor(row_factory=class_row(_TokenRow)) as cursor:
+        await cursor.execute(
+            "SELECT a.auth_id, a.parent_id, t.token_hash FROM accounts a JOIN tokens t USING (auth_id)"
+            " LEFT JOIN accounts p ON p.auth_id = a.parent_id"
+            " WHERE a.auth_id = %s AND a.disabled_at IS NULL AND p.disabled_at IS NULL"
+            " AND (t.expires_at IS NULL OR t.expires_at > now())",
+            (auth_id,),
+        )
+        rows = await cursor.fetchall()
+    given = _token_hash(keyring, auth_id, auth_token)
+    # Every row is compared, so that the time tells nothing.
+    matching = [row for row in rows if hmac.compare_digest(row.token_hash, given)]
+    if not matching:
+        return None
+    row = matching[0]
+    return Principal(row.auth_id, None) if row.parent_id is None else Principal(row.parent_id, row.auth_id)
+
+
+async def create_account(connection: Connection, keyring: Keyring, *, parent_id: str | None = None) -> NewToken:
+    """Make an account, or a subaccount of `parent_id`, with a fresh id and token.
+
+    Raises:
+        AccountError: there is no such parent.
+    """
+    prefix = "MA" if parent_id is None else "SA"
+    auth_id = prefix + "".join(secrets.choice(string.ascii_uppercase + string.digits) for _ in range(18))
+    if parent_id is not None and (not parent_id.startswith("MA") or not await _exists(connection, parent_id)):
+        raise AccountError("--parent must be the auth id of a main account that exists; list them with `accounts list`")
+    await connection.execute("INSERT INTO accounts (auth_id, parent_id) VALUES (%s, %s)", (auth_id, parent_id))
+    return await _add_token(connection, keyring, auth_id)
+
+
+async def rotate_token(connection: Connection, keyring: Keyring, auth_id: str, keep_old: timedelta) -> NewToken:
+    """Give an account a fresh token; the old ones are valid for `keep_old` longer.
+
+    Raises:
+        AccountError: there is no such account.
+    """
+    await _must_exist(connection, auth_id)
     await connection.execute(
-        "INSERT INTO accounts (auth_id, token_hash, token_key_id, token_sealed) VALUES (%s, %s, %s, %s)"
-        " ON CONFLICT (auth_id) DO UPDATE SET token_hash = excluded.token_hash,"
-        " token_key_id = excluded.token_key_id, token_sealed = excluded.token_sealed"
-        " WHERE accounts.token_hash <> excluded.token_hash",
-        (auth_id, _token_hash(keyring, auth_id, auth_token), key_id, sealed),
+        "UPDATE tokens SET expires_at = LEAST(expires_at, now() + %s) WHERE auth_id = %s", (keep_old, auth_id)
+    )
+    await connection.execute("DELETE FROM tokens WHERE auth_id = %s AND expires_at <= now()", (auth_id,))
+    return await _add_token(connection, keyring, auth_id)
+
+
+async def disable_account(connection: Connection, auth_id: str) -> None:
+    """Let nobody in with this account, nor with its subaccounts. Its sessions go on.
+
+    Raises:
+        AccountError: there is no such account.
+    """
+    await _must_exist(connection, auth_id)
+    await connection.execute(
+        "UPDATE accounts SET disabled_at = now() WHERE auth_id = %s AND disabled_at IS NULL", (auth_id,)
     )
 
 
-async def is_authentic(connection: Connection, keyring: Keyring, auth_id: str, auth_token: str) -> bool:
-    """Whether this is an enabled account and its token, compared in constant time."""
-    async with connection.cursor(row_factory=class_row(_TokenRow)) as cursor:
-        await cursor.execute("SELECT token_hash FROM accounts WHERE auth_id = %s AND disabled_at IS NULL", (auth_id,))
-        row = await cursor.fetchone()
-    expected = row.token_hash if row is not None else b""
-    return hmac.compare_digest(expected, _token_hash(keyring, auth_id, auth_token))
+async def list_accounts(connection: Connection) -> list[Account]:
+    """All accounts, each main account before its subaccounts."""
+    async with connection.cursor(row_factory=class_row(Account)) as cursor:
+        await cursor.execute(
+            "SELECT a.auth_id, a.parent_id, a.created_at, a.disabled_at,"
+            " (SELECT count(*) FROM tokens t WHERE t.auth_id = a.auth_id"
+            "  AND (t.expires_at IS NULL OR t.expires_at > now())) AS tokens,"
+            " (SELECT count(*) FROM numbers n WHERE n.account_id = a.auth_id) AS numbers"
+            " FROM accounts a ORDER BY COALESCE(a.parent_id, a.auth_id), a.parent_id IS NOT NULL, a.created_at"
+        )
+        return await cursor.fetchall()
 
 
-async def auth_token(connection: Connection, keyring: Keyring, auth_id: str) -> str | None:
-    """The account's token, with which its callbacks are signed; None if there is no such account."""
+async def ensure_account(connection: Connection, keyring: Keyring, auth_id: str, auth_token: str) -> None:
+    """Make the main account `auth_id` if it is missing, and let `auth_token` be its only token."""
+    await connection.execute("INSERT INTO accounts (auth_id) VALUES (%s) ON CONFLICT DO NOTHING", (auth_id,))
+    await connection.execute(
+        "DELETE FROM tokens WHERE auth_id = %s AND token_hash <> %s",
+        (auth_id, _token_hash(keyring, auth_id, auth_token)),
+    )
+    await _add_token(connection, keyring, auth_id, auth_token)
+
+
+async def is_subaccount_of(connection: Connection, auth_id: str, parent_id: str) -> bool:
+    """Whether `auth_id` is an enabled subaccount of `parent_id`."""
+    row = await connection.execute(
+        "SELECT 1 FROM accounts WHERE auth_id = %s AND parent_id = %s AND disabled_at IS NULL", (auth_id, parent_id)
+    )
+    return await row.fetchone() is not None
+
+
+async def auth_tokens(connection: Connection, keyring: Keyring, auth_id: str) -> list[str]:
+    """The account's valid tokens, newest first: what its callbacks are signed with."""
     async with connection.cursor(row_factory=class_row(_SealedTokenRow)) as cursor:
-        await cursor.execute("SELECT token_key_id, token_sealed FROM accounts WHERE auth_id = %s", (auth_id,))
-        row = await cursor.fetchone()
-    return None if row is None else keyring.open(row.token_key_id, row.token_sealed, AUTH).decode()
+        await cursor.execute(
+            "SELECT token_key_id, token_sealed FROM tokens"
+            " WHERE auth_id = %s AND (expires_at IS NULL OR expires_at > now()) ORDER BY created_at DESC",
+            (auth_id,),
+        )
+        rows = await cursor.fetchall()
+    return [keyring.open(row.token_key_id, row.token_sealed, AUTH).decode() for row in rows]
 
 
 async def ensure_numbers(connection: Connection, auth_id: str, numbers: Iterable[tuple[str, str]]) -> None:
@@ -60,6 +178,27 @@ async def ensure_numbers(connection: Connection, auth_id: str, numbers: Iterable
             "INSERT INTO numbers (number, account_id, country) VALUES (%s, %s, %s) ON CONFLICT (number) DO NOTHING",
             (number, auth_id, country),
         )
+
+
+async def _add_token(connection: Connection, keyring: Keyring, auth_id: str, auth_token: str | None = None) -> NewToken:
+    token = auth_token if auth_token is not None else secrets.token_urlsafe(TOKEN_BYTES)
+    key_id, sealed = keyring.seal(token.encode(), AUTH)
+    await connection.execute(
+        "INSERT INTO tokens (auth_id, token_hash, token_key_id, token_sealed) VALUES (%s, %s, %s, %s)"
+        " ON CONFLICT (auth_id, token_hash) DO UPDATE SET expires_at = NULL",
+        (auth_id, _token_hash(keyring, auth_id, token), key_id, sealed),
+    )
+    return NewToken(auth_id, token)
+
+
+async def _exists(connection: Connection, auth_id: str) -> bool:
+    row = await connection.execute("SELECT 1 FROM accounts WHERE auth_id = %s", (auth_id,))
+    return await row.fetchone() is not None
+
+
+async def _must_exist(connection: Connection, auth_id: str) -> None:
+    if not AUTH_ID.fullmatch(auth_id) or not await _exists(connection, auth_id):
+        raise AccountError("there is no account with this auth id; list them with `masking accounts list`")
 
 
 def _token_hash(keyring: Keyring, auth_id: str, auth_token: str) -> bytes:

@@ -13,7 +13,7 @@ from masking.domain.terms import Terms
 from masking.privacy.keyring import Keyring
 from masking.privacy.session_cipher import SessionCipher, unwrapped
 from masking.storage.database import Connection
-from masking.storage.sessions import CALLER
+from masking.storage.routes import identity_hash
 
 
 class FoundRoute(NamedTuple):
@@ -57,7 +57,7 @@ async def find_route(
             " FROM routes r JOIN sessions s USING (session_uuid) LEFT JOIN numbers n ON n.number = r.virtual_number"
             " WHERE r.virtual_number = %(number)s AND r.caller_hash = %(hash)s AND r.held_until > now()"
             " FOR NO KEY UPDATE OF s",
-            {"number": number, "hash": keyring.lookup_hash(CALLER, caller), "call_uuid": call_uuid},
+            {"number": number, "hash": identity_hash(keyring, "number", caller), "call_uuid": call_uuid},
         )
         row = await cursor.fetchone()
     if row is None:

@@ -10,68 +10,84 @@ from psycopg.rows import class_row
 
 from masking.domain.callbacks import Callback
 from masking.domain.events import Side
+from masking.domain.interaction import resource_ids
 from masking.domain.lifecycle import opened
 from masking.domain.numbers import PoolNumber, Use, candidates
 from masking.domain.session import Bill, Session, bill
 from masking.domain.terms import Terms
 from masking.privacy.keyring import Keyring
 from masking.privacy.session_cipher import SessionCipher, new_wrapped_key, unwrapped
+from masking.storage.accounts import Principal
 from masking.storage.database import Connection
-
-CALLER = "caller"
-"""The kind under which callers' numbers are hashed."""
+from masking.storage.routes import identity_hash, move_leases, take_routes
 
 
-class Lease(NamedTuple):
-    """What a session wants of a number: one caller's route."""
+class Opening(NamedTuple):
+    """What a session got when it was opened: its number (E.164), and its terms with their PINs."""
 
-    caller_hash: bytes
-    side: Side
-
-
-def leases_of(terms: Terms, keyring: Keyring) -> tuple[Lease, ...]:
-    """The routes a session needs, in the order in which everybody takes them, so that none deadlock."""
-    parties = ((Side.FIRST, terms.first_party), (Side.SECOND, terms.second_party))
-    return tuple(sorted(Lease(keyring.lookup_hash(CALLER, number), side) for side, number in parties))
+    virtual_number: str
+    terms: Terms
 
 
-async def open_session(connection: Connection, keyring: Keyring, session: Session, country: str | None) -> str | None:
+async def open_session(
+    connection: Connection, keyring: Keyring, session: Session, country: str | None
+) -> Opening | None:
     """Choose a number, take its routes, write the session's row; all or nothing.
 
-    Safe to repeat: a session that is open already keeps its number.
+    Safe to repeat: a session that is open already keeps its number and its PINs.
 
     Args:
         country: ISO country the number must be of; None for any.
 
     Returns:
-        The virtual number (E.164), or None when no number of the account is free for both parties.
+        None when no number of the account is free for all its routes.
     """
-    existing = await (
-        await connection.execute("SELECT virtual_number FROM sessions WHERE session_uuid = %s", (session.session_uuid,))
-    ).fetchone()
+    existing = await _opening(connection, keyring, session.session_uuid)
     if existing is not None:
-        return str(existing[0])
-    leases = leases_of(session.terms, keyring)
-    for candidate in await _candidates(connection, session.account_id, leases, country):
-        if await _take_routes(connection, session, candidate.number, leases):
-            await _insert(connection, keyring, opened(session, candidate.number).session)
-            return candidate.number
+        return existing
+    hashes = [identity_hash(keyring, "number", number) for number in session.terms.parties.values()]
+    for candidate in await _candidates(connection, session.owner_id, hashes, country):
+        terms = await take_routes(connection, keyring, session, candidate.number)
+        if terms is not None:
+            opening = Opening(candidate.number, terms)
+            await _insert(connection, keyring, opened(session, candidate.number, terms.pins).session)
+            return opening
     return None
 
 
+async def _opening(connection: Connection, keyring: Keyring, session_uuid: str) -> Opening | None:
+    async with connection.cursor(row_factory=class_row(_OpeningRow)) as cursor:
+        await cursor.execute(
+            "SELECT virtual_number, key_id, wrapped_key, sealed_terms FROM sessions WHERE session_uuid = %s",
+            (session_uuid,),
+        )
+        row = await cursor.fetchone()
+    if row is None:
+        return None
+    cipher = unwrapped(keyring, session_uuid, row.key_id, row.wrapped_key)
+    return Opening(row.virtual_number, cipher.open(Terms, row.sealed_terms))
+
+
+class _OpeningRow(NamedTuple):
+    virtual_number: str
+    key_id: str
+    wrapped_key: bytes
+    sealed_terms: bytes
+
+
 async def _candidates(
-    connection: Connection, account_id: str, leases: Sequence[Lease], country: str | None
+    connection: Connection, owner_id: str, caller_hashes: Sequence[bytes], country: str | None
 ) -> list[PoolNumber]:
     async with connection.cursor(row_factory=class_row(PoolNumber)) as cursor:
         await cursor.execute(
-            "SELECT number, country, rank FROM numbers WHERE account_id = %s AND state = 'available'", (account_id,)
+            "SELECT number, country, rank FROM numbers WHERE account_id = %s AND state = 'available'", (owner_id,)
         )
         pool = await cursor.fetchall()
     async with connection.cursor(row_factory=class_row(Use)) as cursor:
         await cursor.execute(
             "SELECT virtual_number AS number, held_until > now() AS held, held_until AS until"
             " FROM routes WHERE caller_hash = ANY(%s)",
-            ([lease.caller_hash for lease in leases],),
+            (caller_hashes,),
         )
         uses = await cursor.fetchall()
     resting = await (
@@ -82,30 +98,13 @@ async def _candidates(
     return candidates(pool, uses, country, frozenset(str(row[0]) for row in resting))
 
 
-async def _take_routes(connection: Connection, session: Session, number: str, leases: Iterable[Lease]) -> bool:
-    """Take both routes, or neither. A row is overwritten only once its hold has passed."""
-    held_until = _held_until(session)
-    await connection.execute("SAVEPOINT take")
-    for lease in leases:
-        taken = await connection.execute(
-            "INSERT INTO routes (virtual_number, caller_hash, session_uuid, side, expires_at, held_until)"
-            " VALUES (%s, %s, %s, %s, %s, %s)"
-            " ON CONFLICT (virtual_number, caller_hash) DO UPDATE SET session_uuid = excluded.session_uuid,"
-            " side = excluded.side, expires_at = excluded.expires_at, held_until = excluded.held_until"
-            " WHERE routes.held_until <= now()",
-            (number, lease.caller_hash, session.session_uuid, lease.side, session.expires_at, held_until),
-        )
-        if taken.rowcount == 0:
-            await connection.execute("ROLLBACK TO SAVEPOINT take")
-            return False
-    await connection.execute("RELEASE SAVEPOINT take")
-    return True
-
-
-def _held_until(session: Session) -> datetime:
-    """The end of the session's grace: until then nobody else gets its routes."""
-    cooloff = session.terms.virtual_number_cooloff_period
-    return session.expires_at + timedelta(seconds=max(session.pair_grace, cooloff))
+def _party_hashes(terms: Terms, keyring: Keyring) -> tuple[bytes | None, bytes | None]:
+    """What lists find the parties by; None for a party that is not known."""
+    first, second = (terms.parties.get(side) for side in (Side.FIRST, Side.SECOND))
+    return (
+        identity_hash(keyring, "number", first) if first else None,
+        identity_hash(keyring, "number", second) if second else None,
+    )
 
 
 def _rests_until(session: Session) -> datetime | None:
@@ -118,13 +117,14 @@ async def _insert(connection: Connection, keyring: Keyring, session: Session) ->
     cipher = unwrapped(keyring, session.session_uuid, key_id, wrapped)
     terms = session.terms
     await connection.execute(
-        "INSERT INTO sessions (session_uuid, account_id, virtual_number, phase, status, created_at, modified_at,"
-        " expires_at, rests_until, duration, first_party_hash, second_party_hash, key_id, wrapped_key,"
+        "INSERT INTO sessions (session_uuid, account_id, subaccount_id, virtual_number, phase, status, created_at,"
+        " modified_at, expires_at, rests_until, duration, first_party_hash, second_party_hash, key_id, wrapped_key,"
         " sealed_terms, sealed_session, version)"
-        " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+        " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
         (
             session.session_uuid,
             session.account_id,
+            session.subaccount_id,
             session.virtual_number,
             session.phase,
             session.status,
@@ -133,8 +133,7 @@ async def _insert(connection: Connection, keyring: Keyring, session: Session) ->
             session.expires_at,
             _rests_until(session),
             session.duration,
-            keyring.lookup_hash(CALLER, terms.first_party),
-            keyring.lookup_hash(CALLER, terms.second_party),
+            *_party_hashes(terms, keyring),
             key_id,
             wrapped,
             cipher.seal(terms),
@@ -160,7 +159,8 @@ async def record_session(
     charge = bill(session).calls
     await connection.execute(
         "UPDATE sessions SET phase = %s, status = %s, modified_at = %s, expires_at = %s, rests_until = %s,"
-        " duration = %s, sealed_terms = %s, sealed_session = %s, version = %s, total_call_count = %s,"
+        " duration = %s, first_party_hash = %s, second_party_hash = %s, sealed_terms = %s, sealed_session = %s,"
+        " version = %s, total_call_count = %s,"
         " total_call_amount = %s, total_call_billed_duration = %s, settled_at = %s"
         " WHERE session_uuid = %s AND version < %s",
         (
@@ -170,6 +170,7 @@ async def record_session(
             session.expires_at,
             _rests_until(session),
             session.duration,
+            *_party_hashes(session.terms, keyring),
             cipher.seal(session.terms),
             cipher.seal(session),
             session.version,
@@ -193,28 +194,24 @@ async def record_session(
                 cipher.seal(callback),
             ),
         )
-    return await _move_leases(connection, session)
+    await _note_resources(connection, session)
+    return await move_leases(connection, session)
 
 
-async def _move_leases(connection: Connection, session: Session) -> bool:
-    """Let the routes end with the session, yet never before a live leg can have ended."""
-    moved = await connection.execute(
-        "UPDATE routes SET expires_at = s.expires_at, held_until = GREATEST(%(held_until)s, s.expires_at,"
-        "  (SELECT max(must_end_by) FROM calls WHERE session_uuid = s.session_uuid AND ended_at IS NULL))"
-        " FROM sessions s WHERE s.session_uuid = %(session_uuid)s AND s.version = %(version)s"
-        " AND routes.session_uuid = s.session_uuid",
-        {
-            "held_until": _held_until(session),
-            "session_uuid": session.session_uuid,
-            "version": session.version,
-        },
-    )
-    if moved.rowcount:
-        return moved.rowcount == len(Side)
-    overtaken = await (
-        await connection.execute("SELECT version FROM sessions WHERE session_uuid = %s", (session.session_uuid,))
-    ).fetchone()
-    return overtaken is not None and overtaken[0] != session.version
+async def _note_resources(connection: Connection, session: Session) -> None:
+    """Let each leg and recording be found by its id."""
+    rows = [
+        (resource_id, kind, session.session_uuid, interaction.call.call_uuid)
+        for interaction in session.interactions.values()
+        for kind, resource_id in resource_ids(interaction)
+    ]
+    if rows:
+        async with connection.cursor() as cursor:
+            await cursor.executemany(
+                "INSERT INTO resources (resource_id, kind, session_uuid, call_uuid) VALUES (%s, %s, %s, %s)"
+                " ON CONFLICT (resource_id) DO NOTHING",
+                rows,
+            )
 
 
 async def settle_session(connection: Connection, keyring: Keyring, session: Session) -> Bill:
@@ -255,16 +252,35 @@ class SealedSession(NamedTuple):
         return unwrapped(keyring, self.session_uuid, self.key_id, self.wrapped_key).open(Session, self.sealed_session)
 
 
-async def read_session(connection: Connection, keyring: Keyring, account_id: str, session_uuid: str) -> Session | None:
-    """An account's session as it was last recorded; None if the account has no such session."""
+async def read_session(connection: Connection, keyring: Keyring, owner: Principal, session_uuid: str) -> Session | None:
+    """A session as it was last recorded; None if its owner has no such session.
+
+    A main account owns its subaccounts' sessions too; a subaccount only its own.
+    """
     async with connection.cursor(row_factory=class_row(SealedSession)) as cursor:
         await cursor.execute(
-            "SELECT session_uuid, key_id, wrapped_key, sealed_session FROM sessions"
-            " WHERE session_uuid = %s AND account_id = %s",
-            (session_uuid, account_id),
+            "SELECT session_uuid, key_id, wrapped_key, sealed_session FROM sessions WHERE session_uuid = %s"
+            " AND account_id = %s AND (%s::text IS NULL OR subaccount_id = %s)",
+            (session_uuid, owner.account_id, owner.subaccount_id, owner.subaccount_id),
         )
         row = await cursor.fetchone()
     return None if row is None else row.opened(keyring)
+
+
+class FoundResource(NamedTuple):
+    """Where a leg or a recording belongs."""
+
+    session_uuid: str
+    call_uuid: str
+
+
+async def find_resource(connection: Connection, kind: str, resource_id: str) -> FoundResource | None:
+    """The session and call of a `leg` or a `recording`; None if there is no such resource."""
+    async with connection.cursor(row_factory=class_row(FoundResource)) as cursor:
+        await cursor.execute(
+            "SELECT session_uuid, call_uuid FROM resources WHERE resource_id = %s AND kind = %s", (resource_id, kind)
+        )
+        return await cursor.fetchone()
 
 
 class _WrappedKey(NamedTuple):

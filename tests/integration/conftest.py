@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import shutil
 import socket
 import sys
@@ -20,9 +21,11 @@ from masking.carriers.signature import signed_headers
 from masking.client import MaskingClient
 from masking.gateway.context import Context
 from masking.gateway.inbox_forwarder import InboxForwarder
+from masking.gateway.request_limit import RequestLimiter
 from masking.gateway.server import build_app
 from masking.privacy.keyring import Keyring
 from masking.settings import Settings
+from masking.storage.creates import UnansweredCreates
 from masking.storage.database import Database
 from masking.temporal import masking_plugin
 from tests.conftest import ACCOUNT, TOKEN
@@ -33,10 +36,15 @@ UI_ORIGIN = "http://127.0.0.1:8233"
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A free port outside the range from which the system serves outgoing connections, so that none takes it first."""
+    while True:
+        port = random.randrange(20_000, 32_000)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 @dataclass
@@ -94,25 +102,41 @@ async def temporal(anyio_backend: str, keyring: Keyring) -> AsyncIterator[Client
 
 
 @pytest.fixture
-async def system(database: Database, keyring: Keyring, temporal: Client) -> AsyncIterator[System]:
+async def creates(database: Database, migrated_url: str) -> AsyncIterator[UnansweredCreates]:
+    async with UnansweredCreates(database, migrated_url) as creates:
+        yield creates
+
+
+@pytest.fixture
+async def system(
+    database: Database, keyring: Keyring, temporal: Client, creates: UnansweredCreates
+) -> AsyncIterator[System]:
     settings = Settings(
-        port=free_port(), carrier_auth_token=SecretStr(CARRIER_TOKEN), recording_wait=5, ui_origin=UI_ORIGIN
+        port=free_port(),
+        carrier_auth_token=SecretStr(CARRIER_TOKEN),
+        recording_wait=5,
+        ui_origin=UI_ORIGIN,
+        request_limit=0,
     )
     forwarder = InboxForwarder(database, temporal, keyring)
+    http = httpx.AsyncClient(auth=(ACCOUNT, TOKEN), timeout=10)
     context = Context(
         settings=settings,
         database=database,
         keyring=keyring,
         sessions=MaskingClient(temporal),
         forwarder=forwarder,
+        creates=creates,
+        limiter=RequestLimiter(settings.request_limit, settings.request_window),
         carrier_tokens=(CARRIER_TOKEN,),
+        carrier_http=http,
     )
     runner = web.AppRunner(build_app(context), access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", settings.port).start()
     async with (
         callback_http(settings) as callbacks,
-        httpx.AsyncClient(auth=(ACCOUNT, TOKEN), timeout=10) as http,
+        http,
         forwarder.running(),
         build_worker(temporal, database, keyring, callbacks),
     ):

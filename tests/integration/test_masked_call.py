@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import plivo.utils
 import pytest
 from aiohttp import web
@@ -120,6 +121,7 @@ async def test_the_second_party_calls_the_first_answers_and_everything_is_told_i
         "RecordingResourceURL": (
             f"{system.settings.base_url}/v1/Account/{ACCOUNT}/Recording/{file.removesuffix('.wav')}/"
         ),
+        "RecordingURL": f"{system.settings.base_url}/v1/Account/{ACCOUNT}/Recording/{file}",
         "RecordingDuration": str(call.callee.duration),
         "RecordingFormat": "wav",
     }
@@ -138,7 +140,6 @@ async def test_the_second_party_calls_the_first_answers_and_everything_is_told_i
         "EventTimestamp": r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \+0000 UTC",
         "RecordingStartTime": r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \+0000 UTC",
         "RecordingEndTime": r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \+0000 UTC",
-        "RecordingURL": rf"http://127\.0\.0\.1:\d+/media/{re.escape(file)}",
     }
     assert sorted(receiver.names) == sorted(expected)
     for told in receiver.requests:
@@ -162,7 +163,24 @@ async def test_the_second_party_calls_the_first_answers_and_everything_is_told_i
     assert stored["total_call_amount"] == float(final.calls.amount)
     (interaction,) = stored["interaction"]
     assert interaction["recording_resource_url"].endswith(file.removesuffix(".wav"))
-    assert (telephone.recordings / file).read_bytes()[:4] == b"RIFF"
+    audio = (telephone.recordings / file).read_bytes()
+    assert audio[:4] == b"RIFF"
+
+    # Every address that an interaction or a callback names leads somewhere, for the account and for nobody else.
+    caller = (await system.http.get(interaction["second_party_resource_url"])).json()
+    callee = (await system.http.get(interaction["first_party_resource_url"] + "/")).json()
+    assert (caller["call_uuid"], caller["call_direction"]) == (call_uuid, "inbound")
+    assert (caller["from_number"], caller["to_number"]) == (SECOND[1:], number[1:])
+    assert (callee["from_number"], callee["to_number"]) == (number[1:], FIRST[1:])
+    assert (callee["call_duration"], callee["hangup_cause_code"]) == (call.callee.duration, 4000)
+    recorded = (await system.http.get(interaction["recording_resource_url"])).json()
+    assert recorded["recording_url"] == recording["RecordingURL"]
+    assert recorded["recording_duration_ms"] == f"{call.callee.duration * 1000}.00000"
+    media = await system.http.get(recorded["recording_url"])
+    assert (media.content, media.headers["Content-Type"]) == (audio, "audio/wav")
+    async with httpx.AsyncClient() as stranger:
+        for address in (interaction["second_party_resource_url"], recorded["recording_url"]):
+            assert (await stranger.get(address)).status_code == 401
 
 
 async def test_callbacks_carry_the_signature_that_the_official_sdk_checks(

@@ -14,6 +14,7 @@ from tests.integration.conftest import System
 pytestmark = pytest.mark.anyio
 
 PARTIES = {"first_party": "+12025550101", "second_party": "12025550102"}
+PIN = {"is_pin_authentication_required": True, "pin_prompt_play": "https://x.example/pin.mp3"}
 TIME = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \+0000 UTC")
 
 
@@ -91,16 +92,6 @@ async def test_the_pool_runs_out_with_the_documented_sentence(system: System) ->
     assert error_of(answers[3]) == (400, "Number pool exhausted or not available.")
 
 
-async def test_the_same_idempotency_key_gives_the_same_session(system: System) -> None:
-    headers = {"Idempotency-Key": "ride-7"}
-    first = await system.http.post(f"{system.api}/", json=PARTIES, headers=headers)
-    again = await system.http.post(f"{system.api}/", json=PARTIES, headers=headers)
-    other = await system.http.post(f"{system.api}/", json=PARTIES, headers={"Idempotency-Key": "ride-8"})
-
-    assert again.status_code == 201
-    assert first.json()["session_uuid"] == again.json()["session_uuid"] != other.json()["session_uuid"]
-
-
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -121,13 +112,54 @@ async def test_the_same_idempotency_key_gives_the_same_session(system: System) -
             {"recording_callback_url": "https://x/" + "a" * 1000},
             "Invalid parameter. recording_callback_url should be under 1000 characters.",
         ),
-        (
-            {"is_pin_authentication_required": True},
-            "Invalid parameter. is_pin_authentication_required is not supported by this version; leave it out.",
-        ),
+        ({"first_party": "+12025550101 ext. 7"}, "Invalid parameter. first_party is not a valid phone number."),
+        ({"first_party": "+1202\x0055501"}, "Invalid parameter. first_party is not a valid phone number."),
+        ({"first_party": "+999123456789"}, "Invalid parameter. first_party is not a valid phone number."),
+        ({"geomatch": "perhaps"}, "Invalid parameter. geomatch allowed values are true or false."),
+        ({"subaccount": "SA1"}, "Invalid parameter. subaccount should be the auth ID of a subaccount."),
         (
             {"subaccount": "SATESTACCOUNT0000000"},
-            "Invalid parameter. subaccount is not supported by this version; leave it out.",
+            "Invalid parameter. subaccount should be the auth ID of a subaccount of yours.",
+        ),
+        (
+            {"virtual_number_cooloff_period": 3601},
+            "Invalid parameter. virtual_number_cooloff_period is outside the allowed range.",
+        ),
+        ({"callback_method": "PUT"}, "Invalid parameter. callback_method allowed values are GET or POST."),
+        (
+            {"unknown_caller_play": "https://x.example/hello.ogg"},
+            "Invalid parameter. unknown_caller_play should be the URL of an .mp3 or .wav file.",
+        ),
+        ({"generate_pin": True}, "Invalid parameter. generate_pin needs is_pin_authentication_required to be true."),
+        (
+            {"is_pin_authentication_required": True, "generate_pin": True},
+            "Mandatory parameter missing. pin_prompt_play must be present.",
+        ),
+        (PIN | {"first_party_pin": "1234"}, "Mandatory parameter missing. second_party_pin must be present."),
+        (PIN | {"second_party_pin": 1234}, "Mandatory parameter missing. first_party_pin must be present."),
+        (
+            PIN | {"first_party_pin": "1234", "second_party_pin": 1234},
+            "Invalid parameter. second_party_pin must differ from first_party_pin.",
+        ),
+        (PIN | {"first_party_pin": "123"}, "Invalid parameter. first_party_pin should have 4 to 15 digits."),
+        (PIN | {"first_party_pin": "1" * 16}, "Invalid parameter. first_party_pin should have 4 to 15 digits."),
+        (PIN | {"first_party_pin": "12a4"}, "Invalid parameter. first_party_pin should have 4 to 15 digits."),
+        (
+            PIN | {"generate_pin": True, "first_party_pin": "1234"},
+            "Invalid parameter. first_party_pin cannot be given when generate_pin is true.",
+        ),
+        (PIN | {"generate_pin_length": 3}, "Invalid parameter. generate_pin_length is outside the allowed range."),
+        (PIN | {"generate_pin_length": 16}, "Invalid parameter. generate_pin_length is outside the allowed range."),
+        (PIN | {"pin_retry": 6}, "Invalid parameter. pin_retry is outside the allowed range."),
+        (PIN | {"pin_retry_wait": 4}, "Invalid parameter. pin_retry_wait is outside the allowed range."),
+        (PIN | {"pin_retry_wait": 11}, "Invalid parameter. pin_retry_wait is outside the allowed range."),
+        (
+            {"create_session_with_single_party": True, "first_party": "", "second_party": ""},
+            "Mandatory parameter missing. first_party must be present.",
+        ),
+        (
+            {"create_session_with_single_party": True, "second_party": "", "initiate_call_to_first_party": True},
+            "Invalid parameter. initiate_call_to_first_party needs both parties.",
         ),
     ],
 )
@@ -137,24 +169,121 @@ async def test_a_wrong_argument_is_named_with_its_rule(
     assert error_of(await create(system, **arguments)) == (400, sentence)
 
 
-async def test_what_real_sdks_send_for_not_given_is_taken_so(system: System) -> None:
-    java = {
-        "initiate_call_to_first_party": False,
-        "is_pin_authentication_required": False,
-        "geomatch": True,
-        "generate_pin": False,
-        "record": False,
-        "ring_timeout": 0,
-        "session_expiry": 0,
-        "call_time_limit": 0,
-        "create_session_with_single_party": False,
-        "force_pin_authentication": False,
-        "virtual_number_cooloff_period": 0,
-        "pin_authentication_required": False,
+async def test_every_argument_is_taken_kept_and_shown(system: System) -> None:
+    given = {
+        "session_expiry": 7200, "call_time_limit": 600, "ring_timeout": 30, "record": True, "record_file_format": "wav",
+        "callback_url": "http://x.example/a", "callback_method": "GET", "recording_callback_url": "http://x.example/b",
+        "recording_callback_method": "GET", "first_party_play_url": "http://x.example/1.mp3",
+        "second_party_play_url": "http://x.example/2.mp3", "is_pin_authentication_required": True,
+        "first_party_pin": "4711", "second_party_pin": "123456789012345", "pin_prompt_play": "http://x.example/p.wav",
+        "pin_retry": 0, "pin_retry_wait": 10, "incorrect_pin_play": "http://x.example/i.MP3?v=1",
+        "unknown_caller_play": "http://x.example/u.mp3", "force_pin_authentication": True,
+        "virtual_number_cooloff_period": 3600,
+    }  # fmt: skip
+    created = await create(system, **given)
+
+    assert created.status_code == 201
+    session = created.json()["session"]
+    assert {key: session[key] for key in given if key != "session_expiry"} == {
+        key: value for key, value in given.items() if key != "session_expiry"
     }
-    response = await create(system, **java)
-    assert response.status_code == 201
-    assert response.json()["session"]["duration"] == 3600
+    assert (session["duration"], session["generate_pin"]) == (7200, False)
+    assert session["generate_pin_length"] is None
+
+
+async def test_a_session_without_pins_shows_its_pin_attributes_as_null(system: System) -> None:
+    session = (await create(system)).json()["session"]
+
+    names = [
+        *("generate_pin", "generate_pin_length", "first_party_pin", "second_party_pin", "pin_prompt_play"),
+        *("pin_retry", "pin_retry_wait", "incorrect_pin_play", "force_pin_authentication"),
+    ]
+    assert [session[name] for name in names] == [None] * len(names)
+    assert session["is_pin_authentication_required"] is False
+
+
+async def test_pins_are_made_when_asked_for_and_differ(system: System) -> None:
+    created = await create(system, **PIN, generate_pin="true", generate_pin_length="6")
+    session = created.json()["session"]
+    again = (await system.http.get(f"{system.api}/{session['session_uuid']}/")).json()["response"]
+
+    pins = (session["first_party_pin"], session["second_party_pin"])
+    assert all(re.fullmatch(r"[0-9]{6}", pin) for pin in pins)
+    assert pins[0] != pins[1]
+    assert (again["first_party_pin"], again["second_party_pin"]) == pins
+    assert (again["pin_retry"], again["pin_retry_wait"], again["generate_pin_length"]) == (1, 5, 6)
+
+
+async def test_live_sessions_on_one_number_never_share_a_pin(system: System) -> None:
+    numbers = set()
+    for pair in range(3):
+        parties = {"first_party": f"+1202555013{pair}", "second_party": f"+1202555014{pair}"}
+        created = await create(system, **parties, **PIN, first_party_pin="1234", second_party_pin="5678")
+        numbers.add(created.json()["virtual_number"])
+
+    assert len(numbers) == 3
+
+
+async def test_a_single_party_may_be_joined_later_and_nobody_else_may_be_swapped(system: System) -> None:
+    single = (await create(system, create_session_with_single_Party=True, second_party="")).json()["session"]
+    assert (single["first_party"], single["second_party"]) == ("12025550101", "")
+    assert single["create_session_with_single_party"] is True
+
+    one = f"{system.api}/{single['session_uuid']}/"
+    same = await system.http.post(one, json={"second_party": "+12025550101"})
+    assert error_of(same) == (400, "Invalid parameter. second_party must differ from first_party.")
+    joined = (await system.http.post(one, json={"second_party": "+12025550177"})).json()["session"]
+    assert joined["second_party"] == "12025550177"
+    listed = (await system.http.get(f"{system.api}/", params={"second_party": "12025550177"})).json()["response"]
+    assert [found["session_uuid"] for found in listed["objects"]] == [single["session_uuid"]]
+
+    pair = (await create(system)).json()["session"]
+    update = await system.http.post(f"{system.api}/{pair['session_uuid']}/", json={"second_party": "+12025550177"})
+    assert update.json()["session"]["second_party"] == "12025550102"
+
+
+async def test_a_party_whom_another_session_holds_on_the_number_cannot_join(system: System) -> None:
+    # Both of these get the first number of the pool: they share no party.
+    single = (await create(system, create_session_with_single_party=True, second_party="")).json()["session"]
+    other = {"first_party": "+12025550131", "second_party": "+12025550132"}
+    pair = (await create(system, **other)).json()["session"]
+    assert pair["virtual_number"] == single["virtual_number"]
+
+    joined = await system.http.post(f"{system.api}/{single['session_uuid']}/", json={"second_party": "+12025550131"})
+    assert error_of(joined) == (
+        400,
+        "Another session holds this party on the session's virtual number; create a new session.",
+    )
+    left = (await system.http.get(f"{system.api}/{single['session_uuid']}/")).json()["response"]
+    assert left["second_party"] == ""
+
+
+async def test_sessions_open_to_anyone_and_sessions_that_ask_for_pins_never_share_a_number(system: System) -> None:
+    parties = [{"first_party": f"+1202555013{n}", "second_party": f"+1202555014{n}"} for n in range(4)]
+    single = {"create_session_with_single_party": True}
+    opened = await create(system, **single, first_party="+12025550130", second_party="")
+    also_open = await create(system, **single, first_party="+12025550131", second_party="")
+    asking = await create(system, **parties[2], **PIN, generate_pin=True)
+    also_asking = await create(system, **parties[3], **PIN, generate_pin=True)
+
+    numbers = [answer.json()["virtual_number"] for answer in (opened, also_open, asking, also_asking)]
+    assert numbers[2] == numbers[3]
+    assert len(set(numbers)) == 3
+
+
+async def test_the_number_is_of_the_country_of_the_first_or_only_party_unless_told_otherwise(system: System) -> None:
+    indian = "+919003459051"
+    first = await create(system, first_party=indian)
+    only_second = await create(
+        system, first_party=None, second_party="+919003459052", create_session_with_single_party=True
+    )
+    nowhere = await create(system, first_party="+4930901820")
+    anywhere = await create(system, first_party="+4930901820", geo_match="false")
+
+    assert first.json()["virtual_number"] == "+912269947011"
+    assert only_second.json()["virtual_number"] == "+912269947011"
+    assert error_of(nowhere) == (400, "Number pool exhausted or not available.")
+    assert anywhere.status_code == 201
 
 
 async def test_only_the_account_itself_gets_in(system: System) -> None:

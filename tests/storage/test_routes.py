@@ -17,8 +17,10 @@ from masking.domain.session import Phase, Session
 from masking.domain.terms import Change, SessionRequest
 from masking.privacy.keyring import Keyring
 from masking.storage import callbacks, sessions
+from masking.storage.accounts import Principal
 from masking.storage.calls import find_route
 from masking.storage.database import Database
+from masking.storage.routes import identity_hash
 from tests.conftest import POOL
 from tests.domain.conversation import FIRST, SECOND, request
 
@@ -35,7 +37,8 @@ def asked(first: str = FIRST, second: str = SECOND, **changes: object) -> Sessio
 
 async def open_(database: Database, keyring: Keyring, session: Session, country: str | None = "US") -> str | None:
     async with database.transaction() as connection:
-        return await sessions.open_session(connection, keyring, session, country)
+        opening = await sessions.open_session(connection, keyring, session, country)
+    return None if opening is None else opening.virtual_number
 
 
 async def record(database: Database, keyring: Keyring, session: Session, *queued: Callback) -> bool:
@@ -198,7 +201,7 @@ async def test_a_session_whose_route_was_taken_over_is_told_so(database: Databas
     async with database.transaction() as connection:
         await connection.execute(
             "UPDATE routes SET session_uuid = 'another' WHERE caller_hash = %s",
-            (keyring.lookup_hash(sessions.CALLER, FIRST),),
+            (identity_hash(keyring, "number", FIRST),),
         )
 
     assert not await record(database, keyring, expired(opened(session, number).session, datetime.now(UTC)).session)
@@ -217,7 +220,7 @@ async def test_the_final_bill_is_written_once(database: Database, keyring: Keyri
 
     async with database.transaction() as connection:
         rows = await (await connection.execute("SELECT session_uuid, settled_at FROM settlements")).fetchall()
-        stored = await sessions.read_session(connection, keyring, final.account_id, final.session_uuid)
+        stored = await sessions.read_session(connection, keyring, Principal(final.account_id, None), final.session_uuid)
     assert rows == [(final.session_uuid, final.settled_at)]
     assert stored == final
 

@@ -7,6 +7,7 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from temporalio import activity
@@ -18,7 +19,6 @@ from temporalio.worker import Worker
 from activities.callbacks import DeliverCallbacks, Delivered
 from activities.sessions import Opened, OpenSession, Recorded, RecordSession, SessionRef, Unreported
 from masking.client import MaskingClient
-from masking.contract import TASK_QUEUE
 from masking.domain.callbacks import Callback
 from masking.domain.session import Bill, Session, bill
 from masking.privacy.keyring import Keyring
@@ -109,11 +109,17 @@ def client(environment: WorkflowEnvironment) -> Client:
 
 
 @pytest.fixture
-async def remembered(environment: WorkflowEnvironment) -> AsyncIterator[Remembered]:
+def task_queue() -> str:
+    """A queue of the test's own: what an earlier test left running is not served here."""
+    return f"masking-{uuid4()}"
+
+
+@pytest.fixture
+async def remembered(environment: WorkflowEnvironment, task_queue: str) -> AsyncIterator[Remembered]:
     remembered = Remembered()
     async with Worker(
         environment.client,
-        task_queue=TASK_QUEUE,
+        task_queue=task_queue,
         workflows=[MaskingSession],
         activities=remembered.activities(),
     ):
@@ -121,5 +127,5 @@ async def remembered(environment: WorkflowEnvironment) -> AsyncIterator[Remember
 
 
 @pytest.fixture
-def sessions(client: Client) -> MaskingClient:
-    return MaskingClient(client)
+def sessions(client: Client, task_queue: str) -> MaskingClient:
+    return MaskingClient(client, task_queue=task_queue)

@@ -1,0 +1,85 @@
+"""One create, one session, also when it comes again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import uuid
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple
+
+from aiohttp import web
+
+from masking.client import OutcomeUnknown, SessionError
+from masking.domain.session import Session
+from masking.gateway.context import Context
+from masking.gateway.errors import ApiError
+from masking.gateway.session_errors import api_error
+from masking.privacy.keyring import Keyring
+from masking.storage import creates
+from masking.storage.accounts import Principal
+
+IDEMPOTENCY_KEY = "Idempotency-Key"
+KEY_LENGTH = 255
+
+
+class Create(NamedTuple):
+    """What tells two creates apart: the caller's key, if there is one, and the body. Hashes only."""
+
+    key_hash: bytes | None
+    body_hash: bytes
+
+    @classmethod
+    def from_request(cls, request: web.Request, keyring: Keyring, auth_id: str, body: object) -> Create:
+        """Read them off a request.
+
+        Raises:
+            ApiError: 400, the key is too long or empty.
+        """
+        canonical = json.dumps(body, sort_keys=True, separators=(",", ":"))
+        body_hash = keyring.lookup_hash("create body", f"{auth_id}:{canonical}")
+        key = request.headers.get(IDEMPOTENCY_KEY)
+        if key is None:
+            return cls(None, body_hash)
+        if not key or len(key) > KEY_LENGTH:
+            raise ApiError(400, f"{IDEMPOTENCY_KEY} should have 1 to {KEY_LENGTH} characters.")
+        return cls(hashlib.sha256(f"{auth_id}:{key}".encode(errors="surrogateescape")).digest(), body_hash)
+
+
+async def create_once(
+    context: Context, principal: Principal, wanted: Create, create: Callable[[str], Awaitable[Session]]
+) -> Session:
+    """Create the session that this request gives, unless an earlier try already did.
+
+    Args:
+        create: creates the session with an id and reads it back; the same id again gives the same session.
+
+    Raises:
+        ApiError: 422, the key was used with another body; or what the session's refusal means.
+    """
+    fresh, account_id = str(uuid.uuid4()), principal.account_id
+    if wanted.key_hash is None:
+        async with context.creates.claimed(account_id, wanted.body_hash, fresh) as session_uuid:
+            session = await _created(context, session_uuid, create)
+            await _forget(context, session_uuid)
+            return session
+    async with context.database.transaction() as connection:
+        claim = await creates.claim_key(connection, account_id, wanted.key_hash, wanted.body_hash, fresh)
+    if not claim.same_body:
+        raise ApiError(422, f"This {IDEMPOTENCY_KEY} was used with another request body. Use a new key.")
+    return await _created(context, claim.session_uuid, create)
+
+
+async def _created(context: Context, session_uuid: str, create: Callable[[str], Awaitable[Session]]) -> Session:
+    try:
+        return await create(session_uuid)
+    except SessionError as error:
+        if not isinstance(error, OutcomeUnknown):
+            # There is no session: the same request may try again.
+            await _forget(context, session_uuid)
+        raise api_error(error) from None
+
+
+async def _forget(context: Context, session_uuid: str) -> None:
+    async with context.database.transaction() as connection:
+        await creates.forget(connection, session_uuid)

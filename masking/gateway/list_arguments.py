@@ -1,0 +1,182 @@
+"""The filters of a list (masking-session-api.txt, "List All Sessions"), in every spelling that SDKs send.
+
+Besides the documented `created_time__gte`, real SDKs send `created_time_gte` (Java, Node)
+and `created_times` for equality (Node); old documents name `session_duration`
+(plivo-wire.md §1.4).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal, NamedTuple, cast
+
+from pydantic_core import PydanticCustomError
+
+from masking.gateway.arguments import e164
+from masking.gateway.errors import ApiError
+from masking.storage.accounts import AUTH_ID
+from masking.storage.session_list import Bound, Column, Operator, SessionFilter
+
+MAX_LIMIT = 20
+MAX_OFFSET = 1_000_000
+DEFAULT_WINDOW, MAX_WINDOW = timedelta(days=7), timedelta(days=30)
+STATUSES = ("active", "in-progress", "expired", "all")
+
+_COLUMNS: dict[str, Column] = {
+    "created_time": "created_at",
+    "expiry_time": "expires_at",
+    "duration": "duration",
+    "session_duration": "duration",
+}
+_OPERATORS: dict[str, Operator] = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
+_COMPARED = re.compile(r"(created_time|expiry_time|session_duration|duration)(?:s|__?(gte?|lte?))?")
+_TIME = re.compile(r"(\d{4}-\d\d-\d\d)[ T](\d\d:\d\d)(:\d\d)?(\.\d{1,6})?(?: ?\+0000 UTC|Z|\+00:00)?")
+
+
+class Parameter(NamedTuple):
+    """A query parameter, as the OpenAPI document describes it."""
+
+    name: str
+    schema: dict[str, Any]
+    description: str
+
+
+def _parameters() -> tuple[Parameter, ...]:
+    found = [
+        Parameter("first_party", {"type": "string"}, "The first party's number."),
+        Parameter("second_party", {"type": "string"}, "The second party's number."),
+        Parameter("virtual_number", {"type": "string"}, "The virtual number."),
+        Parameter("status", {"type": "string", "enum": list(STATUSES)}, "all unless given."),
+        Parameter("subaccount", {"type": "string"}, "Sessions of this subaccount."),
+    ]
+    times = {"created_time": "Time of creation", "expiry_time": "Time of expiry"}
+    for name, what in times.items():
+        meaning = f"{what}, UTC, YYYY-MM-DD HH:MM[:ss[.uuuuuu]]; a window of 7 days unless given, at most 30."
+        found += [Parameter(each, {"type": "string"}, meaning) for each in _variants(name)]
+    found += [
+        Parameter(each, {"type": "integer"}, "Seconds from creation to expiry.") for each in _variants("duration")
+    ]
+    found.append(Parameter("limit", {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT}, "Sessions per page."))
+    found.append(Parameter("offset", {"type": "integer", "minimum": 0, "maximum": MAX_OFFSET}, "Sessions to skip."))
+    return tuple(found)
+
+
+def _variants(name: str) -> list[str]:
+    return [name, *(f"{name}__{operator}" for operator in _OPERATORS)]
+
+
+PARAMETERS = _parameters()
+
+
+class ListArguments(NamedTuple):
+    """What to list, and which page of it."""
+
+    wanted: SessionFilter
+    limit: int
+    offset: int
+
+
+def read_list(query: Mapping[str, str], now: datetime) -> ListArguments:
+    """Check the filters of a list. Unknown ones are ignored.
+
+    Raises:
+        ApiError: 400 with a sentence that names the filter and its rule.
+    """
+    given = {key: value.strip() for key, value in query.items() if value.strip()}
+    bounds = [bound for key, value in given.items() for bound in _bounds(key, value)]
+    status = given.get("status", "all")
+    if status not in STATUSES:
+        raise ApiError(400, f"Invalid parameter. status allowed values are {', '.join(STATUSES)}.")
+    subaccount = given.get("subaccount") or given.get("sub_account")
+    if subaccount is not None and not AUTH_ID.fullmatch(subaccount):
+        raise ApiError(400, "Invalid parameter. subaccount should be the auth ID of a subaccount.")
+    wanted = SessionFilter(
+        first_party=_number(given, "first_party"),
+        second_party=_number(given, "second_party"),
+        virtual_number=_number(given, "virtual_number"),
+        subaccount=subaccount,
+        status=cast(Literal["active", "in-progress", "expired", "all"], status),
+        bounds=tuple(_within_window(bounds, now)),
+    )
+    limit = _whole(given, "limit", MAX_LIMIT, lowest=1, highest=MAX_LIMIT)
+    return ListArguments(wanted, limit, _whole(given, "offset", 0, lowest=0, highest=MAX_OFFSET))
+
+
+def _bounds(key: str, value: str) -> list[Bound]:
+    match = _COMPARED.fullmatch(key)
+    if match is None:
+        return []
+    name, operator = match[1], match[2]
+    column = _COLUMNS[name]
+    if column == "duration":
+        seconds = _seconds(name, value)
+        operators: tuple[Operator, ...] = (">=", "<=") if operator is None else (_OPERATORS[operator],)
+        return [Bound(column, each, seconds) for each in operators]
+    moment, precision = _moment(name, value)
+    if operator is None:
+        return [Bound(column, ">=", moment), Bound(column, "<", moment + precision)]
+    return [Bound(column, _OPERATORS[operator], moment)]
+
+
+def _within_window(bounds: list[Bound], now: datetime) -> list[Bound]:
+    """Add the default window to times that are open at an end; refuse a window that is too long."""
+    compared = {bound.column for bound in bounds} & {"created_at", "expires_at"}
+    added: list[Bound] = []
+    for column in compared or {"created_at"}:
+        lower = [b.value for b in bounds if b.column == column and b.operator in (">", ">=")]
+        upper = [b.value for b in bounds if b.column == column and b.operator in ("<", "<=")]
+        end = min((v for v in upper if isinstance(v, datetime)), default=None)
+        start = max((v for v in lower if isinstance(v, datetime)), default=None)
+        if start is None:
+            start = (end or now) - DEFAULT_WINDOW
+            added.append(Bound(column, ">=", start))
+        elif (end or now) - start > MAX_WINDOW + timedelta(minutes=1):
+            name = "created_time" if column == "created_at" else "expiry_time"
+            raise ApiError(400, f"Invalid parameter. {name} should span at most {MAX_WINDOW.days} days.")
+    return bounds + added
+
+
+def _moment(name: str, value: str) -> tuple[datetime, timedelta]:
+    """A time, UTC, and how exactly it was given."""
+    match = _TIME.fullmatch(value)
+    try:
+        if match is None:
+            raise ValueError
+        date, minutes, seconds, fraction = match.groups()
+        moment = datetime.fromisoformat(f"{date} {minutes}{seconds or ':00'}").replace(tzinfo=UTC)
+        if fraction is not None:
+            moment += timedelta(microseconds=int(fraction[1:].ljust(6, "0")))
+    except ValueError:
+        raise ApiError(
+            400, f"Invalid parameter. {name} should be of the form YYYY-MM-DD HH:MM[:ss[.uuuuuu]]."
+        ) from None
+    if fraction is not None:
+        return moment, timedelta(microseconds=1)
+    return moment, timedelta(seconds=1) if seconds is not None else timedelta(minutes=1)
+
+
+def _seconds(name: str, value: str) -> int:
+    if not (value.isascii() and value.isdecimal() and len(value) < 10):
+        raise ApiError(400, f"Invalid parameter. {name} should be a whole number of seconds.")
+    return int(value)
+
+
+def _whole(given: Mapping[str, str], name: str, default: int, *, lowest: int, highest: int) -> int:
+    value = given.get(name)
+    if value is None:
+        return default
+    if not (value.isascii() and value.isdecimal() and len(value) < 10 and lowest <= int(value) <= highest):
+        raise ApiError(400, f"Invalid parameter. {name} should be a whole number from {lowest} to {highest}.")
+    return int(value)
+
+
+def _number(given: Mapping[str, str], name: str) -> str | None:
+    value = given.get(name)
+    if value is None:
+        return None
+    try:
+        return e164(value)
+    except PydanticCustomError:
+        raise ApiError(400, f"Invalid parameter. {name} is not a valid phone number.") from None

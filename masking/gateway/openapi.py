@@ -1,0 +1,187 @@
+"""The OpenAPI 3.1 document, made from the models that check requests and write answers."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Any
+
+from aiohttp import web
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from masking.gateway.api_page import page
+from masking.gateway.arguments import CreateArguments, UpdateArguments
+from masking.gateway.list_arguments import PARAMETERS
+from masking.gateway.resources import (
+    CallObject,
+    ErrorAnswer,
+    ListAnswer,
+    RecordingObject,
+    SessionAnswer,
+    SessionCreated,
+    SessionExpired,
+    SessionUpdated,
+)
+from masking.settings import Settings
+
+Json = dict[str, Any]
+
+_ANSWERS: tuple[type[BaseModel], ...] = (
+    SessionCreated,
+    SessionAnswer,
+    SessionUpdated,
+    SessionExpired,
+    ListAnswer,
+    CallObject,
+    RecordingObject,
+    ErrorAnswer,
+)
+_ARGUMENTS: tuple[type[BaseModel], ...] = (CreateArguments, UpdateArguments)
+_REF = "#/components/schemas/{model}"
+
+_ERRORS = {
+    400: "An argument is missing or wrong, the session has expired, or no number is free.",
+    401: "The credentials are missing or wrong.",
+    404: "The account has no such session, call or recording.",
+    413: "The body is larger than 64 KiB.",
+    415: "The body is not application/json.",
+    422: "The Idempotency-Key was used with another body.",
+    429: "Too many requests; Retry-After tells how many seconds to wait.",
+    503: "The outcome is not known yet. The same request again gives the same session.",
+}
+
+_PAGE_POLICY = "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+_STYLE = "/docs/style.css"
+
+
+def routes(settings: Settings) -> list[web.RouteDef]:
+    """`/openapi.json` for machines and `/docs` for people. Both need no credentials."""
+    described = document(settings.base_url)
+    shown, style = page(described, _STYLE)
+
+    async def _document(_: web.Request) -> web.Response:
+        return web.json_response(described)
+
+    async def _page(_: web.Request) -> web.Response:
+        return web.Response(text=shown, content_type="text/html", headers={"Content-Security-Policy": _PAGE_POLICY})
+
+    async def _style(_: web.Request) -> web.Response:
+        return web.Response(text=style, content_type="text/css")
+
+    return [
+        web.get("/openapi.json", _document, name="openapi"),
+        web.get("/docs", _page, name="docs"),
+        web.get(_STYLE, _style, name="docs.style"),
+    ]
+
+
+def document(base_url: str) -> Json:
+    """The whole document."""
+    named, definitions = models_json_schema(
+        [(model, "validation") for model in _ARGUMENTS] + [(model, "serialization") for model in _ANSWERS],
+        ref_template=_REF,
+    )
+    del named
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Masking sessions",
+            "version": version("masking"),
+            "description": "Plivo's Masking Session API. Paths work with and without a slash at the end.",
+        },
+        "servers": [{"url": base_url}],
+        "security": [{"basic": []}],
+        "paths": _paths(),
+        "components": {
+            "securitySchemes": {
+                "basic": {"type": "http", "scheme": "basic", "description": "Auth id and auth token."},
+            },
+            "schemas": definitions["$defs"],
+        },
+    }
+
+
+def _paths() -> Json:
+    account = _in_path("auth_id", "The account's auth id, MA or SA and 18 characters.")
+    session = _in_path("session_uuid", "The session's id.")
+    one = [account, session]
+    key = {
+        "name": "Idempotency-Key",
+        "in": "header",
+        "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+        "description": "The same key and body give the same session for 24 hours.",
+    }
+    sessions = "/v1/Account/{auth_id}/Masking/Session/"
+    return {
+        sessions: {
+            "post": _operation(
+                "createSession", "Create a session", [account, key], (201, SessionCreated), CreateArguments,
+                errors=(400, 401, 413, 415, 422, 429, 503),
+            ),
+            "get": _operation(
+                "listSessions", "List sessions, newest first", [account, *_list_parameters()], (200, ListAnswer),
+                errors=(400, 401, 429),
+            ),
+        },
+        sessions + "{session_uuid}/": {
+            "get": _operation("getSession", "Retrieve a session", one, (200, SessionAnswer), errors=(401, 404, 429)),
+            "post": _operation(
+                "updateSession", "Update a session", one, (200, SessionUpdated), UpdateArguments,
+                errors=(400, 401, 404, 413, 415, 429, 503),
+            ),
+            "delete": _operation(
+                "expireSession", "Expire a session", one, (200, SessionExpired), errors=(400, 401, 404, 429, 503)
+            ),
+        },
+        "/v1/Account/{auth_id}/Call/{call_uuid}/": {
+            "get": _operation(
+                "getCall", "Retrieve a leg of a conversation", [account, _in_path("call_uuid", "The leg's id.")],
+                (200, CallObject), errors=(401, 404, 429),
+            ),
+        },
+        "/v1/Account/{auth_id}/Recording/{recording_id}/": {
+            "get": _operation(
+                "getRecording", "Retrieve a recording", [account, _in_path("recording_id", "The recording's id.")],
+                (200, RecordingObject), errors=(401, 404, 429),
+            ),
+        },
+    }  # fmt: skip
+
+
+def _operation(
+    operation_id: str,
+    summary: str,
+    parameters: list[Json],
+    answer: tuple[int, type[BaseModel]],
+    arguments: type[BaseModel] | None = None,
+    *,
+    errors: tuple[int, ...],
+) -> Json:
+    status, model = answer
+    described: Json = {
+        "operationId": operation_id,
+        "summary": summary,
+        "parameters": parameters,
+        "responses": {
+            str(status): {"description": "Done.", "content": _content(model)},
+            **{str(code): {"description": _ERRORS[code], "content": _content(ErrorAnswer)} for code in errors},
+        },
+    }
+    if arguments is not None:
+        described["requestBody"] = {"required": True, "content": _content(arguments)}
+    return described
+
+
+def _content(model: type[BaseModel]) -> Json:
+    return {"application/json": {"schema": {"$ref": _REF.format(model=model.__name__)}}}
+
+
+def _in_path(name: str, description: str) -> Json:
+    return {"name": name, "in": "path", "required": True, "schema": {"type": "string"}, "description": description}
+
+
+def _list_parameters() -> list[Json]:
+    return [
+        {"name": p.name, "in": "query", "schema": p.schema, "description": p.description, "required": False}
+        for p in PARAMETERS
+    ]

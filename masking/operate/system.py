@@ -1,0 +1,45 @@
+"""Finding the database and the keys of the system that an operator's command is about."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import NamedTuple
+
+from masking.embedded.postgres import running_database_url
+from masking.errors import StartupError
+from masking.privacy.keyring import Keyring, load_keyring
+from masking.settings import Settings
+from masking.storage.database import Database
+
+
+class OperatedSystem(NamedTuple):
+    """A system as its operator reaches it."""
+
+    database: Database
+    keyring: Keyring
+
+
+@asynccontextmanager
+async def operated_system(settings: Settings) -> AsyncIterator[OperatedSystem]:
+    """The database of `DATABASE_URL`, or of the `masking run` that uses the data folder; and its keys.
+
+    Raises:
+        StartupError: neither is there, or the keys are missing.
+    """
+    if settings.keys is None and settings.keys_file is None:
+        keys_file = settings.data.absolute() / "keys.json"
+        if keys_file.exists():
+            settings = settings.model_copy(update={"keys_file": keys_file})
+    if settings.database_url is not None:
+        url = settings.database_url.get_secret_value()
+    else:
+        found = running_database_url(settings.data.absolute() / "postgres")
+        if found is None:
+            raise StartupError(
+                "no database: set DATABASE_URL, or start `masking run` (MASKING_DATA names its data folder)"
+            )
+        url = found
+    keyring = load_keyring(settings)
+    async with Database(url, size=2) as database:
+        yield OperatedSystem(database, keyring)

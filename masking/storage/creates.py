@@ -1,0 +1,161 @@
+"""Creates that may come again, and which session they are to give.
+
+With an `Idempotency-Key` the same key gives the same session for a day. Without one, a
+create is remembered by account and body only until its caller has the answer: Plivo's SDKs
+send a create again after any 5xx (plivo-wire.md §1.8), and that must not make a second
+session, while two deliberate creates must.
+
+A create under way holds an advisory lock of PostgreSQL. So a row whose lock is free belongs
+to a create whose answer never left, because it was a 5xx or because its gateway died.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import NamedTuple
+from uuid import UUID
+
+import psycopg
+from psycopg import AsyncConnection
+from psycopg.rows import class_row
+
+from masking.storage.database import CONNECT_TIMEOUT, Connection, Database
+
+KEY_LIFETIME = timedelta(hours=24)
+RESEND_WINDOW = timedelta(seconds=60)
+
+
+class Claim(NamedTuple):
+    """What a create with a key is to do.
+
+    Attributes:
+        session_uuid: the session it gives, new or known.
+        same_body: False when the key was used with another body.
+    """
+
+    session_uuid: str
+    same_body: bool
+
+
+class _Row(NamedTuple):
+    session_uuid: str
+    body_hash: bytes
+
+
+async def claim_key(connection: Connection, account_id: str, key_hash: bytes, body_hash: bytes, new_uuid: str) -> Claim:
+    """Claim an idempotency key, or learn which session it stands for."""
+    await connection.execute("DELETE FROM creates WHERE created_at < now() - %s", (KEY_LIFETIME,))
+    async with connection.cursor(row_factory=class_row(_Row)) as cursor:
+        await cursor.execute(
+            "INSERT INTO creates (account_id, key_hash, body_hash, session_uuid) VALUES (%s, %s, %s, %s)"
+            " ON CONFLICT (account_id, key_hash) DO UPDATE SET key_hash = excluded.key_hash"
+            " RETURNING session_uuid, body_hash",
+            (account_id, key_hash, body_hash, new_uuid),
+        )
+        (row,) = await cursor.fetchall()
+    return Claim(row.session_uuid, row.body_hash == body_hash)
+
+
+async def forget(connection: Connection, session_uuid: str) -> None:
+    """The caller gets its answer, or there is no session to give."""
+    await connection.execute("DELETE FROM creates WHERE session_uuid = %s", (session_uuid,))
+
+
+class UnansweredCreates:
+    """The keyless creates that this gateway has under way, and those that somebody left unanswered.
+
+    Holds its locks on one connection of its own, so that creates that wait for Temporal
+    take no connection from the calls. Use as an async context manager.
+    """
+
+    def __init__(self, database: Database, url: str) -> None:
+        self._database, self._url = database, url
+        self._connecting = asyncio.Lock()
+        self._locks: AsyncConnection[tuple[object, ...]] | None = None
+        self._under_way: set[str] = set()
+
+    async def __aenter__(self) -> UnansweredCreates:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._locks is not None:
+            await self._locks.close()
+
+    @asynccontextmanager
+    async def claimed(self, account_id: str, body_hash: bytes, new_uuid: str) -> AsyncIterator[str]:
+        """The session that a create without a key gives: that of an unanswered create of late, or a new one.
+
+        Nobody else is given the same one while the context lasts.
+        """
+        session_uuid = await self._unanswered(account_id, body_hash) or await self._noted(
+            account_id, body_hash, new_uuid
+        )
+        try:
+            yield session_uuid
+        finally:
+            await self._unlock(session_uuid)
+
+    async def _unanswered(self, account_id: str, body_hash: bytes) -> str | None:
+        async with self._database.transaction() as connection:
+            rows = await connection.execute(
+                "SELECT session_uuid FROM creates WHERE account_id = %s AND body_hash = %s AND key_hash IS NULL"
+                " AND created_at > now() - %s ORDER BY created_at",
+                (account_id, body_hash, RESEND_WINDOW),
+            )
+            found = [str(row[0]) for row in await rows.fetchall()]
+        for session_uuid in found:
+            if await self._lock(session_uuid):
+                return session_uuid
+        return None
+
+    async def _noted(self, account_id: str, body_hash: bytes, new_uuid: str) -> str:
+        await self._lock(new_uuid)
+        try:
+            async with self._database.transaction() as connection:
+                await connection.execute(
+                    "INSERT INTO creates (account_id, body_hash, session_uuid) VALUES (%s, %s, %s)",
+                    (account_id, body_hash, new_uuid),
+                )
+        except psycopg.Error:
+            await self._unlock(new_uuid)
+            raise
+        return new_uuid
+
+    async def _lock(self, session_uuid: str) -> bool:
+        # PostgreSQL lets one connection take a lock twice, so what is under way here is known here.
+        if session_uuid in self._under_way:
+            return False
+        self._under_way.add(session_uuid)
+        taken = False
+        try:
+            answer = await (await self._connection()).execute(
+                "SELECT pg_try_advisory_lock(%s)", (_lock_key(session_uuid),)
+            )
+            taken = (await answer.fetchone()) == (True,)
+        finally:
+            if not taken:
+                self._under_way.discard(session_uuid)
+        return taken
+
+    async def _unlock(self, session_uuid: str) -> None:
+        self._under_way.discard(session_uuid)
+        try:
+            await (await self._connection()).execute("SELECT pg_advisory_unlock(%s)", (_lock_key(session_uuid),))
+        except psycopg.Error:
+            # A broken connection has lost its locks already.
+            return
+
+    async def _connection(self) -> AsyncConnection[tuple[object, ...]]:
+        async with self._connecting:
+            if self._locks is None or self._locks.broken or self._locks.closed:
+                self._locks = await AsyncConnection.connect(
+                    self._url, autocommit=True, connect_timeout=int(CONNECT_TIMEOUT)
+                )
+            return self._locks
+
+
+def _lock_key(session_uuid: str) -> int:
+    return int.from_bytes(UUID(session_uuid).bytes[:8], signed=True)

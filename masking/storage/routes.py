@@ -1,0 +1,177 @@
+"""Routes as leases: who reaches which session on which number, and until when.
+
+Taking one is an upsert that overwrites only a row whose hold has passed, so that the
+database itself makes two live or cooling sessions on one number and caller impossible.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from masking.domain.events import Side
+from masking.domain.leases import Identity, Kind, identities, shares_a_number
+from masking.domain.session import Session
+from masking.domain.terms import Terms
+from masking.privacy.keyring import Keyring
+from masking.storage.database import Connection
+
+PIN_DRAWS = 10
+"""How often fresh PINs are drawn for one number before the next number is tried."""
+
+
+class Lease(NamedTuple):
+    """What a session wants of a number: the route of one identity."""
+
+    caller_hash: bytes
+    kind: Kind
+    side: Side
+
+
+def identity_hash(keyring: Keyring, kind: Kind, value: str) -> bytes:
+    """The keyed hash under which an identity is stored."""
+    return keyring.lookup_hash("caller" if kind == "number" else kind, value)
+
+
+def leases_of(session_uuid: str, terms: Terms, keyring: Keyring) -> tuple[Lease, ...]:
+    """The routes a session needs, in the order in which everybody takes them, so that none deadlock."""
+    return tuple(sorted(_lease(keyring, identity) for identity in identities(session_uuid, terms)))
+
+
+async def take_routes(connection: Connection, keyring: Keyring, session: Session, number: str) -> Terms | None:
+    """Take every route the session needs on a number, or none. PINs that are ours to make are drawn here.
+
+    Returns:
+        The session's terms with its PINs; None if somebody else holds one of the routes.
+    """
+    for _ in range(PIN_DRAWS):
+        terms = _with_pins(session.terms)
+        conflict = await _take_all(connection, session, number, leases_of(session.session_uuid, terms, keyring))
+        if conflict is None:
+            return terms
+        if conflict.kind != "pin" or terms is session.terms:
+            return None
+    return None
+
+
+async def change_parties(connection: Connection, keyring: Keyring, session: Session, terms: Terms) -> bool:
+    """Take the routes that `terms` need beyond those the session holds, and release those it needs no more.
+
+    A released route forwards nothing, yet stays held for its grace, so that the former
+    party's redial reaches nobody else.
+
+    Returns:
+        Whether the session holds all it needs; if not, nothing has changed.
+    """
+    wanted = leases_of(session.session_uuid, terms, keyring)
+    if await _take_all(connection, session, session.virtual_number, wanted) is not None:
+        return False
+    await connection.execute(
+        "UPDATE routes SET released = true, expires_at = LEAST(expires_at, now())"
+        " WHERE session_uuid = %s AND NOT released AND NOT (caller_hash = ANY(%s))",
+        (session.session_uuid, [lease.caller_hash for lease in wanted]),
+    )
+    return True
+
+
+async def move_leases(connection: Connection, session: Session) -> bool:
+    """Let the routes end with the session, yet never before a live leg can have ended.
+
+    Returns:
+        Whether the session still holds all of its routes.
+    """
+    moved = await connection.execute(
+        "UPDATE routes SET expires_at = s.expires_at, held_until = GREATEST(%(held_until)s, s.expires_at,"
+        "  (SELECT max(must_end_by) FROM calls WHERE session_uuid = s.session_uuid AND ended_at IS NULL))"
+        " FROM sessions s WHERE s.session_uuid = %(session_uuid)s AND s.version = %(version)s"
+        " AND routes.session_uuid = s.session_uuid AND NOT routes.released",
+        {
+            "held_until": _held_until(session),
+            "session_uuid": session.session_uuid,
+            "version": session.version,
+        },
+    )
+    if moved.rowcount:
+        return moved.rowcount >= len(identities(session.session_uuid, session.terms))
+    overtaken = await (
+        await connection.execute("SELECT version FROM sessions WHERE session_uuid = %s", (session.session_uuid,))
+    ).fetchone()
+    return overtaken is not None and overtaken[0] != session.version
+
+
+async def _take_all(connection: Connection, session: Session, number: str, leases: Sequence[Lease]) -> Lease | None:
+    """Take all of these routes, or none. The one that somebody else holds, if there is one."""
+    await connection.execute("SAVEPOINT take")
+    conflict = await _unfit(connection, session, number, leases) or await _held(connection, session, number, leases)
+    await connection.execute("RELEASE SAVEPOINT take" if conflict is None else "ROLLBACK TO SAVEPOINT take")
+    return conflict
+
+
+async def _held(connection: Connection, session: Session, number: str, leases: Iterable[Lease]) -> Lease | None:
+    held_until = _held_until(session)
+    for lease in leases:
+        taken = await connection.execute(
+            "INSERT INTO routes (virtual_number, caller_hash, session_uuid, kind, side, expires_at, held_until)"
+            " VALUES (%s, %s, %s, %s, %s, %s, %s)"
+            " ON CONFLICT (virtual_number, caller_hash) DO UPDATE SET session_uuid = excluded.session_uuid,"
+            " kind = excluded.kind, side = excluded.side, released = false,"
+            " expires_at = excluded.expires_at, held_until = GREATEST(excluded.held_until, routes.held_until)"
+            " WHERE routes.held_until <= now() OR routes.session_uuid = excluded.session_uuid",
+            (
+                number,
+                lease.caller_hash,
+                session.session_uuid,
+                lease.kind,
+                lease.side,
+                session.expires_at,
+                held_until,
+            ),
+        )
+        if taken.rowcount == 0:
+            return lease
+    return None
+
+
+async def _unfit(connection: Connection, session: Session, number: str, leases: Iterable[Lease]) -> Lease | None:
+    """The lease that cannot live beside what the number carries already."""
+    for lease in leases:
+        unbearable = [kind for kind in ("anyone", "stranger") if not shares_a_number(lease.kind, kind)]
+        if not unbearable:
+            continue
+        # One at a time per number: of two that do not bear each other, the second must see the first.
+        await connection.execute("SELECT FROM numbers WHERE number = %s FOR UPDATE", (number,))
+        present = await connection.execute(
+            "SELECT 1 FROM routes WHERE virtual_number = %s AND kind = ANY(%s) AND held_until > now()"
+            " AND session_uuid <> %s LIMIT 1",
+            (number, unbearable, session.session_uuid),
+        )
+        if await present.fetchone() is not None:
+            return lease
+    return None
+
+
+def _lease(keyring: Keyring, identity: Identity) -> Lease:
+    return Lease(identity_hash(keyring, identity.kind, identity.value), identity.kind, identity.side)
+
+
+def _with_pins(terms: Terms) -> Terms:
+    pin = terms.pin
+    if pin is None or not pin.generate or terms.pins:
+        return terms
+    first = second = _drawn(pin.generate_length)
+    while second == first:
+        second = _drawn(pin.generate_length)
+    drawn = pin.model_copy(update={"first_party": first, "second_party": second})
+    return terms.model_copy(update={"pin": drawn})
+
+
+def _drawn(length: int) -> str:
+    return "".join(secrets.choice("0123456789") for _ in range(length))
+
+
+def _held_until(session: Session) -> datetime:
+    """The end of the session's grace: until then nobody else gets its routes."""
+    cooloff = session.terms.virtual_number_cooloff_period
+    return session.expires_at + timedelta(seconds=max(session.pair_grace, cooloff))

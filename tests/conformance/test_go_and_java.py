@@ -1,0 +1,184 @@
+"""What the Go and Java SDKs really send, and the types that the Go SDK decodes into (plivo-wire.md §1.3 and §1.5).
+
+The Go SDK is the strictest reader: `encoding/json` into typed structs, where one wrong type
+fails the whole call. The models here are those structs, read strictly.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from pydantic import BaseModel, ConfigDict
+
+from tests.integration.conftest import System
+from tests.integration.test_carrier_webhooks import whole_call
+
+pytestmark = pytest.mark.anyio
+
+GO_CREATE = {"first_party": "+12025550101", "second_party": "+12025550102", "session_expiry": 0}
+JAVA_FLAGS = {
+    "initiate_call_to_first_party": False, "is_pin_authentication_required": False, "geomatch": True,
+    "generate_pin": False, "record": False, "ring_timeout": 0, "session_expiry": 0, "call_time_limit": 0,
+    "create_session_with_single_party": False, "force_pin_authentication": False, "virtual_number_cooloff_period": 0,
+    "pin_authentication_required": False,
+}  # fmt: skip
+JAVA_CREATE = {"first_party": "+12025550101", "second_party": "+12025550102", **JAVA_FLAGS}
+JAVA_UPDATE = {
+    "session_expiry": 0, "call_time_limit": 0, "ring_timeout": 0, "record": False,
+    "create_session_with_single_party": False,
+}  # fmt: skip
+
+
+class GoStruct(BaseModel):
+    """Go ignores unknown keys, and leaves what is missing or null at its zero value."""
+
+    model_config = ConfigDict(strict=True, extra="ignore")
+
+
+class GoInteraction(GoStruct):
+    start_time: str | None = None
+    end_time: str | None = None
+    first_party_resource_url: str | None = None
+    second_party_resource_url: str | None = None
+    type: str | None = None
+    total_call_amount: float | None = None
+    call_billed_duration: int | None = None
+    recording_resource_url: str | None = None
+    auth_id: str | None = None
+    total_call_count: int | None = None
+    duration: float | None = None
+
+
+class GoSession(GoStruct):
+    first_party: str | None = None
+    second_party: str | None = None
+    virtual_number: str | None = None
+    status: str | None = None
+    initiate_call_to_first_party: bool | None = None
+    session_uuid: str | None = None
+    callback_url: str | None = None
+    callback_method: str | None = None
+    created_time: str | None = None
+    modified_time: str | None = None
+    expiry_time: str | None = None
+    duration: int | None = None
+    amount: int | None = None
+    call_time_limit: int | None = None
+    ring_timeout: int | None = None
+    first_party_play_url: str | None = None
+    second_party_play_url: str | None = None
+    record: bool | None = None
+    record_file_format: str | None = None
+    recording_callback_url: str | None = None
+    recording_callback_method: str | None = None
+    interaction: list[GoInteraction] | None = None
+    total_call_amount: float | None = None
+    total_call_count: int | None = None
+    total_call_billed_duration: int | None = None
+    total_session_amount: float | None = None
+    last_interaction_time: str | None = None
+    is_pin_authentication_required: bool | None = None
+    generate_pin: bool | None = None
+    generate_pin_length: int | None = None
+    first_party_pin: str | None = None
+    second_party_pin: str | None = None
+    pin_prompt_play: str | None = None
+    pin_retry: int | None = None
+    pin_retry_wait: int | None = None
+    incorrect_pin_play: str | None = None
+    unknown_caller_play: str | None = None
+    create_session_with_single_party: bool | None = None
+    virtual_number_cooloff_period: int | None = None
+    force_pin_authentication: bool | None = None
+
+
+class GoCreated(GoStruct):
+    api_id: str
+    session_uuid: str
+    virtual_number: str
+    message: str
+    session: GoSession
+
+
+class GoGot(GoStruct):
+    api_id: str
+    response: GoSession
+
+
+class GoUpdated(GoStruct):
+    api_id: str
+    message: str
+    session: GoSession
+
+
+class GoMeta(GoStruct):
+    limit: int
+    next: str | None
+    offset: int
+    previous: str | None
+    total_count: int
+
+
+class GoList(GoStruct):
+    meta: GoMeta
+    objects: list[GoSession]
+
+
+class GoListed(GoStruct):
+    api_id: str
+    response: GoList
+
+
+@pytest.mark.parametrize("body", [GO_CREATE, JAVA_CREATE], ids=["go", "java"])
+async def test_a_minimal_create_gets_the_documented_defaults(system: System, body: dict[str, Any]) -> None:
+    response = await system.http.post(f"{system.api}/", json=body)
+
+    assert response.status_code == 201
+    session = GoCreated.model_validate_json(response.content).session
+    assert (session.duration, session.call_time_limit, session.ring_timeout) == (3600, 3600, 120)
+    assert (session.record, session.record_file_format, session.amount) == (False, "mp3", 0)
+    assert session.virtual_number_cooloff_period == 0
+
+
+async def test_a_java_single_party_create_sends_an_empty_party(system: System) -> None:
+    body = JAVA_CREATE | {"second_party": "", "create_session_with_single_party": True}
+    response = await system.http.post(
+        f"{system.api}/", json=body, headers={"Content-Type": "application/json; charset=utf-8"}
+    )
+
+    assert response.status_code == 201
+    assert GoCreated.model_validate_json(response.content).session.second_party == ""
+
+
+async def test_a_java_update_leaves_what_it_sends_as_zero(system: System) -> None:
+    created = (await system.http.post(f"{system.api}/", json=GO_CREATE | {"ring_timeout": 33, "record": True})).json()
+    response = await system.http.post(f"{system.api}/{created['session_uuid']}/", json=JAVA_UPDATE)
+
+    session = GoUpdated.model_validate_json(response.content).session
+    assert (session.ring_timeout, session.duration, session.call_time_limit) == (33, 3600, 3600)
+    assert session.record is False, "the Java SDK says so whether its user did or not"
+
+
+async def test_the_go_sdk_can_decode_every_answer_of_a_session_with_calls_and_pins(system: System) -> None:
+    pins = {
+        "is_pin_authentication_required": True, "first_party_pin": 1234, "second_party_pin": 98765,
+        "pin_prompt_play": "https://customer.example/pin.mp3", "virtual_number_cooloff_period": 7,
+    }  # fmt: skip
+    response = await system.http.post(f"{system.api}/", json=GO_CREATE | pins | {"record": True})
+    created = GoCreated.model_validate_json(response.content)
+    await whole_call(system, response.json()["session"], str(uuid4()))
+    expired = await system.http.delete(f"{system.api}/{created.session_uuid}/")
+    await system.sessions.final_bill(created.session_uuid)
+
+    got = GoGot.model_validate_json((await system.http.get(f"{system.api}/{created.session_uuid}/")).content).response
+    listed = GoListed.model_validate_json((await system.http.get(f"{system.api}/")).content).response
+
+    assert set(expired.json()) == {"api_id", "message"}, "Java needs a body on delete"
+    assert (got.first_party_pin, got.second_party_pin, got.pin_retry) == ("1234", "98765", 1)
+    assert got.interaction is not None
+    (interaction,) = got.interaction
+    assert (interaction.total_call_count, interaction.call_billed_duration, interaction.duration) == (2, 240, 126.0)
+    assert interaction.total_call_amount == got.total_call_amount == got.total_session_amount == 0.034
+    assert listed.objects == [got]

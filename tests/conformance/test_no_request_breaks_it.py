@@ -1,0 +1,124 @@
+"""Whatever comes in, the answer is JSON of the documented shape, and never a 5xx. Driven by our OpenAPI document."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from masking.gateway.openapi import document
+from tests.integration.conftest import System
+
+pytestmark = pytest.mark.anyio
+
+API = document("http://localhost")
+SCHEMAS = API["components"]["schemas"]
+LIST_PARAMETERS = [
+    parameter["name"]
+    for parameter in API["paths"]["/v1/Account/{auth_id}/Masking/Session/"]["get"]["parameters"]
+    if parameter["in"] == "query"
+]
+
+texts = st.text(max_size=40) | st.sampled_from(
+    ["+12025550101", "12025550102", "0", "", "true", "null", "http://x.example/a.mp3", "http://[", "\0", "９", "1e5",
+     "2026-11-23 10:00", "9" * 400, "SA" + "0" * 18, "-1", "all", "%00", "' OR 1=1 --", "\ud800"]
+)  # fmt: skip
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | texts,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
+    max_leaves=6,
+)
+
+
+def bodies(model: str) -> st.SearchStrategy[Any]:
+    """Anything at all, or the documented arguments with anything in them."""
+    names = st.sampled_from(sorted(SCHEMAS[model]["properties"]))
+    return st.dictionaries(names, values, max_size=6) | st.dictionaries(texts, values, max_size=4) | values
+
+
+def check(response: httpx.Response) -> None:
+    assert response.status_code < 500, response.text
+    assert response.headers["Content-Type"].split(";")[0] == "application/json"
+    body = response.json()
+    if response.status_code >= 400:
+        assert set(body) == {"api_id", "error"}
+        assert isinstance(body["error"], str)
+        assert len(body["error"]) < 200
+        assert "Traceback" not in body["error"]
+
+
+def as_json(body: Any) -> bytes:
+    return json.dumps(body).encode()
+
+
+def percent_encoded(raw: bytes) -> str:
+    return "/" + "".join(f"%{byte:02x}" for byte in raw)
+
+
+thorough = settings(
+    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], print_blob=True
+)
+JSON = {"Content-Type": "application/json"}
+
+
+@given(body=bodies("CreateArguments"))
+@thorough
+async def test_no_create_body_breaks_it(system: System, body: Any) -> None:
+    check(await system.http.post(f"{system.api}/", content=as_json(body), headers=JSON))
+
+
+@given(body=bodies("UpdateArguments"))
+@thorough
+async def test_no_update_body_breaks_it(system: System, body: Any) -> None:
+    session = await the_session(system)
+    check(await system.http.post(f"{system.api}/{session}/", content=as_json(body), headers=JSON))
+
+
+@given(query=st.dictionaries(st.sampled_from(LIST_PARAMETERS) | texts, texts, max_size=5))
+@thorough
+async def test_no_filter_breaks_it(system: System, query: dict[str, str]) -> None:
+    sendable = {
+        key.encode(errors="replace").decode(): value.encode(errors="replace").decode() for key, value in query.items()
+    }
+    check(await system.http.get(f"{system.api}/", params=sendable))
+
+
+@given(
+    method=st.sampled_from(["GET", "POST", "DELETE", "PUT", "PATCH"]),
+    tail=st.sampled_from(["", "/", "//"]) | st.binary(max_size=20).map(percent_encoded),
+    resource=st.sampled_from(["Masking/Session", "Call", "Recording", "Masking", "%00"]),
+    content=st.binary(max_size=50),
+    content_type=st.sampled_from(["application/json", "text/xml", "application/json; charset=nope", "", "a/b"]),
+    key=st.none() | st.binary(min_size=1, max_size=20).map(lambda raw: bytes(b for b in raw if b >= 33 and b != 127)),
+)  # fmt: skip
+@thorough
+async def test_no_path_type_or_header_breaks_it(
+    system: System, method: str, tail: str, resource: str, content: bytes, content_type: str, key: bytes | None
+) -> None:
+    account = system.api.removesuffix("/Masking/Session")
+    headers: dict[str, str | bytes] = {"Content-Type": content_type}
+    if key:
+        headers["Idempotency-Key"] = key
+    check(
+        await system.http.request(
+            method,
+            f"{account}/{resource}{tail}",
+            content=content,
+            headers=[
+                (name.encode(), value.encode() if isinstance(value, str) else value) for name, value in headers.items()
+            ],
+        )
+    )
+
+
+async def the_session(system: System) -> str:
+    """A live session to update, made when there is none."""
+    listed = (await system.http.get(f"{system.api}/", params={"status": "active"})).json()["response"]["objects"]
+    if listed:
+        return str(listed[0]["session_uuid"])
+    body = {"first_party": "+12025550101", "second_party": "+12025550102", "session_expiry": 86400}
+    return str((await system.http.post(f"{system.api}/", json=body)).json()["session_uuid"])

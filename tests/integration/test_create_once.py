@@ -1,0 +1,157 @@
+"""One create, one session: whatever is sent again, and whoever dies meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from masking.client import MaskingClient, OutcomeUnknown
+from masking.domain.session import SessionSnapshot
+from masking.domain.terms import SessionRequest
+from masking.storage.creates import UnansweredCreates
+from masking.storage.database import Database
+from tests.conftest import ACCOUNT
+from tests.integration.conftest import System
+from tests.integration.test_sessions_api import PARTIES, create, error_of
+
+pytestmark = pytest.mark.anyio
+
+
+async def sessions_made(system: System) -> int:
+    response = await system.http.get(f"{system.api}/")
+    count: int = response.json()["response"]["meta"]["total_count"]
+    return count
+
+
+async def with_key(system: System, key: str, **arguments: Any) -> httpx.Response:
+    return await system.http.post(f"{system.api}/", json=PARTIES | arguments, headers={"Idempotency-Key": key})
+
+
+Forgetful = Callable[[int], None]
+
+
+@pytest.fixture
+def forgets_answers(monkeypatch: pytest.MonkeyPatch) -> Forgetful:
+    """Let the next starts of sessions succeed without anybody hearing of it, as when Temporal answers too late."""
+
+    def forget(times: int) -> None:
+        start = MaskingClient.start
+        left = [times]
+
+        async def started(client: MaskingClient, request: SessionRequest) -> SessionSnapshot:
+            answer = await start(client, request)
+            if left[0]:
+                left[0] -= 1
+                raise OutcomeUnknown("no answer came in time")
+            return answer
+
+        monkeypatch.setattr(MaskingClient, "start", started)
+
+    return forget
+
+
+async def test_the_same_key_and_body_give_the_same_session(system: System) -> None:
+    first = await with_key(system, "ride-7")
+    again = await with_key(system, "ride-7")
+    other = await with_key(system, "ride-8")
+
+    assert (first.status_code, again.status_code, other.status_code) == (201, 201, 201)
+    assert first.json()["session_uuid"] == again.json()["session_uuid"] != other.json()["session_uuid"]
+    assert await sessions_made(system) == 2
+
+
+async def test_the_same_key_sent_many_times_at_once_gives_one_session(system: System) -> None:
+    answers = await asyncio.gather(*(with_key(system, "ride-7") for _ in range(8)))
+
+    assert {answer.status_code for answer in answers} == {201}
+    assert len({answer.json()["session_uuid"] for answer in answers}) == 1
+    assert await sessions_made(system) == 1
+
+
+async def test_a_key_with_another_body_is_refused(system: System) -> None:
+    await with_key(system, "ride-7")
+    other = await with_key(system, "ride-7", record=True)
+
+    assert error_of(other) == (422, "This Idempotency-Key was used with another request body. Use a new key.")
+    assert error_of(await with_key(system, "k" * 256)) == (400, "Idempotency-Key should have 1 to 255 characters.")
+
+
+async def test_a_key_gives_its_session_also_after_the_session_ended_and_for_a_day(system: System) -> None:
+    first = (await with_key(system, "ride-7")).json()["session_uuid"]
+    await system.http.delete(f"{system.api}/{first}/")
+    await system.sessions.final_bill(first)
+
+    again = await with_key(system, "ride-7")
+    assert again.status_code == 201
+    assert (again.json()["session_uuid"], again.json()["session"]["status"]) == (first, "expired")
+
+    async with system.database.transaction() as connection:
+        await connection.execute("UPDATE creates SET created_at = created_at - %s", (timedelta(hours=25),))
+    assert (await with_key(system, "ride-7")).json()["session_uuid"] != first
+
+
+async def test_a_key_may_try_again_after_a_refusal(system: System) -> None:
+    refused = await with_key(system, "ride-7", first_party="+4930901820")
+    assert error_of(refused) == (400, "Number pool exhausted or not available.")
+    async with system.database.transaction() as connection:
+        await connection.execute(
+            "INSERT INTO numbers (number, account_id, country) VALUES ('+4930901829', %s, 'DE')", (ACCOUNT,)
+        )
+
+    assert (await with_key(system, "ride-7", first_party="+4930901820")).status_code == 201
+
+
+async def test_two_deliberate_creates_are_two_sessions_also_at_the_same_moment(system: System) -> None:
+    one_by_one = [await create(system), await create(system)]
+    assert one_by_one[0].json()["session_uuid"] != one_by_one[1].json()["session_uuid"]
+
+    other = {"first_party": "+12025550131", "second_party": "+12025550132"}
+    at_once = await asyncio.gather(create(system, **other), create(system, **other), create(system, **other))
+    assert len({answer.json()["session_uuid"] for answer in at_once}) == 3
+    assert await sessions_made(system) == 5
+
+
+async def test_a_create_sent_again_after_a_5xx_gives_the_session_that_was_made(
+    system: System, forgets_answers: Forgetful
+) -> None:
+    forgets_answers(2)
+    answers = [await create(system) for _ in range(3)]
+
+    assert [answer.status_code for answer in answers] == [503, 503, 201]
+    assert answers[0].headers["Retry-After"] == "1"
+    assert await sessions_made(system) == 1
+    assert (await create(system)).json()["session_uuid"] != answers[2].json()["session_uuid"]
+
+
+async def test_another_body_or_a_later_minute_is_no_resend(system: System, forgets_answers: Forgetful) -> None:
+    forgets_answers(1)
+    assert (await create(system)).status_code == 503
+    assert (await create(system, record=True)).status_code == 201
+    async with system.database.transaction() as connection:
+        await connection.execute("UPDATE creates SET created_at = created_at - %s", (timedelta(seconds=61),))
+    assert (await create(system)).status_code == 201
+
+    assert await sessions_made(system) == 3
+
+
+async def test_a_gateway_that_dies_during_a_create_leaves_it_to_the_next(database: Database, migrated_url: str) -> None:
+    """What `kill -9` does to the gateway's connections is what closing the one with the locks does here."""
+    made = str(uuid4())
+    dying = UnansweredCreates(database, migrated_url)
+    claim = dying.claimed(ACCOUNT, b"body", made)
+    assert await claim.__aenter__() == made
+
+    async with UnansweredCreates(database, migrated_url) as other:
+        async with other.claimed(ACCOUNT, b"body", str(uuid4())) as meanwhile:
+            assert meanwhile != made, "while the first is under way, the second is a deliberate one"
+        await dying.__aexit__()
+        async with other.claimed(ACCOUNT, b"body", str(uuid4())) as again:
+            assert again == made
+    await claim.__aexit__(None, None, None)
+    await dying.__aexit__()
