@@ -46,7 +46,8 @@ async def connect(keyring: Keyring, *, lazy: bool = False) -> Client:
         config = ClientConfig.load_client_connect_config()
     except (ValueError, RuntimeError, OSError):
         raise StartupError("TEMPORAL_*: the settings cannot be read; check TEMPORAL_PROFILE and its file") from None
-    address = config.get("target_host", "localhost:7233")
+    # The port that every Temporal tool tries when no setting names another.
+    address = config.setdefault("target_host", "localhost:7233")
     try:
         return await Client.connect(**config, lazy=lazy, plugins=[masking_plugin(keyring)])
     except (RPCError, RuntimeError, OSError, ValueError):

@@ -14,6 +14,9 @@ from masking.storage.database import Connection
 from masking.storage.routes import identity_hash
 from masking.storage.sessions import SealedSession
 
+NEAR = 1000
+"""Up to here a page is read from the newest session on; farther ones from whichever end is nearer."""
+
 Column = Literal["created_at", "expires_at", "duration"]
 Operator = Literal[">", ">=", "<", "<="]
 
@@ -56,21 +59,49 @@ async def list_sessions(
     connection: Connection, keyring: Keyring, owner: Principal, wanted: SessionFilter, *, limit: int, offset: int
 ) -> SessionPage:
     """The sessions of an account that a filter lets through, newest first."""
-    conditions, values = _conditions(keyring, owner, wanted)
-    where = " AND ".join(conditions)
-    count = await (await connection.execute(f"SELECT count(*) FROM sessions WHERE {where}", values)).fetchone()  # noqa: S608 fixed fragments only
-    async with connection.cursor(row_factory=class_row(SealedSession)) as cursor:
-        # The page is found in the index alone; only its rows are read whole.
-        await cursor.execute(
-            "SELECT s.session_uuid, s.key_id, s.wrapped_key, s.sealed_session FROM"  # noqa: S608 fixed fragments only
-            f" (SELECT session_uuid, created_at FROM sessions WHERE {where}"
-            "   ORDER BY created_at DESC, session_uuid DESC LIMIT %(limit)s OFFSET %(offset)s) page"
-            " JOIN sessions s USING (session_uuid) ORDER BY page.created_at DESC, page.session_uuid DESC",
-            {**values, "limit": limit, "offset": offset},
-        )
-        rows = await cursor.fetchall()
-    total = count[0] if count is not None else 0
-    return SessionPage([row.opened(keyring) for row in rows], int(str(total)))
+    query = _Query(connection, keyring, *_conditions(keyring, owner, wanted))
+    if offset <= NEAR:
+        sessions = await query.page(limit, offset)
+        if len(sessions) < limit and (sessions or offset == 0):
+            # The last page tells the count.
+            return SessionPage(sessions, offset + len(sessions))
+        return SessionPage(sessions, await query.total())
+    total = await query.total()
+    if offset >= total:
+        return SessionPage([], total)
+    if offset <= total // 2:
+        return SessionPage(await query.page(limit, offset), total)
+    length = min(limit, total - offset)
+    oldest_first = await query.page(length, total - offset - length, direction="ASC")
+    return SessionPage(oldest_first[::-1], total)
+
+
+class _Query(NamedTuple):
+    """A filter as SQL: fixed fragments, and the values they refer to."""
+
+    connection: Connection
+    keyring: Keyring
+    conditions: list[str]
+    values: dict[str, object]
+
+    async def total(self) -> int:
+        where = " AND ".join(self.conditions)
+        rows = await self.connection.execute(f"SELECT count(*) FROM sessions WHERE {where}", self.values)  # noqa: S608 fixed fragments only
+        (found,) = await rows.fetchone() or (0,)
+        return int(str(found))
+
+    async def page(self, limit: int, offset: int, direction: Literal["ASC", "DESC"] = "DESC") -> list[Session]:
+        """Sessions by time of creation. The page is found in the index alone; only its rows are read whole."""
+        where, order = " AND ".join(self.conditions), f"created_at {direction}, session_uuid {direction}"
+        async with self.connection.cursor(row_factory=class_row(SealedSession)) as cursor:
+            await cursor.execute(
+                "SELECT s.session_uuid, s.key_id, s.wrapped_key, s.sealed_session FROM"  # noqa: S608 fixed fragments only
+                f" (SELECT session_uuid, created_at FROM sessions WHERE {where}"
+                f"   ORDER BY {order} LIMIT %(limit)s OFFSET %(offset)s) page"
+                f" JOIN sessions s USING (session_uuid) ORDER BY page.created_at {direction}, session_uuid {direction}",
+                {**self.values, "limit": limit, "offset": offset},
+            )
+            return [row.opened(self.keyring) for row in await cursor.fetchall()]
 
 
 def _conditions(keyring: Keyring, owner: Principal, wanted: SessionFilter) -> tuple[list[str], dict[str, object]]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from masking.storage import session_list
 from tests.conftest import ACCOUNT
 from tests.integration.conftest import System
 from tests.integration.test_sessions_api import create, error_of
@@ -73,6 +74,17 @@ async def test_pages_follow_each_other_and_hold_still_while_sessions_are_created
     assert [page["meta"]["total_count"] for page in (first, second, third)] == [5, 5, 5]
     assert first["meta"]["previous"] is None
     assert third["meta"]["next"] is None
+
+
+async def test_pages_far_away_are_the_same_as_near_ones(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
+    await many(system, 9)
+    addresses = [f"{system.api}/?limit=4&offset={offset}" for offset in range(11)]
+    near = [(await system.http.get(address)).json()["response"]["objects"] for address in addresses]
+    monkeypatch.setattr(session_list, "NEAR", -1)
+    far = [(await system.http.get(address)).json()["response"]["objects"] for address in addresses]
+
+    assert far == near
+    assert [len(page) for page in far] == [4, 4, 4, 4, 4, 4, 3, 2, 1, 0, 0]
 
 
 async def test_lists_filter_by_party_number_and_status(system: System) -> None:

@@ -41,6 +41,14 @@ def until(condition: Callable[[], object], within: float = 30.0) -> None:
         time.sleep(0.05)
 
 
+def command_of(process: psutil.Process) -> str:
+    """Its command line; empty for one that ended a moment ago."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
+
+
 class Run:
     """A running `masking run --json`."""
 
@@ -67,7 +75,7 @@ class Run:
         return children
 
     def named(self, part: str) -> psutil.Process:
-        return next(process for process in self.tree() if part in " ".join(process.cmdline()))
+        return next(process for process in self.tree() if part in command_of(process))
 
     def create(self, **arguments: Any) -> dict[str, Any]:
         response = self.http.post(f"{self.api}/", json={"first_party": FIRST, "second_party": SECOND} | arguments)
@@ -182,15 +190,13 @@ def test_sessions_survive_a_killed_worker_in_mid_call_and_a_full_restart(run: Ru
 
 
 def _has(run: Run, part: str) -> bool:
-    return any(part in " ".join(process.cmdline()) for process in run.tree())
+    return any(part in command_of(process) for process in run.tree())
 
 
 @pytest.mark.parametrize("part", ["masking.gateway", "postgres -D", "server start-dev"])
 def test_any_killed_service_comes_back_and_keeps_the_sessions(run: Run, part: str) -> None:
     session = run.create()
-    victim = next(
-        p for p in run.tree() if part in " ".join(p.cmdline()) and "masking.embedded.guard" not in p.cmdline()
-    )
+    victim = next(p for p in run.tree() if part in command_of(p) and "masking.embedded.guard" not in command_of(p))
     victim.kill()
     until(lambda: gone([victim]))
 
@@ -214,7 +220,7 @@ def test_it_uses_the_services_it_is_given(run: Run, tmp_path: Path, postgres_url
     other = Run(environment(tmp_path / "other", DATABASE_URL=given, TEMPORAL_ADDRESS=address))
     try:
         assert other.ready["temporal_ui_url"] is None
-        started = {" ".join(process.cmdline()) for process in other.tree()}
+        started = {command_of(process) for process in other.tree()}
         assert not any("server start-dev" in command or "postgres -D" in command for command in started)
         assert other.stop()[0] == 0
     finally:

