@@ -16,6 +16,7 @@ from masking.gateway.context import Context
 from masking.gateway.inbox_forwarder import InboxForwarder
 from masking.gateway.request_limit import RequestLimiter
 from masking.gateway.server import build_app
+from masking.gateway.switchboard import call_policy
 from masking.privacy.keyring import Keyring
 from masking.settings import Settings
 from masking.storage.creates import UnansweredCreates
@@ -57,6 +58,7 @@ async def gateway_app(database: Database, url: str, keyring: Keyring) -> AsyncIt
                 sessions=MaskingClient(client),
                 forwarder=InboxForwarder(database, client, keyring),
                 creates=creates,
+                policy=call_policy(settings),
                 limiter=RequestLimiter(0, 1.0),
                 carrier_tokens=(CARRIER_TOKEN,),
                 carrier_http=http,

@@ -13,6 +13,7 @@ from masking.domain.events import (
     Answer,
     AnyCarrierEvent,
     CarrierEvent,
+    Declined,
     Hangup,
     PinStatus,
     RecordingCompleted,
@@ -33,6 +34,7 @@ QUERY_STORY = "story"
 
 EVENTS: Mapping[str, type[AnyCarrierEvent]] = {
     "answer": Answer,
+    "declined": Declined,
     "ring": Ring,
     "hangup": Hangup,
     "pin_status": PinStatus,

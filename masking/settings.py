@@ -31,6 +31,14 @@ def _comma_separated(value: object) -> object:
     return value
 
 
+def _http_url(value: str) -> str:
+    if not value.startswith(("http://", "https://")):
+        raise ValueError("must be a URL that begins with http:// or https://")
+    return value
+
+
+HttpUrl = Annotated[str, AfterValidator(_http_url)]
+AtExpiry = Literal["finish", "warn", "drop"]
 Port = Annotated[int, Field(ge=1, le=65535)]
 AuthId = Annotated[str, AfterValidator(_auth_id)]
 Numbers = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_comma_separated)]
@@ -74,6 +82,8 @@ class Settings(BaseSettings):
     )
 
     # The carrier that delivers calls by Voice XML
+    carrier_api_url: HttpUrl | None = None
+    carrier_auth_id: AuthId = "MASIMULATEDCARRIER00"
     carrier_auth_token: SecretStr | None = None
     simulator_port: Port = 8081
     simulator_speed: float = Field(default=1.0, gt=0, le=1000)
@@ -84,6 +94,14 @@ class Settings(BaseSettings):
     ring_timeout: int = Field(default=120, ge=5, le=600)
     pair_grace: int = Field(default=1800, ge=60, le=86400)
     recording_wait: int = Field(default=300, ge=1, le=86400)
+
+    # Calls
+    at_expiry: AtExpiry = "finish"
+    ended_play_url: HttpUrl | None = None
+    ended_answer_url: HttpUrl | None = None
+    pin_failures_per_caller: int = Field(default=10, ge=1, le=10_000)
+    pin_failures_per_number: int = Field(default=100, ge=1, le=1_000_000)
+    pin_failure_window: int = Field(default=900, ge=1, le=86400)
 
     # The API
     request_limit: int = Field(default=300, ge=0, le=1_000_000)

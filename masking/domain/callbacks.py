@@ -13,9 +13,12 @@ from typing import Literal, assert_never
 from masking.domain.events import (
     Answer,
     AnyCarrierEvent,
+    Call,
+    Declined,
     Hangup,
     LegName,
     PinStatus,
+    Placed,
     RecordingCompleted,
     RecordingFailed,
     RecordingInitiated,
@@ -62,9 +65,14 @@ class Callback(Model):
 
 def notices_of(session: Session, interaction: Interaction, event: AnyCarrierEvent) -> tuple[Notice, ...]:
     """What the customer hears because `event` was new; `interaction` already holds it."""
-    told = (_notice(session, event),)
+    told = notices_about(session, event)
     ended_now = isinstance(event, Hangup) and not interaction.live
     return (*told, _parties_hung_up(session, interaction, event.at)) if ended_now else told
+
+
+def notices_about(session: Session, event: AnyCarrierEvent) -> tuple[Notice, ...]:
+    """What the event itself tells the customer; some tell nothing."""
+    return () if isinstance(event, Placed | Declined) else (_notice(session, event),)
 
 
 def timeout_notice(at: datetime) -> Notice:
@@ -109,7 +117,7 @@ def media_url(session: Session, recording: RecordingCompleted) -> str:
 
 
 def _notice(session: Session, event: AnyCarrierEvent) -> Notice:
-    parties = {"From": plivo_number(event.call.from_number), "To": plivo_number(event.call.to_number)}
+    parties = _parties(event.call)
     kind: Kind = "session"
     match event:
         case Answer():
@@ -137,6 +145,8 @@ def _notice(session: Session, event: AnyCarrierEvent) -> Notice:
             }
         case RecordingFailed():
             kind, name, about = "recording", "SessionRecordingFailed", {}
+        case Placed() | Declined():
+            raise ValueError("nobody is told of this")
         case _:
             assert_never(event)
     return Notice(kind=kind, name=name, at=event.at, params=parties | about)
@@ -145,11 +155,16 @@ def _notice(session: Session, event: AnyCarrierEvent) -> Notice:
 def _parties_hung_up(session: Session, interaction: Interaction, at: datetime) -> Notice:
     """The call is done: both legs' charge, and the cause that ended the caller's."""
     call = interaction.call
-    params = {"From": plivo_number(call.from_number), "To": plivo_number(call.to_number)}
-    params |= _charged(interaction_charge(interaction, session.rate))
+    params = _parties(call) | _charged(interaction_charge(interaction, session.rate))
     if interaction.caller.hangup is not None:
         params |= _cause(interaction.caller.hangup)
     return Notice(kind="session", name="SessionPartiesHangup", at=interaction.ended_at or at, params=params)
+
+
+def _parties(call: Call) -> Params:
+    """The real numbers, where they are known."""
+    ends = {"From": call.from_number, "To": call.to_number}
+    return {name: plivo_number(number) for name, number in ends.items() if number}
 
 
 def _charged(charge: Charge) -> Params:

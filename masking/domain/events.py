@@ -34,15 +34,16 @@ class LegName(StrEnum):
 
 
 class Call(Model):
-    """What is fixed about an interaction from the moment it was decided.
+    """What is fixed about a call from the moment it was decided.
 
     Attributes:
         call_uuid: the carrier's id of the caller's leg; names the interaction.
         caller: which registered party called.
-        from_number: the caller's real number, E.164.
-        to_number: the callee's real number, E.164.
+        from_number: the caller's real number, E.164; empty when it hides.
+        to_number: the callee's real number, E.164; empty when there is none to be called.
         dialled: whether we dialled the callee.
         recorded: whether the conversation is to be recorded once both have answered.
+        reason: why the call was treated as it was, in words.
     """
 
     call_uuid: str
@@ -51,6 +52,7 @@ class Call(Model):
     to_number: str
     dialled: bool
     recorded: bool = False
+    reason: str = ""
 
 
 class CarrierEvent(Model):
@@ -65,6 +67,20 @@ class CarrierEvent(Model):
     event_id: str
     at: datetime
     call: Call
+
+
+class Placed(CarrierEvent):
+    """We had the carrier call the first party; its phone is about to ring."""
+
+
+class Declined(CarrierEvent):
+    """A call about this session was not connected.
+
+    Attributes:
+        decision: what was done with it instead; `call.reason` tells why.
+    """
+
+    decision: str
 
 
 class Answer(CarrierEvent):
@@ -100,7 +116,11 @@ class Hangup(CarrierEvent):
 
 
 class PinStatus(CarrierEvent):
-    """A PIN was asked for, or was not needed."""
+    """A PIN was asked for, or was not needed.
+
+    Attributes:
+        retry_counter: how many tries of the call were wrong, this one included.
+    """
 
     status: Literal["success", "failed", "AuthorizedCaller"]
     retry_counter: int = 0
@@ -135,4 +155,6 @@ class RecordingFailed(CarrierEvent):
     reason: str
 
 
-AnyCarrierEvent = Answer | Ring | Hangup | PinStatus | RecordingInitiated | RecordingCompleted | RecordingFailed
+AnyCarrierEvent = (
+    Placed | Declined | Answer | Ring | Hangup | PinStatus | RecordingInitiated | RecordingCompleted | RecordingFailed
+)

@@ -13,9 +13,11 @@ from masking.domain.events import (
     Answer,
     AnyCarrierEvent,
     Call,
+    Declined,
     Hangup,
     LegName,
     PinStatus,
+    Placed,
     RecordingCompleted,
     RecordingFailed,
     RecordingInitiated,
@@ -23,9 +25,14 @@ from masking.domain.events import (
     Side,
 )
 from masking.domain.model import Model
+from masking.domain.terms import Terms
 
 HANGUP_SLACK = timedelta(seconds=60)
 """How long after a call's last possible second its hangup may still be on its way."""
+
+
+LONGEST_PLAY = timedelta(minutes=3)
+"""How long audio before a conversation may take."""
 
 
 class Leg(Model):
@@ -87,8 +94,13 @@ def fold(interaction: Interaction, event: AnyCarrierEvent) -> Interaction:
     if event.at < interaction.first_seen_at:
         earlier = interaction.model_copy(update={"first_seen_at": event.at})
         folded = fold(earlier, event)
-        return interaction if folded is earlier else folded
+        return interaction if folded is earlier and not isinstance(event, Placed) else folded
+    if event.call.dialled and not interaction.call.dialled:
+        # The call that we made to the first party: only its answer decided whom to dial.
+        return fold(interaction.model_copy(update={"call": event.call}), event)
     match event:
+        case Placed() | Declined():
+            return interaction
         case Answer():
             return _on_leg(interaction, event.leg, answered_at=event.at, leg_uuid=event.leg_uuid)
         case Ring():
@@ -131,6 +143,9 @@ def resource_ids(interaction: Interaction) -> tuple[tuple[str, str], ...]:
     return legs
 
 
-def call_must_have_ended_by(interaction: Interaction, ring_timeout: int, call_time_limit: int) -> datetime:
-    """The moment after which no leg of this conversation can be live, whatever events were lost."""
-    return interaction.first_seen_at + timedelta(seconds=ring_timeout + call_time_limit) + HANGUP_SLACK
+def longest_call(terms: Terms) -> timedelta:
+    """How long a call of a session can last at most, from its first sign to the last sign of its end."""
+    rings = 2 if terms.initiate_call_to_first_party else 1
+    plays = sum(bool(url) for url in (terms.first_party_play_url, terms.second_party_play_url))
+    seconds = rings * terms.ring_timeout + terms.call_time_limit
+    return timedelta(seconds=seconds) + plays * LONGEST_PLAY + HANGUP_SLACK

@@ -6,18 +6,30 @@ the next and the callbacks that follow; none of them reads a clock or does I/O.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
 
-from masking.domain.callbacks import Callback, Notice, addressed, notices_of, timeout_notice
-from masking.domain.events import AnyCarrierEvent, Call, Hangup, LegName, RecordingFailed, Side
-from masking.domain.interaction import Interaction, begin, call_must_have_ended_by, fold
+from masking.domain.callbacks import Callback, Notice, addressed, notices_about, notices_of, timeout_notice
+from masking.domain.events import (
+    AnyCarrierEvent,
+    Call,
+    Declined,
+    Hangup,
+    LegName,
+    PinStatus,
+    RecordingFailed,
+    Side,
+)
+from masking.domain.interaction import Interaction, begin, fold, longest_call
 from masking.domain.session import Phase, Session
 from masking.domain.terms import Change, SessionRequest
 
 UNKNOWN_CAUSE, UNKNOWN_CAUSE_CODE = "Unknown", 0
+
+KEPT = 200
+"""How many wrong PINs, declined calls and remarks a session keeps."""
 
 
 class Trigger(StrEnum):
@@ -125,6 +137,7 @@ def requested(request: SessionRequest, now: datetime) -> Session:
         rate=request.rate,
         pair_grace=request.pair_grace,
         recording_wait=request.recording_wait,
+        at_expiry=request.at_expiry,
         resource_base_url=request.resource_base_url,
         phase=Phase.OPENING,
         created_at=now,
@@ -155,12 +168,31 @@ def took(session: Session, event: AnyCarrierEvent) -> Step:
     """A carrier told something about a call. An event that tells nothing new changes nothing."""
     if _outcome(session, Trigger.CARRIER_EVENT) is Outcome.IGNORE:
         return Step(session)
+    if isinstance(event, Declined):
+        return _noted(session, "declined", session.declined, event)
+    if isinstance(event, PinStatus) and event.status == "failed":
+        return _noted(session, "wrong_pins", session.wrong_pins, event)
     known = session.interactions.get(event.call.call_uuid)
     interaction = begin(event) if known is None else fold(known, event)
     if interaction is known:
         return Step(session)
     interactions = session.interactions | {event.call.call_uuid: interaction}
     return _stepped(session, *notices_of(session, interaction, event), interactions=interactions)
+
+
+def _noted(session: Session, slot: str, known: Sequence[Declined | PinStatus], event: Declined | PinStatus) -> Step:
+    """Keep an event that belongs to no conversation, the newest ones of its kind."""
+    if any(event.event_id == each.event_id for each in known):
+        return Step(session)
+    kept = tuple(sorted((*known, event), key=lambda each: (each.at, each.event_id)))[-KEPT:]
+    if event not in kept:
+        return Step(session)
+    return _stepped(session, *notices_about(session, event), **{slot: kept})
+
+
+def remarked(session: Session, remark: str) -> Step:
+    """Keep something for the operator's eyes."""
+    return _stepped(session, remarks=(*session.remarks, remark)[-KEPT:])
 
 
 def check_changeable(session: Session, now: datetime) -> None:
@@ -234,6 +266,11 @@ def next_deadline(session: Session) -> datetime | None:
     return min(deadlines, default=None)
 
 
+def live_calls(session: Session) -> tuple[str, ...]:
+    """The calls in progress, by the carrier's id of the caller's leg."""
+    return tuple(i.call.call_uuid for i in session.conversations if i.live)
+
+
 def waiting_for(session: Session) -> tuple[str, ...]:
     """What keeps the session from being settled, in words for the operator."""
     conversations = session.conversations
@@ -245,7 +282,7 @@ def waiting_for(session: Session) -> tuple[str, ...]:
 
 def _deadline(session: Session, interaction: Interaction) -> datetime | None:
     if interaction.live:
-        return call_must_have_ended_by(interaction, session.terms.ring_timeout, session.terms.call_time_limit)
+        return interaction.first_seen_at + longest_call(session.terms)
     ended_at = interaction.ended_at
     if interaction.awaits_recording and ended_at is not None:
         return ended_at + timedelta(seconds=session.recording_wait)

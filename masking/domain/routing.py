@@ -1,31 +1,72 @@
-"""What to do with a call that reaches a virtual number. One pure decision, with its reason."""
+"""What to do with a call that reaches a virtual number. Pure decisions, each with its reason.
+
+A caller is recognised by its number, by a PIN, or as "anyone" (`masking.domain.leases`);
+what is decided follows from that, the session's terms, and the step of the call.
+"""
 
 from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
+from typing import Literal
 
 from masking.domain.events import Side
+from masking.domain.leases import Kind
 from masking.domain.model import Model
-from masking.domain.terms import FileFormat
+from masking.domain.terms import FileFormat, Terms
+
+PinOutcome = Literal["success", "AuthorizedCaller"]
 
 
 class Reason(StrEnum):
     """Why a call was treated as it was."""
 
     REGISTERED_CALLER = "the caller is a party of the session"
-    UNKNOWN_CALLER = "no session holds this caller on this number"
+    PIN_ENTERED = "the caller entered a party's PIN"
+    OPEN_TO_ANYONE = "the session has a single party and takes calls from anyone"
+    FIRST_PARTY_CALLED = "we called the first party"
+    FIRST_PARTY_ANSWERED = "we called the first party, and it answered"
+    UNKNOWN_CALLER = "no session knows this caller on this number"
+    ASKED_FOR_PIN = "the caller has to enter a PIN"
+    WRONG_PIN = "the PIN was wrong, or none was entered"
+    TOO_MANY_WRONG_PINS = "too many wrong PINs of late"
     SESSION_ENDED = "the session has ended"
     CONVERSATION_IN_PROGRESS = "the session already has a conversation"
+    NOBODY_TO_REACH = "nobody has called this single party yet"
+    SAME_PHONE = "the caller would be connected to itself"
     FOREIGN_CALLER_ID = "the callee would see a number that is not of the pool"
 
 
-class Route(Model):
-    """What is known when a caller reaches a number: the lease, and the session behind it.
+class CallPolicy(Model):
+    """What a deployment decides for all its calls.
 
     Attributes:
-        caller: which party the caller is.
-        caller_number, callee_number: real numbers, E.164.
+        ended_play_url: audio for callers of a session that has ended; words of ours when empty.
+        ended_answer_url: the number's ordinary application, which gets such callers instead; none when empty.
+        pin_failures_per_caller, pin_failures_per_number: so many wrong PINs within the window end all asking.
+    """
+
+    ended_play_url: str = ""
+    ended_answer_url: str = ""
+    pin_failures_per_caller: int = 10
+    pin_failures_per_number: int = 100
+
+
+class Guesses(Model):
+    """Wrong PINs of late: of this caller, and on this number."""
+
+    by_caller: int = 0
+    on_number: int = 0
+
+
+class Route(Model):
+    """A session as a caller meets it.
+
+    Attributes:
+        recognised: by what the session knows the caller; `stranger` when by nothing.
+        caller: the party that the caller is.
+        caller_number: the phone it calls from, E.164; empty when it hides.
+        last_caller: who reached a single party last, E.164; empty when nobody did.
         virtual_number: the session's number, E.164; None if it is no number of the pool.
         expires_at: from then on no new call is forwarded, UTC.
         busy: whether a conversation of the session is in progress.
@@ -33,32 +74,70 @@ class Route(Model):
 
     session_uuid: str
     account_id: str
+    recognised: Kind
     caller: Side
     caller_number: str
-    callee_number: str
     virtual_number: str | None
     expires_at: datetime
     busy: bool
-    record: bool
-    record_file_format: FileFormat
-    ring_timeout: int
-    call_time_limit: int
+    terms: Terms
+    last_caller: str = ""
+
+    @property
+    def callee_number(self) -> str:
+        """Whom the caller reaches, E.164: the other party or, where there is none, who called last."""
+        return self.terms.parties.get(self.caller.other, self.last_caller)
 
 
 class Connect(Model):
-    """Dial the callee, show it `caller_id`, and bridge."""
+    """Dial the callee, show it `caller_id`, and bridge.
+
+    Attributes:
+        play_to_caller, play_to_callee: audio that each hears before; may be empty.
+        pin: what the caller's authentication came to; None where no PIN is asked for.
+        wrong_pins: how many tries of this call were wrong before.
+    """
 
     to: str
     caller_id: str
     ring_timeout: int
     call_time_limit: int
     record: FileFormat | None
+    play_to_caller: str = ""
+    play_to_callee: str = ""
+    pin: PinOutcome | None = None
+    wrong_pins: int = 0
     reason: Reason = Reason.REGISTERED_CALLER
 
 
-class SayEnded(Model):
-    """Tell the caller that the session has ended, and hang up."""
+class AskPin(Model):
+    """Have the caller enter a PIN; after a wrong one, say so and wait first.
 
+    Attributes:
+        wrong_pins: how many tries of this call were wrong so far.
+        after_play: audio before the prompt; empty on the first try, or when there is none.
+        wait: seconds between that and the prompt.
+    """
+
+    prompt_play: str
+    wrong_pins: int = 0
+    after_play: str = ""
+    wait: int = 0
+    reason: Reason = Reason.ASKED_FOR_PIN
+
+
+class Announce(Model):
+    """Play audio, and hang up."""
+
+    play_url: str
+    reason: Reason
+
+
+class SayEnded(Model):
+    """Tell the caller that the session has ended, or hand the call to the number's ordinary application."""
+
+    play_url: str = ""
+    answer_url: str = ""
     reason: Reason = Reason.SESSION_ENDED
 
 
@@ -69,37 +148,135 @@ class Busy(Model):
 
 
 class Refuse(Model):
-    """Do not answer the call."""
+    """Do not answer the call; end it if it has been."""
 
     reason: Reason
 
 
-Decision = Connect | SayEnded | Busy | Refuse
+Decision = Connect | AskPin | Announce | SayEnded | Busy | Refuse
 
 
-def decide(called_number: str, route: Route, now: datetime) -> Decision:
-    """What to do with a call to `called_number` (E.164) from the caller that `route` belongs to.
+def decide(called_number: str, route: Route, guesses: Guesses, now: datetime, policy: CallPolicy) -> Decision:
+    """What to do with a call to `called_number` (E.164) from the caller that `route` recognises.
 
     Args:
-        route: the lease that matches number and caller, live or cooling.
+        guesses: only looked at where a PIN is to be asked for.
         now: the database's clock, UTC.
     """
+    if route.recognised == "stranger":
+        return _for_stranger(route, guesses, now, policy)
+    obstacle = _obstacle(called_number, route, now, policy)
+    if obstacle is not None:
+        return obstacle
+    pin = route.terms.pin
+    if pin is not None and pin.force:
+        return _ask(route, guesses, policy)
+    reason = Reason.OPEN_TO_ANYONE if route.recognised == "anyone" else Reason.REGISTERED_CALLER
+    return _connect(called_number, route, reason, pin="AuthorizedCaller" if pin is not None else None)
+
+
+def decide_unknown() -> Decision:
+    """What to do with a call whose caller no session knows, on a number where none has anything to say to strangers."""
+    return Refuse(reason=Reason.UNKNOWN_CALLER)
+
+
+def decide_pin(
+    called_number: str,
+    asked: Route,
+    entered: Route | None,
+    wrong_pins: int,
+    guesses: Guesses,
+    now: datetime,
+    policy: CallPolicy,
+) -> Decision:
+    """What to do once a caller entered a PIN, or none.
+
+    Args:
+        asked: the session that asked.
+        entered: the session and party whose PIN it is; None when it is nobody's.
+        wrong_pins: how many tries of this call were wrong before this one.
+        guesses: without this one.
+    """
+    another_session = entered is not None and entered.session_uuid != asked.session_uuid
+    if entered is None or (asked.recognised == "number" and another_session):
+        return _after_wrong_pin(asked, wrong_pins + 1, guesses, policy)
+    obstacle = _obstacle(called_number, entered, now, policy)
+    if obstacle is not None:
+        return obstacle
+    return _connect(called_number, entered, Reason.PIN_ENTERED, pin="success", wrong_pins=wrong_pins)
+
+
+def decide_first_party_answered(called_number: str, route: Route, now: datetime, policy: CallPolicy) -> Decision:
+    """What to do once the first party answered the call that we made to it."""
+    obstacle = _obstacle(called_number, route, now, policy)
+    return obstacle or _connect(called_number, route, Reason.FIRST_PARTY_ANSWERED)
+
+
+def _for_stranger(route: Route, guesses: Guesses, now: datetime, policy: CallPolicy) -> Decision:
     if now >= route.expires_at:
-        return SayEnded()
+        return decide_unknown()
+    if route.terms.pin is not None:
+        return _ask(route, guesses, policy)
+    if route.terms.unknown_caller_play:
+        return Announce(play_url=route.terms.unknown_caller_play, reason=Reason.UNKNOWN_CALLER)
+    return decide_unknown()
+
+
+def _obstacle(called_number: str, route: Route, now: datetime, policy: CallPolicy) -> Decision | None:
+    """What keeps a recognised caller from being connected; None when nothing does."""
+    if now >= route.expires_at:
+        return SayEnded(play_url=policy.ended_play_url, answer_url=policy.ended_answer_url)
     # The last line of defence: whatever the data says, nobody is ever shown a number outside the pool.
     if route.virtual_number != called_number:
         return Refuse(reason=Reason.FOREIGN_CALLER_ID)
     if route.busy:
         return Busy()
-    return Connect(
-        to=route.callee_number,
-        caller_id=called_number,
-        ring_timeout=route.ring_timeout,
-        call_time_limit=route.call_time_limit,
-        record=route.record_file_format if route.record else None,
+    if not route.callee_number:
+        return Refuse(reason=Reason.NOBODY_TO_REACH)
+    if route.callee_number == route.caller_number:
+        return Refuse(reason=Reason.SAME_PHONE)
+    return None
+
+
+def _ask(route: Route, guesses: Guesses, policy: CallPolicy) -> Decision:
+    pin = route.terms.pin
+    if pin is None or _too_many(guesses, policy):
+        return Refuse(reason=Reason.TOO_MANY_WRONG_PINS)
+    return AskPin(prompt_play=pin.prompt_play)
+
+
+def _after_wrong_pin(asked: Route, wrong_pins: int, guesses: Guesses, policy: CallPolicy) -> Decision:
+    pin = asked.terms.pin
+    if pin is None:
+        return decide_unknown()
+    now_many = Guesses(by_caller=guesses.by_caller + 1, on_number=guesses.on_number + 1)
+    if wrong_pins > pin.retry or _too_many(now_many, policy):
+        if pin.incorrect_play:
+            return Announce(play_url=pin.incorrect_play, reason=Reason.WRONG_PIN)
+        return Refuse(reason=Reason.WRONG_PIN)
+    return AskPin(
+        prompt_play=pin.prompt_play, wrong_pins=wrong_pins, after_play=pin.incorrect_play, wait=pin.retry_wait
     )
 
 
-def decide_unknown() -> Decision:
-    """What to do with a call whose caller no session holds on the number it called, or who hides."""
-    return Refuse(reason=Reason.UNKNOWN_CALLER)
+def _too_many(guesses: Guesses, policy: CallPolicy) -> bool:
+    return guesses.by_caller >= policy.pin_failures_per_caller or guesses.on_number >= policy.pin_failures_per_number
+
+
+def _connect(
+    called_number: str, route: Route, reason: Reason, *, pin: PinOutcome | None = None, wrong_pins: int = 0
+) -> Connect:
+    terms = route.terms
+    plays = {Side.FIRST: terms.first_party_play_url, Side.SECOND: terms.second_party_play_url}
+    return Connect(
+        to=route.callee_number,
+        caller_id=called_number,
+        ring_timeout=terms.ring_timeout,
+        call_time_limit=terms.call_time_limit,
+        record=terms.record_file_format if terms.record else None,
+        play_to_caller=plays[route.caller],
+        play_to_callee=plays[route.caller.other],
+        pin=pin,
+        wrong_pins=wrong_pins,
+        reason=reason,
+    )

@@ -9,10 +9,11 @@ from enum import StrEnum
 
 from pydantic import Field
 
+from masking.domain.events import Declined, PinStatus
 from masking.domain.interaction import Interaction
 from masking.domain.model import Model
 from masking.domain.money import Rate, billed_seconds, leg_amount
-from masking.domain.terms import Terms
+from masking.domain.terms import AtExpiry, Terms
 
 ZERO = Decimal(0)
 
@@ -39,6 +40,8 @@ class Session(Model):
     """Everything a session is. The workflow holds one and replaces it at every step.
 
     Attributes:
+        wrong_pins, declined: the newest tries that failed and calls that were not connected.
+        remarks: what an operator should know, in words.
         version: counts the steps that changed something, so that a late write never overwrites a newer one.
         session_sequence, recording_sequence: the numbers of the last callbacks of each kind.
     """
@@ -57,6 +60,10 @@ class Session(Model):
     expires_at: datetime
     virtual_number: str = ""
     interactions: dict[str, Interaction] = Field(default_factory=dict)
+    wrong_pins: tuple[PinStatus, ...] = ()
+    declined: tuple[Declined, ...] = ()
+    remarks: tuple[str, ...] = ()
+    at_expiry: AtExpiry = "finish"
     refusal: str = ""
     settled_at: datetime | None = None
     session_sequence: int = 0

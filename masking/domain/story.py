@@ -19,6 +19,10 @@ _HEADLINES = {
 }
 
 
+SHOWN = 5
+"""So many of the newest wrong PINs, declined calls and remarks."""
+
+
 def story(session: Session) -> str:
     """What has happened so far, one line each, times in UTC. A flat list: the Temporal UI shows no other."""
     return "\n".join(_lines(session))
@@ -34,6 +38,12 @@ def _lines(session: Session) -> Iterator[str]:
     yield f"- {_clock(session.created_at)} created for {session.duration} s"
     for interaction in session.conversations:
         yield from _conversation(session, interaction)
+    for pin in session.wrong_pins[-SHOWN:]:
+        yield f"- {_clock(pin.at)} a wrong PIN, try {pin.retry_counter} of its call"
+    for declined in session.declined[-SHOWN:]:
+        yield f"- {_clock(declined.at)} a call was not connected: {declined.call.reason}"
+    for remark in session.remarks[-SHOWN:]:
+        yield f"- {remark}"
     final = bill(session)
     if final.calls.call_count:
         yield (
@@ -43,8 +53,8 @@ def _lines(session: Session) -> Iterator[str]:
 
 
 def _conversation(session: Session, interaction: Interaction) -> Iterator[str]:
-    caller, callee = interaction.call.caller, interaction.call.caller.other
-    yield f"- {_clock(interaction.first_seen_at)} the {caller} party called"
+    callee = interaction.call.caller.other
+    yield f"- {_clock(interaction.first_seen_at)} {_beginning(interaction)}"
     for pin in interaction.pins:
         yield f"- {_clock(pin.at)} PIN: {pin.status}"
     if interaction.call.dialled:
@@ -60,6 +70,13 @@ def _conversation(session: Session, interaction: Interaction) -> Iterator[str]:
             f"- {_clock(interaction.ended_at)} ended ({interaction.caller.hangup.cause}):"
             f" {charge.billed_duration} s billed, {charge.amount:f} {session.rate.currency}"
         )
+
+
+def _beginning(interaction: Interaction) -> str:
+    call = interaction.call
+    if call.reason.startswith("we called"):
+        return call.reason
+    return f"the {call.caller} party called" + (f" ({call.reason})" if call.reason else "")
 
 
 def _leg(who: str, leg: Leg) -> str:

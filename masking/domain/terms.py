@@ -14,6 +14,7 @@ from masking.domain.money import Rate
 
 Method = Literal["GET", "POST"]
 FileFormat = Literal["mp3", "wav"]
+AtExpiry = Literal["finish", "warn", "drop"]
 
 
 class PinTerms(Model):
@@ -108,6 +109,8 @@ class SessionRequest(Model):
         session_expiry: seconds from creation to expiry.
         pair_grace: seconds after the end during which neither party meets the number again elsewhere.
         recording_wait: seconds to wait for a recording after its call before it counts as failed.
+        at_expiry: what becomes of a conversation that the session's end finds in progress: it may `finish`,
+            or both hear a warning and it ends a little later (`warn`), or it ends at once (`drop`).
         rate: the price, fixed here so that the bill is a function of the history.
         resource_base_url: where this account's resources are served, without a slash at the end.
     """
@@ -119,6 +122,7 @@ class SessionRequest(Model):
     session_expiry: int
     pair_grace: int = 1800
     recording_wait: int = 300
+    at_expiry: AtExpiry = "finish"
     rate: Rate
     resource_base_url: str = ""
 

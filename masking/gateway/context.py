@@ -8,6 +8,7 @@ import httpx
 from aiohttp import web
 
 from masking.client import MaskingClient
+from masking.domain.routing import CallPolicy
 from masking.gateway.inbox_forwarder import InboxForwarder
 from masking.gateway.request_limit import RequestLimiter
 from masking.privacy.keyring import Keyring
@@ -27,6 +28,7 @@ class Context:
     forwarder: InboxForwarder
     creates: UnansweredCreates
     limiter: RequestLimiter
+    policy: CallPolicy
     carrier_tokens: tuple[str, ...]
     carrier_http: httpx.AsyncClient
 

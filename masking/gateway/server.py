@@ -15,6 +15,7 @@ from masking.gateway import (
     openapi,
     recording_media,
     sessions_api,
+    switchboard,
 )
 from masking.gateway.authentication import authenticated
 from masking.gateway.context import CONTEXT, Context
@@ -45,6 +46,7 @@ def build_app(context: Context) -> web.Application:
     app.add_routes(recording_media.routes())
     app.add_routes(call_resources.routes())
     app.add_routes(openapi.routes(context.settings))
+    app.add_routes(switchboard.routes())
     app.add_routes(carrier_webhooks.routes())
     if context.settings.ui_origin is not None:
         app.add_routes(codec_endpoint.routes(EncryptingCodec(context.keyring), context.settings.ui_origin))
@@ -76,6 +78,7 @@ async def serve(settings: Settings) -> None:
             sessions=MaskingClient(client),
             forwarder=forwarder,
             creates=creates,
+            policy=switchboard.call_policy(settings),
             limiter=RequestLimiter(settings.request_limit, settings.request_window),
             carrier_tokens=(settings.carrier_auth_token.get_secret_value(),),
             carrier_http=carrier_http,

@@ -167,6 +167,7 @@ def _session_request(
         session_expiry=arguments.session_expiry or settings.session_expiry,
         pair_grace=settings.pair_grace,
         recording_wait=settings.recording_wait,
+        at_expiry=settings.at_expiry,
         rate=Rate(per_minute=settings.rate_per_minute, increment=settings.billing_increment),
         resource_base_url=account_url(settings.base_url, auth_id),
     )

@@ -152,6 +152,8 @@ def _with_keys(settings: Settings, data: Path) -> tuple[Settings, dict[str, str]
         settings = settings.model_copy(update={"keys_file": keys_file})
         environment["MASKING_KEYS_FILE"] = str(keys_file)
     keyring = load_keyring(settings)
+    if settings.carrier_api_url is None:
+        environment["MASKING_CARRIER_API_URL"] = settings.simulator_url
     if settings.carrier_auth_token is None:
         environment["MASKING_CARRIER_AUTH_TOKEN"] = keyring.derived_token("carrier")
     return settings, environment, keyring

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from collections.abc import Sequence
+from datetime import datetime
 from typing import NamedTuple
 
 from psycopg.rows import class_row
 
 from masking.domain.events import Call, Side
+from masking.domain.interaction import longest_call
+from masking.domain.leases import ANYBODY, Kind
+from masking.domain.model import Model
 from masking.domain.routing import Decision, Route
 from masking.domain.terms import Terms
 from masking.privacy.keyring import Keyring
@@ -24,91 +28,180 @@ class FoundRoute(NamedTuple):
     now: datetime
 
 
+class LastCaller(Model):
+    """Who reached a single party last, E.164."""
+
+    number: str
+
+
 class _RouteRow(NamedTuple):
     session_uuid: str
     account_id: str
+    kind: Kind
     side: str
     virtual_number: str | None
     expires_at: datetime
     key_id: str
     wrapped_key: bytes
     sealed_terms: bytes
+    sealed_last_caller: bytes | None
     busy: bool
     now: datetime
 
 
-async def find_route(
-    connection: Connection, keyring: Keyring, number: str, caller: str, call_uuid: str
-) -> FoundRoute | None:
-    """The lease, live or cooling, of `caller` on `number` (both E.164): one read by the routes' primary key.
+_ROUTE = (
+    "SELECT r.session_uuid, s.account_id, r.kind, r.side, n.number AS virtual_number,"
+    " LEAST(r.expires_at, s.expires_at) AS expires_at, s.key_id, s.wrapped_key, s.sealed_terms, s.sealed_last_caller,"
+    " EXISTS (SELECT FROM calls c WHERE c.session_uuid = r.session_uuid AND c.ended_at IS NULL"
+    "         AND c.must_end_by > now() AND c.call_uuid <> %(call_uuid)s) AS busy, now()"
+    " FROM routes r JOIN sessions s USING (session_uuid) LEFT JOIN numbers n ON n.number = r.virtual_number"
+)
+_BY_IDENTITY = (
+    f"{_ROUTE} WHERE r.virtual_number = %(number)s AND r.caller_hash = ANY(%(hashes)s) AND r.held_until > now()"
+    " ORDER BY r.kind = 'number' DESC LIMIT 1"
+)
+_FOR_STRANGERS = (
+    f"{_ROUTE} WHERE r.virtual_number = %(number)s AND r.kind = 'stranger' AND r.expires_at > now()"
+    " ORDER BY r.expires_at DESC, r.session_uuid LIMIT 1"
+)
+_OF_SESSION = (
+    f"{_ROUTE} WHERE r.session_uuid = %(session_uuid)s AND r.kind = 'number' AND r.side = 'first' AND NOT r.released"
+)
+_LOCKED = " FOR NO KEY UPDATE OF s"
 
-    Locks the session until the transaction ends, so that two calls of one session are
-    decided one after the other.
+
+async def find_route(
+    connection: Connection, keyring: Keyring, number: str, caller: str, call_uuid: str, *, lock: bool = True
+) -> FoundRoute | None:
+    """The session that knows `caller` on `number` (both E.164), live or cooling: one read by the routes' primary key.
+
+    A caller's own route goes before one that is open to anyone.
 
     Args:
+        caller: empty when it hides.
+        lock: hold the session until the transaction ends, so that two calls of one session are
+            decided one after the other.
         call_uuid: the call being decided, which does not count as a conversation in progress.
     """
+    hashes = [identity_hash(keyring, "anyone", ANYBODY)]
+    hashes += [identity_hash(keyring, "number", caller)] if caller else []
+    query = _BY_IDENTITY + _LOCKED if lock else _BY_IDENTITY
+    return await _found(connection, keyring, query, number, caller, call_uuid, hashes)
+
+
+async def find_route_for_strangers(
+    connection: Connection, keyring: Keyring, number: str, caller: str, call_uuid: str
+) -> FoundRoute | None:
+    """The live session on `number` that has something to say to callers nobody knows; of several the longest-lived."""
+    return await _found(connection, keyring, _FOR_STRANGERS, number, caller, call_uuid)
+
+
+async def find_route_by_pin(
+    connection: Connection, keyring: Keyring, number: str, pin: str, caller: str, call_uuid: str
+) -> FoundRoute | None:
+    """The session and party whose PIN it is on `number`. Locks the session as `find_route` does."""
+    hashes = [identity_hash(keyring, "pin", pin)]
+    return await _found(connection, keyring, _BY_IDENTITY + _LOCKED, number, caller, call_uuid, hashes)
+
+
+async def find_first_party(
+    connection: Connection, keyring: Keyring, session_uuid: str, call_uuid: str
+) -> FoundRoute | None:
+    """The route of a session's first party, live or not. Locks the session as `find_route` does."""
     async with connection.cursor(row_factory=class_row(_RouteRow)) as cursor:
-        await cursor.execute(
-            "SELECT r.session_uuid, s.account_id, r.side, n.number AS virtual_number,"
-            " LEAST(r.expires_at, s.expires_at) AS expires_at, s.key_id, s.wrapped_key, s.sealed_terms,"
-            " EXISTS (SELECT FROM calls c WHERE c.session_uuid = r.session_uuid AND c.ended_at IS NULL"
-            "         AND c.must_end_by > now() AND c.call_uuid <> %(call_uuid)s) AS busy, now()"
-            " FROM routes r JOIN sessions s USING (session_uuid) LEFT JOIN numbers n ON n.number = r.virtual_number"
-            " WHERE r.virtual_number = %(number)s AND r.caller_hash = %(hash)s AND r.held_until > now()"
-            " FOR NO KEY UPDATE OF s",
-            {"number": number, "hash": identity_hash(keyring, "number", caller), "call_uuid": call_uuid},
-        )
+        await cursor.execute(_OF_SESSION + _LOCKED, {"session_uuid": session_uuid, "call_uuid": call_uuid})
         row = await cursor.fetchone()
     if row is None:
         return None
+    found = _opened(row, keyring, "")
+    caller = found.route.terms.first_party
+    return found._replace(route=found.route.model_copy(update={"caller_number": caller}))
+
+
+async def _found(
+    connection: Connection,
+    keyring: Keyring,
+    query: str,
+    number: str,
+    caller: str,
+    call_uuid: str,
+    hashes: Sequence[bytes] = (),
+) -> FoundRoute | None:
+    async with connection.cursor(row_factory=class_row(_RouteRow)) as cursor:
+        await cursor.execute(query, {"number": number, "hashes": list(hashes), "call_uuid": call_uuid})
+        row = await cursor.fetchone()
+    return None if row is None else _opened(row, keyring, caller)
+
+
+def _opened(row: _RouteRow, keyring: Keyring, caller: str) -> FoundRoute:
     cipher = unwrapped(keyring, row.session_uuid, row.key_id, row.wrapped_key)
-    terms = cipher.open(Terms, row.sealed_terms)
-    side = Side(row.side)
-    numbers = {Side.FIRST: terms.first_party, Side.SECOND: terms.second_party}
+    last = row.sealed_last_caller
     route = Route(
         session_uuid=row.session_uuid,
         account_id=row.account_id,
-        caller=side,
-        caller_number=numbers[side],
-        callee_number=numbers[side.other],
+        recognised=row.kind,
+        caller=Side(row.side),
+        caller_number=caller,
         virtual_number=row.virtual_number,
         expires_at=row.expires_at,
         busy=row.busy,
-        record=terms.record,
-        record_file_format=terms.record_file_format,
-        ring_timeout=terms.ring_timeout,
-        call_time_limit=terms.call_time_limit,
+        terms=cipher.open(Terms, row.sealed_terms),
+        last_caller=cipher.open(LastCaller, last).number if last is not None else "",
     )
     return FoundRoute(route, cipher, row.now)
 
 
-async def note_call(
-    connection: Connection, found: FoundRoute, call: Call, decision: Decision, longest: timedelta
-) -> None:
-    """Note a decided call, and hold its session's routes until its last possible second.
+PLACED = "Placed"
+"""What stands for a decision while a call that we made has not been answered."""
+
+
+async def note_call(connection: Connection, found: FoundRoute, call: Call, decision: Decision | None) -> None:
+    """Note a call, and hold its session's routes until its last possible second.
 
     Args:
-        longest: how long the call can last at most.
+        decision: None for a call that we made and that was not answered yet.
     """
-    must_end_by = found.now + longest
+    route = found.route
+    must_end_by = found.now + longest_call(route.terms)
     await connection.execute(
         "INSERT INTO calls (call_uuid, session_uuid, sealed_call, decision, reason, started_at, must_end_by)"
-        " VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT (call_uuid) DO NOTHING",
+        " VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT (call_uuid) DO UPDATE SET"
+        " sealed_call = excluded.sealed_call, decision = excluded.decision, reason = excluded.reason"
+        " WHERE calls.decision = %s AND calls.ended_at IS NULL",
         (
             call.call_uuid,
-            found.route.session_uuid,
+            route.session_uuid,
             found.cipher.seal(call),
-            type(decision).__name__,
-            decision.reason,
+            PLACED if decision is None else type(decision).__name__,
+            call.reason,
             found.now,
             must_end_by,
+            PLACED,
         ),
     )
     await connection.execute(
         "UPDATE routes SET held_until = GREATEST(held_until, %s) WHERE session_uuid = %s",
-        (must_end_by, found.route.session_uuid),
+        (must_end_by, route.session_uuid),
     )
+    if route.terms.single_party and call.dialled and call.caller not in route.terms.parties and call.from_number:
+        await connection.execute(
+            "UPDATE sessions SET sealed_last_caller = %s WHERE session_uuid = %s",
+            (found.cipher.seal(LastCaller(number=call.from_number)), route.session_uuid),
+        )
+
+
+async def claim_first_call(connection: Connection, session_uuid: str) -> bool:
+    """Whether the carrier was not asked yet to call the session's first party; it counts as asked from now on."""
+    claimed = await connection.execute(
+        "UPDATE sessions SET first_call_asked_at = now() WHERE session_uuid = %s AND first_call_asked_at IS NULL",
+        (session_uuid,),
+    )
+    return claimed.rowcount == 1
+
+
+async def unclaim_first_call(connection: Connection, session_uuid: str) -> None:
+    """The carrier certainly did not call; it may be asked again."""
+    await connection.execute("UPDATE sessions SET first_call_asked_at = NULL WHERE session_uuid = %s", (session_uuid,))
 
 
 class KnownCall(NamedTuple):
@@ -117,6 +210,7 @@ class KnownCall(NamedTuple):
     session_uuid: str
     call: Call
     cipher: SessionCipher
+    terms: Terms
     now: datetime
 
 
@@ -125,6 +219,7 @@ class _CallRow(NamedTuple):
     sealed_call: bytes
     key_id: str
     wrapped_key: bytes
+    sealed_terms: bytes
     now: datetime
 
 
@@ -132,7 +227,7 @@ async def find_call(connection: Connection, keyring: Keyring, call_uuid: str) ->
     """The session's call with this id; None for a call that belonged to no session."""
     async with connection.cursor(row_factory=class_row(_CallRow)) as cursor:
         await cursor.execute(
-            "SELECT c.session_uuid, c.sealed_call, s.key_id, s.wrapped_key, now()"
+            "SELECT c.session_uuid, c.sealed_call, s.key_id, s.wrapped_key, s.sealed_terms, now()"
             " FROM calls c JOIN sessions s USING (session_uuid) WHERE c.call_uuid = %s",
             (call_uuid,),
         )
@@ -140,7 +235,9 @@ async def find_call(connection: Connection, keyring: Keyring, call_uuid: str) ->
     if row is None:
         return None
     cipher = unwrapped(keyring, row.session_uuid, row.key_id, row.wrapped_key)
-    return KnownCall(row.session_uuid, cipher.open(Call, row.sealed_call), cipher, row.now)
+    return KnownCall(
+        row.session_uuid, cipher.open(Call, row.sealed_call), cipher, cipher.open(Terms, row.sealed_terms), row.now
+    )
 
 
 async def note_call_ended(connection: Connection, call_uuid: str) -> None:

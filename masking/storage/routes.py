@@ -65,6 +65,8 @@ async def change_parties(connection: Connection, keyring: Keyring, session: Sess
     Returns:
         Whether the session holds all it needs; if not, nothing has changed.
     """
+    # A write of the session's state must see either all of this or nothing.
+    await connection.execute("SELECT FROM sessions WHERE session_uuid = %s FOR UPDATE", (session.session_uuid,))
     wanted = leases_of(session.session_uuid, terms, keyring)
     if await _take_all(connection, session, session.virtual_number, wanted) is not None:
         return False

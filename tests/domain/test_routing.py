@@ -1,4 +1,4 @@
-"""Who is connected to whom, and what the callee sees."""
+"""Who is connected to whom, what the callee sees, and who is asked for a PIN."""
 
 from __future__ import annotations
 
@@ -7,76 +7,268 @@ from datetime import timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from masking.domain.events import Side
-from masking.domain.routing import Busy, Connect, Reason, Refuse, Route, SayEnded, decide, decide_unknown
+from masking.domain.decisions import events_of, wrong_pin
+from masking.domain.events import Declined, PinStatus, Side
+from masking.domain.routing import (
+    Announce,
+    AskPin,
+    Busy,
+    CallPolicy,
+    Connect,
+    Decision,
+    Guesses,
+    Reason,
+    Refuse,
+    Route,
+    SayEnded,
+    decide,
+    decide_first_party_answered,
+    decide_pin,
+    decide_unknown,
+)
+from masking.domain.terms import PinTerms, Terms
 from tests.domain.conversation import ACCOUNT, FIRST, SECOND, SESSION_UUID, VIRTUAL, at
 
+STRANGER = "+12025550177"
+PROMPT, WRONG, UNKNOWN = "https://x.example/pin.mp3", "https://x.example/wrong.mp3", "https://x.example/who.mp3"
+PLAYS = {Side.FIRST: "https://x.example/1.mp3", Side.SECOND: "https://x.example/2.mp3"}
+CALM, POLICY = Guesses(), CallPolicy()
+
 numbers = st.sampled_from([VIRTUAL, "+12025550198", FIRST, SECOND])
+phones = st.sampled_from([FIRST, SECOND, STRANGER, ""])
+guesses = st.builds(Guesses, by_caller=st.integers(0, 12), on_number=st.integers(0, 120))
+pin_terms = st.none() | st.builds(
+    PinTerms,
+    first_party=st.just("1111"),
+    second_party=st.just("2222"),
+    prompt_play=st.just(PROMPT),
+    incorrect_play=st.sampled_from(["", WRONG]),
+    retry=st.integers(0, 5),
+    retry_wait=st.integers(5, 10),
+    force=st.booleans(),
+)
+
+
+@st.composite
+def terms(draw: st.DrawFn) -> Terms:
+    single = draw(st.sampled_from([None, Side.FIRST, Side.SECOND]))
+    return Terms(
+        first_party="" if single is Side.FIRST else FIRST,
+        second_party="" if single is Side.SECOND else SECOND,
+        single_party=single is not None,
+        call_time_limit=draw(st.integers(60, 86400)),
+        ring_timeout=draw(st.integers(5, 600)),
+        record=draw(st.booleans()),
+        record_file_format=draw(st.sampled_from(["mp3", "wav"])),
+        first_party_play_url=draw(st.sampled_from(["", PLAYS[Side.FIRST]])),
+        second_party_play_url=draw(st.sampled_from(["", PLAYS[Side.SECOND]])),
+        unknown_caller_play=draw(st.sampled_from(["", UNKNOWN])),
+        pin=draw(pin_terms),
+    )
 
 
 @st.composite
 def routes(draw: st.DrawFn) -> Route:
-    caller = draw(st.sampled_from(Side))
-    ends = {Side.FIRST: FIRST, Side.SECOND: SECOND}
     return Route(
-        session_uuid=SESSION_UUID,
+        session_uuid=draw(st.sampled_from([SESSION_UUID, "another"])),
         account_id=ACCOUNT,
-        caller=caller,
-        caller_number=ends[caller],
-        callee_number=ends[caller.other],
+        recognised=draw(st.sampled_from(["number", "pin", "anyone", "stranger"])),
+        caller=draw(st.sampled_from(Side)),
+        caller_number=draw(phones),
         virtual_number=draw(st.none() | numbers),
         expires_at=at(draw(st.integers(-10, 10))),
         busy=draw(st.booleans()),
-        record=draw(st.booleans()),
-        record_file_format=draw(st.sampled_from(["mp3", "wav"])),
-        ring_timeout=draw(st.integers(5, 600)),
-        call_time_limit=draw(st.integers(60, 86400)),
+        terms=draw(terms()),
+        last_caller=draw(phones),
     )
 
 
-@given(routes(), numbers, st.integers(-10, 10))
-def test_a_call_is_connected_only_in_time_when_free_and_behind_a_number_of_the_pool(
-    route: Route, called: str, seconds: int
+moments = st.integers(-10, 10).map(at)
+
+
+def check_never_wrong(decision: Decision, route: Route, called: str, now: object) -> None:
+    """What holds of every decision, whatever led to it."""
+    if not isinstance(decision, Connect):
+        return
+    assert now < route.expires_at, "expired means expired"  # type: ignore[operator]
+    assert not route.busy
+    assert decision.caller_id == called == route.virtual_number, "nobody sees a number outside the pool"
+    assert decision.to in (route.terms.parties.get(route.caller.other, route.last_caller),)
+    assert decision.to not in ("", route.caller_number)
+    assert decision.play_to_caller == {
+        Side.FIRST: route.terms.first_party_play_url, Side.SECOND: route.terms.second_party_play_url,
+    }[route.caller]  # fmt: skip
+    assert decision.record == (route.terms.record_file_format if route.terms.record else None)
+    assert (decision.ring_timeout, decision.call_time_limit) == (
+        route.terms.ring_timeout,
+        route.terms.call_time_limit,
+    )
+
+
+@given(routes(), numbers, guesses, moments)
+def test_no_call_is_ever_connected_late_twice_or_to_the_wrong_person(
+    route: Route, called: str, tried: Guesses, now: object
 ) -> None:
-    now = at(seconds)
+    decision = decide(called, route, tried, now, POLICY)  # type: ignore[arg-type]
 
-    decision = decide(called, route, now)
-
-    match decision:
-        case Connect():
-            assert now < route.expires_at
-            assert not route.busy
-            assert decision.caller_id == called == route.virtual_number
-            assert decision.to == route.callee_number != route.caller_number
-            assert decision.record == (route.record_file_format if route.record else None)
-            assert (decision.ring_timeout, decision.call_time_limit) == (route.ring_timeout, route.call_time_limit)
-        case SayEnded():
-            assert now >= route.expires_at
-        case Busy():
-            assert route.busy
-        case Refuse(reason=reason):
-            assert reason is Reason.FOREIGN_CALLER_ID
-            assert route.virtual_number != called
+    check_never_wrong(decision, route, called, now)
+    pin = route.terms.pin
+    if isinstance(decision, Connect):
+        assert route.recognised != "stranger", "nobody unknown is connected without a PIN"
+        assert pin is None or not pin.force, "where a PIN is forced, nobody is connected without one"
+        assert decision.pin == (None if pin is None else "AuthorizedCaller")
+    if isinstance(decision, AskPin):
+        assert pin is not None
+        assert route.recognised == "stranger" or pin.force
+        assert (tried.by_caller, tried.on_number) < (10, 100)
+        assert tried.on_number < 100
 
 
-def test_the_last_second_is_over_at_expiry() -> None:
-    one = Route(
+@given(routes(), st.none() | routes(), st.integers(0, 6), numbers, guesses, moments)
+def test_a_pin_connects_only_its_own_party_and_a_wrong_one_nobody(
+    asked: Route, entered: Route | None, wrong: int, called: str, tried: Guesses, now: object
+) -> None:
+    decision = decide_pin(called, asked, entered, wrong, tried, now, POLICY)  # type: ignore[arg-type]
+
+    if isinstance(decision, Connect):
+        assert entered is not None
+        check_never_wrong(decision, entered, called, now)
+        assert (decision.pin, decision.wrong_pins, decision.reason) == ("success", wrong, Reason.PIN_ENTERED)
+        if asked.recognised == "number":
+            assert entered.session_uuid == asked.session_uuid, "a registered caller's own session asked for its own PIN"
+    if isinstance(decision, AskPin):
+        assert asked.terms.pin is not None
+        assert decision.wrong_pins == wrong + 1 <= asked.terms.pin.retry
+        assert (decision.after_play, decision.wait) == (
+            asked.terms.pin.incorrect_play,
+            asked.terms.pin.retry_wait,
+        )
+
+
+@given(routes(), numbers, guesses, moments)
+def test_what_a_session_hears_of_a_decision_names_its_reason(
+    route: Route, called: str, tried: Guesses, now: object
+) -> None:
+    decision = decide(called, route, tried, now, POLICY)  # type: ignore[arg-type]
+    heard = events_of("call-1", route, decision, at(0))
+
+    assert all(event.call.reason == decision.reason for event in heard)
+    kinds = [type(event).__name__ for event in heard]
+    if isinstance(decision, Connect):
+        assert kinds == (["PinStatus"] if route.terms.pin else []) + ["Answer", "Ring"]
+        assert all(event.call.dialled and event.call.to_number == decision.to for event in heard)
+    elif isinstance(decision, AskPin):
+        assert kinds == []
+    else:
+        (event,) = heard
+        assert isinstance(event, Declined)
+        assert event.decision == type(decision).__name__
+        assert not event.call.dialled
+
+
+def a_route(recognised: str = "number", **changes: object) -> Route:
+    known = Terms(first_party=FIRST, second_party=SECOND, call_time_limit=3600, ring_timeout=120)
+    base = Route(
         session_uuid=SESSION_UUID,
         account_id=ACCOUNT,
+        recognised="number",
         caller=Side.FIRST,
         caller_number=FIRST,
-        callee_number=SECOND,
         virtual_number=VIRTUAL,
         expires_at=at(60),
         busy=False,
-        record=False,
-        record_file_format="mp3",
-        ring_timeout=120,
-        call_time_limit=3600,
+        terms=known,
     )
-    assert isinstance(decide(VIRTUAL, one, at(60) - timedelta(microseconds=1)), Connect)
-    assert isinstance(decide(VIRTUAL, one, at(60)), SayEnded)
+    new_terms = {key: changes.pop(key) for key in list(changes) if key in Terms.model_fields}
+    updated = known.model_copy(update=new_terms)
+    return base.model_copy(update={"recognised": recognised, "terms": updated, **changes})
 
 
-def test_an_unknown_caller_is_refused_with_that_reason() -> None:
-    assert decide_unknown() == Refuse(reason=Reason.UNKNOWN_CALLER)
+PIN = PinTerms(first_party="1111", second_party="2222", prompt_play=PROMPT, incorrect_play=WRONG, retry=1)
+
+
+def test_the_last_second_is_over_at_expiry() -> None:
+    one = a_route()
+    assert isinstance(decide(VIRTUAL, one, CALM, at(60) - timedelta(microseconds=1), POLICY), Connect)
+    assert isinstance(decide(VIRTUAL, one, CALM, at(60), POLICY), SayEnded)
+
+
+def test_a_caller_of_an_ended_session_hears_what_the_deployment_chose() -> None:
+    policy = CallPolicy(ended_play_url="https://x.example/over.mp3", ended_answer_url="https://x.example/app")
+    assert decide(VIRTUAL, a_route(), CALM, at(61), policy) == SayEnded(
+        play_url="https://x.example/over.mp3", answer_url="https://x.example/app"
+    )
+
+
+def test_strangers_are_asked_or_told_or_refused() -> None:
+    def for_stranger(**changes: object) -> Decision:
+        return decide(VIRTUAL, a_route("stranger", caller_number=STRANGER, **changes), CALM, at(0), POLICY)
+
+    assert for_stranger(pin=PIN, unknown_caller_play=UNKNOWN) == AskPin(prompt_play=PROMPT)
+    assert for_stranger(unknown_caller_play=UNKNOWN) == Announce(play_url=UNKNOWN, reason=Reason.UNKNOWN_CALLER)
+    assert for_stranger() == decide_unknown() == Refuse(reason=Reason.UNKNOWN_CALLER)
+    assert for_stranger(pin=PIN, expires_at=at(-1)) == decide_unknown()
+
+
+def test_a_caller_is_asked_once_more_than_it_was_wrong_and_then_no_more() -> None:
+    asked = a_route("stranger", caller_number=STRANGER, pin=PIN)
+
+    assert decide_pin(VIRTUAL, asked, None, 0, CALM, at(0), POLICY) == AskPin(
+        prompt_play=PROMPT, wrong_pins=1, after_play=WRONG, wait=5
+    )
+    assert decide_pin(VIRTUAL, asked, None, 1, CALM, at(0), POLICY) == Announce(play_url=WRONG, reason=Reason.WRONG_PIN)
+    silent = a_route("stranger", pin=PIN.model_copy(update={"incorrect_play": ""}))
+    assert decide_pin(VIRTUAL, silent, None, 1, CALM, at(0), POLICY) == Refuse(reason=Reason.WRONG_PIN)
+    told = wrong_pin("call-1", asked, 2, at(3))
+    assert isinstance(told, PinStatus)
+    assert (told.status, told.retry_counter, told.call.from_number) == ("failed", 2, STRANGER)
+
+
+def test_guessing_is_slowed_by_caller_and_by_number() -> None:
+    asked = a_route("stranger", caller_number=STRANGER, pin=PIN)
+    for tried in (Guesses(by_caller=10, on_number=10), Guesses(by_caller=0, on_number=100)):
+        assert decide(VIRTUAL, asked, tried, at(0), POLICY) == Refuse(reason=Reason.TOO_MANY_WRONG_PINS)
+    last = Guesses(by_caller=9, on_number=9)
+    assert isinstance(decide(VIRTUAL, asked, last, at(0), POLICY), AskPin)
+    assert decide_pin(VIRTUAL, asked, None, 0, last, at(0), POLICY) == Announce(play_url=WRONG, reason=Reason.WRONG_PIN)
+    assert isinstance(decide(VIRTUAL, a_route(pin=PIN), Guesses(by_caller=10), at(0), POLICY), Connect)
+
+
+def test_each_partys_pin_leads_to_the_other_party() -> None:
+    asked = a_route("stranger", caller_number=STRANGER, pin=PIN)
+    for side, callee in ((Side.FIRST, SECOND), (Side.SECOND, FIRST)):
+        entered = a_route("pin", caller=side, caller_number=STRANGER, pin=PIN)
+        decision = decide_pin(VIRTUAL, asked, entered, 0, CALM, at(0), POLICY)
+        assert isinstance(decision, Connect)
+        assert decision.to == callee
+
+
+def test_a_forced_pin_is_asked_of_registered_callers_and_must_be_their_sessions() -> None:
+    forced = a_route(pin=PIN.model_copy(update={"force": True}))
+    assert decide(VIRTUAL, forced, CALM, at(0), POLICY) == AskPin(prompt_play=PROMPT)
+    foreign = a_route("pin", session_uuid="another", caller=Side.SECOND, pin=PIN)
+    assert isinstance(decide_pin(VIRTUAL, forced, foreign, 0, CALM, at(0), POLICY), AskPin)
+    # Her partner's PIN on her own phone would connect her to herself.
+    partners = a_route("pin", caller=Side.SECOND, pin=PIN)
+    assert decide_pin(VIRTUAL, forced, partners, 0, CALM, at(0), POLICY) == Refuse(reason=Reason.SAME_PHONE)
+
+
+def test_a_single_party_is_reached_by_anyone_and_reaches_who_called_last() -> None:
+    anyone = a_route("anyone", caller=Side.SECOND, caller_number=STRANGER, second_party="", single_party=True)
+    decision = decide(VIRTUAL, anyone, CALM, at(0), POLICY)
+    assert isinstance(decision, Connect)
+    assert (decision.to, decision.reason) == (FIRST, Reason.OPEN_TO_ANYONE)
+
+    alone = a_route(second_party="", single_party=True)
+    assert decide(VIRTUAL, alone, CALM, at(0), POLICY) == Refuse(reason=Reason.NOBODY_TO_REACH)
+    back = decide(VIRTUAL, alone.model_copy(update={"last_caller": STRANGER}), CALM, at(0), POLICY)
+    assert isinstance(back, Connect)
+    assert back.to == STRANGER
+
+
+def test_the_first_party_that_we_called_is_connected_without_a_pin() -> None:
+    forced = a_route(pin=PIN.model_copy(update={"force": True}))
+    decision = decide_first_party_answered(VIRTUAL, forced, at(0), POLICY)
+    assert isinstance(decision, Connect)
+    assert (decision.to, decision.caller_id, decision.reason) == (SECOND, VIRTUAL, Reason.FIRST_PARTY_ANSWERED)
+    assert decide_first_party_answered(VIRTUAL, forced.model_copy(update={"busy": True}), at(0), POLICY) == Busy()

@@ -9,6 +9,8 @@ import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -23,6 +25,7 @@ from masking.gateway.context import Context
 from masking.gateway.inbox_forwarder import InboxForwarder
 from masking.gateway.request_limit import RequestLimiter
 from masking.gateway.server import build_app
+from masking.gateway.switchboard import call_policy
 from masking.privacy.keyring import Keyring
 from masking.settings import Settings
 from masking.storage.creates import UnansweredCreates
@@ -108,25 +111,47 @@ async def creates(database: Database, migrated_url: str) -> AsyncIterator[Unansw
 
 
 @pytest.fixture
+def simulator_port() -> int:
+    """Where the telephone network is, in tests that have one."""
+    return free_port()
+
+
+@pytest.fixture
+def more_settings() -> dict[str, Any]:
+    """Settings that a test file wants besides."""
+    return {}
+
+
+@pytest.fixture
 async def system(
-    database: Database, keyring: Keyring, temporal: Client, creates: UnansweredCreates
+    database: Database,
+    keyring: Keyring,
+    temporal: Client,
+    creates: UnansweredCreates,
+    simulator_port: int,
+    more_settings: dict[str, Any],
 ) -> AsyncIterator[System]:
     settings = Settings(
         port=free_port(),
+        carrier_api_url=f"http://127.0.0.1:{simulator_port}",
         carrier_auth_token=SecretStr(CARRIER_TOKEN),
         recording_wait=5,
         ui_origin=UI_ORIGIN,
         request_limit=0,
+        **more_settings,
     )
+    # A queue of the test's own: sessions that an earlier test left running are not served here.
+    task_queue = f"masking-{uuid4()}"
     forwarder = InboxForwarder(database, temporal, keyring)
     http = httpx.AsyncClient(auth=(ACCOUNT, TOKEN), timeout=10)
     context = Context(
         settings=settings,
         database=database,
         keyring=keyring,
-        sessions=MaskingClient(temporal),
+        sessions=MaskingClient(temporal, task_queue=task_queue),
         forwarder=forwarder,
         creates=creates,
+        policy=call_policy(settings),
         limiter=RequestLimiter(settings.request_limit, settings.request_window),
         carrier_tokens=(CARRIER_TOKEN,),
         carrier_http=http,
@@ -138,7 +163,7 @@ async def system(
         callback_http(settings) as callbacks,
         http,
         forwarder.running(),
-        build_worker(temporal, database, keyring, callbacks),
+        build_worker(temporal, database, keyring, callbacks, settings, task_queue),
     ):
         yield System(settings, temporal, database, context.sessions, http)
     await runner.cleanup()

@@ -4,67 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import httpx
 import plivo.utils
 import pytest
-from aiohttp import web
 
-from masking.carriers.simulator.application import ApplicationClient, VoiceApplication
-from masking.carriers.simulator.client import SimulatorClient
-from masking.carriers.simulator.clock import SimulatedClock
-from masking.carriers.simulator.network import Network
 from masking.carriers.simulator.phones import Behaviour
-from masking.carriers.simulator.server import build_app
 from masking.demo.plivo_sdk import PlivoSdk
 from masking.provision import DemoAccount
-from tests.conftest import ACCOUNT, POOL, TOKEN
-from tests.integration.conftest import CARRIER_TOKEN, Receiver, System, free_port
+from tests.conftest import ACCOUNT, TOKEN
+from tests.integration.conftest import Receiver, System
+from tests.integration.telephone import Telephone, heard, speed, telephone
+
+__all__ = ["speed", "telephone"]
 
 pytestmark = pytest.mark.anyio
 
 FIRST, SECOND = "+12025550101", "+12025550102"
-SPEED = 20.0
-
-
-@dataclass
-class Telephone:
-    """The running network, its phones, and where its recordings are kept."""
-
-    phones: SimulatorClient
-    recordings: Path
-
-
-@pytest.fixture
-async def telephone(system: System, tmp_path: Path) -> AsyncIterator[Telephone]:
-    port, recordings = free_port(), tmp_path / "recordings"
-    async with ApplicationClient(CARRIER_TOKEN) as client, SimulatorClient(f"http://127.0.0.1:{port}") as phones:
-        network = Network(client, SimulatedClock(SPEED), recordings, f"http://127.0.0.1:{port}/media")
-        base = f"{system.settings.base_url}/carrier/voice"
-        for number, _ in POOL:
-            network.applications[number] = VoiceApplication(f"{base}/answer", f"{base}/hangup")
-        runner = web.AppRunner(build_app(network, recordings), access_log=None)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", port).start()
-        yield Telephone(phones, recordings)
-        await network.close()
-        await runner.cleanup()
 
 
 @pytest.fixture
 def sdk(system: System) -> PlivoSdk:
     return PlivoSdk(system.settings.base_url, DemoAccount(ACCOUNT, TOKEN))
-
-
-async def heard(receiver: Receiver, name: str) -> dict[str, str]:
-    async with asyncio.timeout(20):
-        while name not in receiver.names:  # noqa: ASYNC110 it comes over HTTP
-            await asyncio.sleep(0.02)
-    return receiver.requests[receiver.names.index(name)]
 
 
 async def test_the_second_party_calls_the_first_answers_and_everything_is_told_in_full(

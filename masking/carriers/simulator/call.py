@@ -1,4 +1,4 @@
-"""One call through the network, from the dialling to the last webhook."""
+"""One call through the network, from its first ring to the last webhook."""
 
 from __future__ import annotations
 
@@ -6,23 +6,26 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 from masking.carriers import hangup_causes as causes
 from masking.carriers.hangup_causes import HangupCause
 from masking.carriers.simulator import voice_xml as xml
-from masking.carriers.simulator.application import ApplicationClient, Document, Form, Unreachable, VoiceApplication
+from masking.carriers.simulator.application import ApplicationClient, Document, Form, Unreachable, Webhook
 from masking.carriers.simulator.audio import write_recording
 from masking.carriers.simulator.clock import SimulatedClock
-from masking.carriers.simulator.phones import Phone, WrongState
+from masking.carriers.simulator.keypad import PROMPT_S, Keypad
+from masking.carriers.simulator.phones import Phone
 from masking.carriers.simulator.records import CallRecord, Leg, TranscriptLine
-from masking.carriers.simulator.reporter import Reporter
+from masking.carriers.simulator.reporter import Ends, Reporter
+from masking.carriers.simulator.ringing import Outcome, engaged, leave_after, ring
 
 MAX_INSTRUCTIONS = 70
 """As many as the real carrier follows before it calls it a loop."""
 
 RECORDING_READY_AFTER = 1.0
+HIDDEN = "anonymous"
 
 
 class CallEnded(Exception):
@@ -33,58 +36,112 @@ class CallEnded(Exception):
         self.cause, self.source = cause, source
 
 
+class Surroundings(NamedTuple):
+    """What calls need of the network.
+
+    Attributes:
+        find_phone: the phone with a number (E.164).
+        recordings: the folder of the audio files.
+        media_url: where they are served, without a slash at the end.
+    """
+
+    client: ApplicationClient
+    clock: SimulatedClock
+    find_phone: Callable[[str], Phone]
+    recordings: Path
+    media_url: str
+
+
+class Next(NamedTuple):
+    """A document to go on with instead of the rest of this one, and what its being invalid is called."""
+
+    document: Document
+    invalid: HangupCause
+
+
+class Order(NamedTuple):
+    """A call that an application has the network make. Times in simulated seconds."""
+
+    answer: Webhook
+    hangup: Webhook
+    ring_seconds: int
+    limit_seconds: int
+
+
 class Call:
-    """A call that a phone makes to one of the network's numbers.
+    """A call: of a phone to one of the network's numbers, or of an application to a phone.
 
     Args:
-        find_phone: the phone with a number (E.164).
-        recordings: where audio files go.
-        media_url: where they are served, without a slash at the end.
+        phone: whose leg begins the call.
+        number: the number that was called, or from which the application calls; E.164.
+        answer, hangup: asked for instructions, and told of the end.
+        order: for a call that an application ordered.
     """
 
     def __init__(
         self,
-        caller: Phone,
-        called: str,
-        application: VoiceApplication,
-        *,
-        client: ApplicationClient,
-        clock: SimulatedClock,
-        find_phone: Callable[[str], Phone],
-        recordings: Path,
-        media_url: str,
+        network: Surroundings,
+        phone: Phone,
+        number: str,
+        answer: Webhook,
+        hangup: Webhook,
+        order: Order | None = None,
     ) -> None:
-        self._phone, self._called, self._application = caller, called, application
-        self._client, self._clock, self._find_phone = client, clock, find_phone
-        self._recordings, self._media_url = recordings, media_url
+        self._network, self._phone, self._number = network, phone, number
+        self._answer, self._hangup, self._order = answer, hangup, order
+        self._clock = network.clock
         self._wanted: xml.Record | None = None
+        self._conversations: list[tuple[xml.Record, Leg]] = []
+        self._stopped: asyncio.Future[CallEnded] = asyncio.get_running_loop().create_future()
         call_uuid = str(uuid4())
-        leg = Leg(leg_uuid=call_uuid, number=caller.number, screen=called, began_at=clock.now())
+        leg = Leg(leg_uuid=call_uuid, number=phone.number, screen=number, began_at=self._clock.now())
         self.record = CallRecord(call_uuid=call_uuid, caller=leg)
-        self._reporter = Reporter(client, self.record, called, hidden=caller.behaviour.hidden)
-        caller.occupy("dialling", call_uuid, called)
-        self._note("caller", "dialled", called)
+        own = HIDDEN if phone.behaviour.hidden and order is None else phone.number.removeprefix("+")
+        other = number.removeprefix("+")
+        ends = Ends(own, other, "inbound") if order is None else Ends(other, own, "outbound")
+        self._reporter = Reporter(network.client, self._clock, self.record, ends)
+        self._keypad = Keypad(phone, self._clock, lambda words: self._note("caller", "heard", words))
+        if order is None:
+            phone.occupy("dialling", call_uuid, number)
+            self._note("caller", "dialled", number)
 
     async def run(self) -> None:
         """Carry the call to its end and report it."""
         async with self._reporter.reporting():
             try:
-                cause, source = await self._until_caller_leaves(self._follow_answer())
+                cause, source = await self._until_it_ends(self._whole_call())
                 self.record.caller.end(self._clock.now(), cause, source)
             finally:
                 self.record.caller.end(self._clock.now(), causes.UNKNOWN, "Unknown")
                 self._note("caller", "hung up", self.record.caller.cause.name)
-                self._phone.release()
-                self._reporter.call_ended(self._application.hangup_url)
-            await self._make_recording()
+                if self._phone.call_uuid == self.record.call_uuid:
+                    self._phone.release()
+                self._reporter.call_ended(self._hangup)
+            for wanted, leg in self._conversations:
+                await self._make_recording(wanted, leg)
 
-    # The instructions
+    def end(self, cause: HangupCause = causes.NORMAL_HANGUP, source: str = "API Request") -> None:
+        """End the call, because the application asks for it or its time is up."""
+        if not self._stopped.done():
+            self._stopped.set_result(CallEnded(cause, source))
 
-    async def _until_caller_leaves(self, instructions: Coroutine[Any, Any, None]) -> tuple[HangupCause, str]:
-        """Follow instructions until they end, or the caller does."""
-        following, leaving = asyncio.create_task(instructions), asyncio.create_task(self._phone.hung_up())
+    def say(self, words: str) -> None:
+        """Let the legs that are connected hear something."""
+        self._note("caller", "heard", words)
+        callee = self.record.callee
+        if callee is not None and callee.answered_at is not None and callee.ended_at is None:
+            self._note("callee", "heard", words)
+
+    # The caller's leg
+
+    async def _until_it_ends(self, instructions: Coroutine[Any, Any, None]) -> tuple[HangupCause, str]:
+        """Follow instructions until they end, the caller leaves, or the application ends the call."""
+        following = asyncio.create_task(instructions)
+        leaving = asyncio.create_task(self._phone.hung_up())
         try:
-            await asyncio.wait((following, leaving), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((following, leaving, self._stopped), return_when=asyncio.FIRST_COMPLETED)
+            if self._stopped.done():
+                return self._stopped.result().cause, self._stopped.result().source
             if not following.done():
                 answered = self.record.caller.answered_at is not None and self._phone.state == "talking"
                 return (causes.NORMAL_HANGUP if answered else causes.CANCELED), "Caller"
@@ -98,160 +155,203 @@ class Call:
                     await task
         return causes.END_OF_XML, "Plivo"
 
-    async def _follow_answer(self) -> None:
-        form = self._reporter.form(CallStatus="ringing", Event="StartApp")
-        document = await self._fetched(self._application.answer_url, form, causes.ANSWER_URL_UNREACHABLE)
-        await self._follow(document, causes.INVALID_ANSWER_XML)
+    async def _whole_call(self) -> None:
+        if self._order is not None:
+            await self._ring_first(self._order)
+        status = "ringing" if self._order is None else "in-progress"
+        form = self._reporter.form(CallStatus=status, Event="StartApp")
+        document = await self._fetched(self._answer, form, causes.ANSWER_URL_UNREACHABLE)
+        going_on: Next | None = Next(document, causes.INVALID_ANSWER_XML)
+        followed = 0
+        while going_on is not None:
+            instructions = self._read(going_on)
+            going_on = None
+            for instruction in instructions:
+                followed += 1
+                if followed > MAX_INSTRUCTIONS:
+                    raise CallEnded(causes.LOOP_DETECTED, "Plivo")
+                going_on = await self._obey(instruction)
+                if going_on is not None:
+                    break
 
-    async def _fetched(self, url: str, form: Form, unreachable: HangupCause) -> Document:
+    async def _ring_first(self, order: Order) -> None:
+        """Ring the phone that the application wants to call."""
+        phone = self._phone
+        outcome = engaged(phone)
+        if outcome is None:
+            phone.occupy("ringing", self.record.call_uuid, self._number)
+            self._note("caller", "rang", f"its screen shows {self._number}")
+            outcome = await ring(phone, order.ring_seconds, self._clock)
+        if not outcome.answered:
+            raise CallEnded(outcome.cause, outcome.source)
+        phone.talk()
+        self._note("caller", "answered")
+        self._caller_answered()
+        limit = order.limit_seconds / self._clock.speed
+        asyncio.get_running_loop().call_later(limit, self.end, causes.SCHEDULED_HANGUP, "Plivo")
+
+    async def _fetched(self, webhook: Webhook, form: Form, unreachable: HangupCause) -> Document:
         try:
-            return await self._client.fetch(url, form)
+            return await self._network.client.fetch(webhook, form)
         except Unreachable:
             raise CallEnded(unreachable, "Error") from None
 
-    async def _follow(self, document: Document, invalid: HangupCause, followed: int = 0) -> None:
+    def _read(self, going_on: Next) -> list[xml.Instruction]:
         try:
-            instructions = xml.read_xml(document.content, document.content_type)
+            return xml.read_xml(going_on.document.content, going_on.document.content_type)
         except xml.RefusedXml as refusal:
             self._note("caller", "refused the XML", str(refusal))
-            raise CallEnded(invalid, "Error") from None
-        for instruction in instructions:
-            followed += 1
-            if followed > MAX_INSTRUCTIONS:
-                raise CallEnded(causes.LOOP_DETECTED, "Plivo")
-            await self._obey(instruction, followed)
+            raise CallEnded(going_on.invalid, "Error") from None
 
-    async def _obey(self, instruction: xml.Instruction, followed: int) -> None:
+    async def _obey(self, instruction: xml.Instruction) -> Next | None:
+        """Carry out one instruction. The document that takes this one's place, if one does."""
         if isinstance(instruction, xml.Hangup) and instruction.reason and self.record.caller.answered_at is None:
             raise CallEnded(causes.BUSY_LINE if instruction.reason == "busy" else causes.REJECTED, "Answer XML")
         self._caller_answered()
         match instruction:
             case xml.Hangup():
                 raise CallEnded(causes.NORMAL_HANGUP, "Answer XML")
-            case xml.Play(url):
-                self._note("caller", "heard", url)
-                await self._clock.sleep(2)
-            case xml.Speak(text):
-                self._note("caller", "heard", text)
-                await self._clock.sleep(2)
-            case xml.Wait(seconds):
-                await self._clock.sleep(seconds)
-            case xml.Redirect(url):
-                document = await self._fetched(url, self._reporter.form(), causes.REDIRECT_URL_UNREACHABLE)
-                await self._follow(document, causes.INVALID_REDIRECT_XML, followed)
+            case xml.Play() | xml.Speak() | xml.Wait():
+                await self._listen("caller", instruction)
+            case xml.Redirect(webhook):
+                document = await self._fetched(webhook, self._reporter.form(), causes.REDIRECT_URL_UNREACHABLE)
+                return Next(document, causes.INVALID_REDIRECT_XML)
             case xml.Record():
                 self._wanted = instruction
+            case xml.GetDigits():
+                return await self._get_digits(instruction)
             case xml.Dial():
-                status, cause = await self._dial(instruction)
-                if instruction.action:
-                    form = self._reporter.form(
-                        DialStatus=status, DialHangupCause=cause.name, DialALegUUID=self.record.call_uuid
-                    )
-                    document = await self._fetched(instruction.action, form, causes.ACTION_URL_UNREACHABLE)
-                    await self._follow(document, causes.INVALID_ACTION_XML, followed)
+                outcome = await self._dial(instruction)
+                return await self._after(
+                    instruction.action,
+                    {"DialStatus": outcome.status, "DialHangupCause": outcome.cause.name,
+                     "DialALegUUID": self.record.call_uuid},
+                    follows=instruction.follows_action,
+                )  # fmt: skip
+        return None
+
+    async def _after(self, action: Webhook, about: Form, *, follows: bool) -> Next | None:
+        """Tell an element's action what came of it."""
+        if not action.url:
+            return None
+        document = await self._fetched(action, self._reporter.form(**about), causes.ACTION_URL_UNREACHABLE)
+        return Next(document, causes.INVALID_ACTION_XML) if follows else None
+
+    async def _get_digits(self, asked: xml.GetDigits) -> Next | None:
+        if self._phone.state == "dialling":
+            self._phone.talk()
+        digits = await self._keypad.collect(asked)
+        if not digits:
+            return None
+        self._note("caller", "pressed", digits if asked.logged else "*" * len(digits))
+        return await self._after(asked.action, {"Digits": digits}, follows=asked.follows_action)
+
+    async def _listen(self, leg: str, sound: xml.Play | xml.Speak | xml.Wait) -> None:
+        match sound:
+            case xml.Play(url):
+                self._note(leg, "heard", url)
+                await self._clock.sleep(PROMPT_S)
+            case xml.Speak(text):
+                self._note(leg, "heard", text)
+                await self._clock.sleep(PROMPT_S)
+            case xml.Wait(seconds):
+                await self._clock.sleep(seconds)
 
     def _caller_answered(self) -> None:
         if self.record.caller.answered_at is None:
             self.record.caller.answered_at = self._clock.now()
 
-    # The other leg
+    # The callee's leg
 
-    async def _dial(self, dial: xml.Dial) -> tuple[str, HangupCause]:
-        """Ring the callee and bridge. The dial's status and the callee's hangup cause."""
+    async def _dial(self, dial: xml.Dial) -> Outcome:
+        """Ring the callee, let it hear its greeting, and bridge."""
         number = f"+{dial.number}"
-        screen = f"+{dial.caller_id}" if dial.caller_id else self.record.caller.number
+        own = None if self._phone.behaviour.hidden and self._order is None else self.record.caller.number
+        screen = f"+{dial.caller_id}" if dial.caller_id else own
         leg = Leg(leg_uuid=str(uuid4()), number=number, screen=screen, began_at=self._clock.now())
-        self.record.callee = leg
-        phone = self._find_phone(number)
-        status, cause, source = "cancel", causes.CANCELED, "Caller"
+        self.record.callees.append(leg)
+        phone = self._network.find_phone(number)
+        wanted, self._wanted = self._wanted, None
+        outcome = Outcome("cancel", causes.CANCELED, "Caller")
+        ended: tuple[HangupCause, str] | None = None
         try:
-            if number == self.record.caller.number:
-                status, cause, source = "failed", causes.LOOP_DETECTED, "Plivo"
-            elif phone.state != "idle" or phone.behaviour.on_ring == "busy":
-                status, cause, source = "busy", causes.BUSY_LINE, "Callee"
-            else:
-                phone.occupy("ringing", self.record.call_uuid, screen)
-                self._note("callee", "rang", f"its screen shows {screen}")
-                status, cause, source = await self._ring(phone, dial.ring_seconds)
-                if status == "completed":
-                    # Until somebody else ends it: the caller, who then cancels this very coroutine.
-                    cause, source = causes.NORMAL_HANGUP, "Caller"
-                    cause, source = await self._talk(phone, leg, dial)
+            outcome = await self._rung(phone, leg, dial.ring_seconds)
+            if outcome.answered:
+                # Until somebody else ends it: the caller, who then cancels this very coroutine.
+                ended = causes.NORMAL_HANGUP, "Caller"
+                ended = await self._talk(phone, leg, dial)
         finally:
+            cause, source = ended or (outcome.cause, outcome.source)
             leg.end(self._clock.now(), cause, source)
             if phone.call_uuid == self.record.call_uuid and phone is not self._phone:
                 phone.release()
             self._note("callee", "hung up", cause.name)
-            self._reporter.leg_ended(dial.callback_url, leg)
+            self._reporter.leg_ended(dial.callback, leg)
+            if wanted is not None and leg.connected:
+                self._conversations.append((wanted, leg))
         if cause == causes.SCHEDULED_HANGUP:
             raise CallEnded(cause, source)
-        return status, cause
+        return outcome._replace(cause=cause, source=source)
 
-    async def _ring(self, phone: Phone, ring_seconds: int) -> tuple[str, HangupCause, str]:
-        """How the ringing ended: status, cause, source."""
-        behaviour = phone.behaviour
-        by_itself = {"answer": phone.answer, "reject": phone.reject}.get(behaviour.on_ring)
-        acting = asyncio.create_task(self._act_after(behaviour.answers_after, by_itself))
-        picked_up, rejected = asyncio.create_task(phone.picked_up()), asyncio.create_task(phone.rejected())
-        tasks = (acting, picked_up, rejected)
+    async def _rung(self, phone: Phone, leg: Leg, ring_seconds: int) -> Outcome:
+        if leg.number == self.record.caller.number:
+            return Outcome("failed", causes.LOOP_DETECTED, "Plivo")
+        outcome = engaged(phone)
+        if outcome is None:
+            phone.occupy("ringing", self.record.call_uuid, leg.screen)
+            self._note("callee", "rang", f"its screen shows {leg.screen or 'no number'}")
+            outcome = await ring(phone, ring_seconds, self._clock)
+        return outcome
+
+    async def _talk(self, phone: Phone, leg: Leg, dial: xml.Dial) -> tuple[HangupCause, str]:
+        """Greet the callee and bridge the two; how it ended, unless the caller ends it."""
+        leg.answered_at = self._clock.now()
+        phone.talk()
+        self._note("callee", "answered")
+        self._reporter.leg_did(dial.callback, leg, "answer")
+        hung_up = asyncio.create_task(phone.hung_up())
+        tasks = [hung_up]
         try:
-            await asyncio.wait(
-                (picked_up, rejected),
-                timeout=ring_seconds / self._clock.speed,
-                return_when=asyncio.FIRST_COMPLETED,
-            )
-            if picked_up.done():
-                return "completed", causes.NORMAL_HANGUP, "Callee"
-            if rejected.done():
-                return "busy", causes.REJECTED, "Callee"
-            return "no-answer", causes.RING_TIMEOUT, "Plivo"
+            greeting = asyncio.create_task(self._greet(dial.greeting))
+            tasks.append(greeting)
+            await asyncio.wait((greeting, hung_up), return_when=asyncio.FIRST_COMPLETED)
+            if hung_up.done():
+                return causes.NORMAL_HANGUP, "Callee"
+            greeting.result()
+            leg.connected = True
+            self._phone.talk()
+            self._note("callee", "connected")
+            self._reporter.leg_did(dial.callback, leg, "connected")
+            tasks += [asyncio.create_task(leave_after(each, self._clock)) for each in (self._phone, phone)]
+            done, _ = await asyncio.wait((hung_up,), timeout=dial.limit_seconds / self._clock.speed)
+            return (causes.NORMAL_HANGUP, "Callee") if done else (causes.SCHEDULED_HANGUP, "Plivo")
         finally:
             for task in tasks:
                 task.cancel()
 
-    async def _act_after(self, seconds: float, action: Callable[[], None] | None) -> None:
-        await self._clock.sleep(seconds)
-        if action is not None:
-            action()
-
-    async def _talk(self, phone: Phone, leg: Leg, dial: xml.Dial) -> tuple[HangupCause, str]:
-        """Bridge the two; how the conversation ended, unless the caller ends it."""
-        leg.answered_at = self._clock.now()
-        phone.talk()
-        self._phone.talk()
-        self._note("callee", "answered")
-        self._reporter.leg_did(dial.callback_url, leg, "answer")
-        self._note("callee", "connected")
-        self._reporter.leg_did(dial.callback_url, leg, "connected")
-        caller_leaves = asyncio.create_task(self._leave_after(self._phone))
-        callee_leaves = asyncio.create_task(self._leave_after(phone))
-        hung_up = asyncio.create_task(phone.hung_up())
-        try:
-            done, _ = await asyncio.wait((hung_up,), timeout=dial.limit_seconds / self._clock.speed)
-            return (causes.NORMAL_HANGUP, "Callee") if done else (causes.SCHEDULED_HANGUP, "Plivo")
-        finally:
-            for task in (caller_leaves, callee_leaves, hung_up):
-                task.cancel()
-
-    async def _leave_after(self, phone: Phone) -> None:
-        if phone.behaviour.hangs_up_after is not None:
-            await self._clock.sleep(phone.behaviour.hangs_up_after)
-            with contextlib.suppress(WrongState):
-                phone.hang_up()
-
-    async def _make_recording(self) -> None:
-        """Have the conversation's file made and reported, a moment after its end."""
-        leg, wanted = self.record.callee, self._wanted
-        if wanted is None or leg is None or leg.answered_at is None or leg.ended_at is None:
+    async def _greet(self, greeting: Webhook) -> None:
+        if not greeting.url:
             return
+        document = await self._fetched(greeting, self._reporter.form(), causes.ANSWER_URL_UNREACHABLE)
+        try:
+            sounds = xml.read_greeting(document.content, document.content_type)
+        except xml.RefusedXml as refusal:
+            self._note("callee", "refused the XML", str(refusal))
+            raise CallEnded(causes.INVALID_ANSWER_XML, "Error") from None
+        for sound in sounds:
+            await self._listen("callee", sound)
+
+    async def _make_recording(self, wanted: xml.Record, leg: Leg) -> None:
+        """Have the conversation's file made and reported, a moment after its end."""
         await self._clock.sleep(RECORDING_READY_AFTER)
         recording_id = str(uuid4())
         file = f"{recording_id}.{wanted.file_format}"
         seconds = min(leg.duration, wanted.max_seconds)
-        await asyncio.to_thread(write_recording, self._recordings / file, wanted.file_format, seconds)
-        self.record.recording = file
+        await asyncio.to_thread(write_recording, self._network.recordings / file, wanted.file_format, seconds)
+        self.record.recordings.append(file)
         self._note("caller", "recorded", f"{seconds} s of {wanted.file_format}")
-        self._reporter.recorded(wanted.callback_url, recording_id, f"{self._media_url}/{file}", leg, seconds)
+        address = f"{self._network.media_url}/{file}"
+        self._reporter.recorded(wanted.callback, recording_id, address, leg, seconds)
 
     def _note(self, leg: str, what: str, detail: str = "") -> None:
         self.record.transcript.append(TranscriptLine(at=self._clock.now(), leg=leg, what=what, detail=detail))

@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 
+from masking.carriers.simulator.chaos import ChaosSwitches
 from masking.carriers.simulator.phones import Behaviour, PhoneView, State
 from masking.carriers.simulator.records import CallRecord
 from masking.errors import MaskingError
@@ -36,7 +37,7 @@ class SimulatorClient:
 
     async def behave(self, number: str, behaviour: Behaviour) -> None:
         """Tell a phone what to do by itself from now on."""
-        await self._ask("PUT", f"/v1/phones/{number}", behaviour.model_dump())
+        await self._ask("PUT", f"/v1/phones/{number}", behaviour.model_dump(mode="json"))
 
     async def phone(self, number: str) -> PhoneView:
         """A phone as a person sees it now."""
@@ -53,6 +54,23 @@ class SimulatorClient:
     async def hang_up(self, number: str) -> None:
         """End the call that a phone takes part in."""
         await self._ask("POST", f"/v1/phones/{number}/hangup")
+
+    async def reject(self, number: str) -> None:
+        """Decline what rings."""
+        await self._ask("POST", f"/v1/phones/{number}/reject")
+
+    async def press(self, number: str, digits: str) -> None:
+        """Press keys on a phone."""
+        await self._ask("POST", f"/v1/phones/{number}/press", {"digits": digits})
+
+    async def make_chaos(self, switches: ChaosSwitches) -> None:
+        """Switch faults on, or off with the default switches."""
+        await self._ask("PUT", "/v1/chaos", switches.model_dump())
+
+    async def calls(self, limit: int = 20) -> list[CallRecord]:
+        """The newest calls."""
+        found = await self._ask("GET", f"/v1/calls?limit={limit}")
+        return [CallRecord.model_validate(each) for each in found["calls"]]
 
     async def call(self, call_uuid: str) -> CallRecord:
         """A call, with its transcript."""

@@ -7,13 +7,14 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from pathlib import Path
 
-from masking.carriers.simulator.application import ApplicationClient, VoiceApplication
-from masking.carriers.simulator.call import Call
+from masking.carriers.simulator.application import ApplicationClient, VoiceApplication, Webhook
+from masking.carriers.simulator.call import Call, Order, Surroundings
+from masking.carriers.simulator.chaos import Chaos, ChaosSwitches
 from masking.carriers.simulator.clock import SimulatedClock
 from masking.carriers.simulator.phones import Phone, WrongState
 from masking.carriers.simulator.records import CallRecord
 
-REMEMBERED_CALLS = 1000
+REMEMBERED_CALLS = 2000
 MAX_PHONES = 10_000
 
 
@@ -26,11 +27,28 @@ class Network:
     """
 
     def __init__(self, client: ApplicationClient, clock: SimulatedClock, recordings: Path, media_url: str) -> None:
-        self._client, self._clock, self._recordings, self._media_url = client, clock, recordings, media_url
+        self._client = client
+        self._clock = clock
+        self._surroundings = Surroundings(client, clock, self.phone, recordings, media_url)
         self._phones: OrderedDict[str, Phone] = OrderedDict()
         self._calls: OrderedDict[str, CallRecord] = OrderedDict()
+        self._live: dict[str, Call] = {}
         self._running: set[asyncio.Task[None]] = set()
         self.applications: dict[str, VoiceApplication] = {}
+
+    @property
+    def token(self) -> str:
+        """What webhooks are signed with, and what opens the network's REST API."""
+        return self._client.token
+
+    @property
+    def chaos(self) -> ChaosSwitches:
+        """The faults that are switched on."""
+        return self._client.chaos.switches
+
+    @chaos.setter
+    def chaos(self, switches: ChaosSwitches) -> None:
+        self._client.chaos = Chaos(switches)
 
     def phone(self, number: str) -> Phone:
         """The phone with this number (E.164); one that nobody has spoken of has the default behaviour."""
@@ -52,23 +70,38 @@ class Network:
         application = self.applications.get(called)
         if application is None:
             raise WrongState("that number is not in service; bind it to an application first")
-        call = Call(
-            phone,
-            called,
-            application,
-            client=self._client,
-            clock=self._clock,
-            find_phone=self.phone,
-            recordings=self._recordings,
-            media_url=self._media_url,
-        )
-        self._calls[call.record.call_uuid] = call.record
+        call = Call(self._surroundings, phone, called, Webhook(application.answer_url), Webhook(application.hangup_url))
+        return self._started(call)
+
+    def place(self, from_number: str, to_number: str, order: Order) -> CallRecord:
+        """Call a phone for an application.
+
+        Raises:
+            WrongState: the network does not serve `from_number`.
+        """
+        if from_number not in self.applications:
+            raise WrongState("from is no number of this network")
+        call = Call(self._surroundings, self.phone(to_number), from_number, order.answer, order.hangup, order)
+        return self._started(call)
+
+    def live(self, call_uuid: str) -> Call | None:
+        """A call in progress."""
+        return self._live.get(call_uuid)
+
+    def _started(self, call: Call) -> CallRecord:
+        record = call.record
+        self._calls[record.call_uuid], self._live[record.call_uuid] = record, call
         while len(self._calls) > REMEMBERED_CALLS:
             self._calls.popitem(last=False)
         task = asyncio.create_task(call.run())
         self._running.add(task)
-        task.add_done_callback(self._running.discard)
-        return call.record
+
+        def done(ended: asyncio.Task[None]) -> None:
+            self._running.discard(ended)
+            self._live.pop(record.call_uuid, None)
+
+        task.add_done_callback(done)
+        return record
 
     def call(self, call_uuid: str) -> CallRecord | None:
         """A call by its id; None if it never was or is forgotten."""

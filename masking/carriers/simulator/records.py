@@ -18,7 +18,7 @@ class TranscriptLine(BaseModel):
 
     Attributes:
         leg: `caller` or `callee`.
-        what: a verb such as `dialled`, `rang`, `answered`, `heard`, `connected`, `hung up`, `recorded`, `told`.
+        what: a verb such as `dialled`, `rang`, `answered`, `heard`, `pressed`, `connected`, `hung up`, `recorded`.
     """
 
     at: datetime
@@ -28,13 +28,14 @@ class TranscriptLine(BaseModel):
 
 
 class Leg(BaseModel):
-    """One phone's part in a call. `screen` is the number its display showed, E.164."""
+    """One phone's part in a call. `screen` is the number its display showed, E.164; None when there was none."""
 
     leg_uuid: str
     number: str
     screen: str | None
     began_at: datetime
     answered_at: datetime | None = None
+    connected: bool = False
     ended_at: datetime | None = None
     cause: HangupCause = UNKNOWN
     source: str = ""
@@ -63,13 +64,31 @@ class Leg(BaseModel):
 
 
 class CallRecord(BaseModel):
-    """A call as the network saw it."""
+    """A call as the network saw it.
+
+    Attributes:
+        caller: the leg that began it: the phone that dialled, or the one that an application had called.
+        callees: the legs that the application's instructions dialled, one after the other.
+        recordings: files, one for each recorded conversation.
+        reported: whether the application has been told of everything.
+    """
 
     call_uuid: str
     caller: Leg
-    callee: Leg | None = None
-    recording: str | None = None
+    callees: list[Leg] = []
+    recordings: list[str] = []
     transcript: list[TranscriptLine] = []
+    reported: bool = False
+
+    @property
+    def callee(self) -> Leg | None:
+        """The leg dialled last; None if none was."""
+        return self.callees[-1] if self.callees else None
+
+    @property
+    def recording(self) -> str | None:
+        """The newest recording."""
+        return self.recordings[-1] if self.recordings else None
 
     @property
     def ended(self) -> bool:

@@ -6,53 +6,89 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime
+from typing import Literal, NamedTuple
 
-from masking.carriers.simulator.application import ApplicationClient
+from masking.carriers.simulator.application import ApplicationClient, Webhook
+from masking.carriers.simulator.clock import SimulatedClock
 from masking.carriers.simulator.records import CallRecord, Leg
 
-HIDDEN = "anonymous"
-MAX_WAITING = 100
+LAST_REPORTS_S = 2.0
+
+Report = tuple[Webhook, dict[str, str]]
+
+
+class Ends(NamedTuple):
+    """A call's ends as the application is told of them: digits, or `anonymous`; and who began it."""
+
+    from_number: str
+    to_number: str
+    direction: Literal["inbound", "outbound"]
 
 
 class Reporter:
-    """Sends a call's reports one after the other; the call does not wait for them.
+    """Sends a call's reports one after the other; the call does not wait for them."""
 
-    Args:
-        called: the number that was called, E.164.
-        hidden: whether the caller's number is withheld.
-    """
-
-    def __init__(self, client: ApplicationClient, record: CallRecord, called: str, *, hidden: bool) -> None:
-        self._client, self._record, self._called, self._hidden = client, record, called, hidden
-        self._waiting: asyncio.Queue[tuple[str, dict[str, str]] | None] = asyncio.Queue(MAX_WAITING)
+    def __init__(self, client: ApplicationClient, clock: SimulatedClock, record: CallRecord, ends: Ends) -> None:
+        self._client, self._clock, self._record, self._ends = client, clock, record, ends
+        self._waiting: asyncio.Queue[Report | None] = asyncio.Queue()
+        self._overtaken: set[asyncio.Task[bool]] = set()
 
     @asynccontextmanager
     async def reporting(self) -> AsyncIterator[None]:
-        """Send while the context lasts; what is waiting at its end is sent before it closes."""
+        """Send while the context lasts; what is waiting at its end is sent before it closes.
+
+        A network that is being stopped gives its last reports a moment, and no more.
+        """
         sending = asyncio.create_task(self._send())
         try:
-            yield
-        finally:
+            try:
+                yield
+            except asyncio.CancelledError:
+                await self._waiting.put(None)
+                await asyncio.wait((sending,), timeout=LAST_REPORTS_S)
+                raise
             await self._waiting.put(None)
             await sending
+            self._record.reported = True
+        finally:
+            tasks = (sending, *self._overtaken)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _send(self) -> None:
+        chaos = self._client.chaos
         while (report := await self._waiting.get()) is not None:
+            if chaos.duplicates():
+                self._send_later(report)
+            if chaos.reorders():
+                self._send_later(report)
+                continue
+            if chaos.delays():
+                await self._clock.sleep(chaos.lateness())
             await self._client.tell(*report)
+        await asyncio.gather(*self._overtaken)
+
+    def _send_later(self, report: Report) -> None:
+        async def send() -> bool:
+            await self._clock.sleep(self._client.chaos.lateness())
+            return await self._client.tell(*report)
+
+        self._overtaken.add(asyncio.create_task(send()))
 
     def form(self, **more: str) -> dict[str, str]:
         """What every request about the call says."""
         return {
             "CallUUID": self._record.call_uuid,
-            "From": HIDDEN if self._hidden else _digits(self._record.caller.number),
-            "To": _digits(self._called),
-            "Direction": "inbound",
+            "From": self._ends.from_number,
+            "To": self._ends.to_number,
+            "Direction": self._ends.direction,
             "CallStatus": "in-progress",
             "SessionStart": _written(self._record.caller.began_at),
             **more,
         }
 
-    def leg_did(self, url: str, leg: Leg, action: str, **more: str) -> None:
+    def leg_did(self, webhook: Webhook, leg: Leg, action: str, **more: str) -> None:
         """The callee's leg: `answer`, `connected` or `hangup`."""
         about = {
             "Event": f"Dial{action.capitalize()}",
@@ -64,12 +100,12 @@ class Reporter:
             "DialBLegTo": _digits(leg.number),
             "DialBLegPosition": "1",
         }
-        self._tell(url, self.form(**about, **more))
+        self._tell(webhook, self.form(**about, **more))
 
-    def leg_ended(self, url: str, leg: Leg) -> None:
+    def leg_ended(self, webhook: Webhook, leg: Leg) -> None:
         """The callee's leg ended."""
         self.leg_did(
-            url,
+            webhook,
             leg,
             "hangup",
             DialBLegDuration=str(leg.duration),
@@ -81,12 +117,12 @@ class Reporter:
             DialBLegHangupSource=leg.source,
         )
 
-    def call_ended(self, url: str) -> None:
+    def call_ended(self, webhook: Webhook) -> None:
         """The caller's leg ended, and with it the call."""
         leg = self._record.caller
         about = {
             "Event": "Hangup",
-            "CallStatus": "completed",
+            "CallStatus": "completed" if leg.answered_at else _UNANSWERED.get(leg.cause.code, "completed"),
             "Duration": str(leg.duration),
             "BillDuration": str(leg.bill_duration),
             "TotalCost": str(leg.cost),
@@ -98,9 +134,9 @@ class Reporter:
             "HangupCauseCode": str(leg.cause.code),
             "HangupSource": leg.source,
         }
-        self._tell(url, self.form(**{key: value for key, value in about.items() if value}))
+        self._tell(webhook, self.form(**{key: value for key, value in about.items() if value}))
 
-    def recorded(self, url: str, recording_id: str, file_url: str, leg: Leg, seconds: int) -> None:
+    def recorded(self, webhook: Webhook, recording_id: str, file_url: str, leg: Leg, seconds: int) -> None:
         """The conversation's recording is ready."""
         about = {
             "RecordUrl": file_url,
@@ -110,11 +146,14 @@ class Reporter:
             "RecordingStartMs": _milliseconds(leg.answered_at),
             "RecordingEndMs": _milliseconds(leg.ended_at),
         }
-        self._tell(url, self.form(**about))
+        self._tell(webhook, self.form(**about))
 
-    def _tell(self, url: str, form: dict[str, str]) -> None:
-        if url:
-            self._waiting.put_nowait((url, form))
+    def _tell(self, webhook: Webhook, form: dict[str, str]) -> None:
+        if webhook.url:
+            self._waiting.put_nowait((webhook, form))
+
+
+_UNANSWERED = {3010: "busy", 3020: "busy", 6010: "no-answer", 3000: "no-answer", 1000: "cancel"}
 
 
 def _digits(e164: str) -> str:

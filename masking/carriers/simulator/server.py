@@ -3,32 +3,30 @@
 from __future__ import annotations
 
 import itertools
-import json
 import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
+from masking.carriers.simulator import rest_api
 from masking.carriers.simulator.application import ApplicationClient, VoiceApplication
+from masking.carriers.simulator.chaos import ChaosSwitches
 from masking.carriers.simulator.clock import SimulatedClock
 from masking.carriers.simulator.network import Network
-from masking.carriers.simulator.phones import Behaviour, WrongState
+from masking.carriers.simulator.phones import Behaviour, Digits, WrongState
+from masking.carriers.simulator.requests import NETWORK, Refused, body_of, e164
 from masking.errors import StartupError
 from masking.process import until_stopped
 from masking.settings import Settings
 
 HOST = "127.0.0.1"
-NETWORK = web.AppKey("network", Network)
 RECORDINGS = web.AppKey("recordings", Path)
 
-_NUMBER = re.compile(r"\+[0-9]{6,15}")
 _FILE = re.compile(r"[0-9a-f-]{36}\.(mp3|wav)")
 _ANSWER_PATH, _HANGUP_PATH = "/carrier/voice/answer", "/carrier/voice/hangup"
-
-BodyT = TypeVar("BodyT", bound=BaseModel)
 
 
 class NumberBinding(BaseModel):
@@ -48,18 +46,19 @@ class DialOrder(BaseModel):
     to: str
 
 
-class Refused(Exception):
-    """A request that cannot be carried out: status and sentence."""
+class Keys(BaseModel):
+    """Keys to press."""
 
-    def __init__(self, status: int, sentence: str) -> None:
-        super().__init__(sentence)
-        self.status, self.sentence = status, sentence
+    model_config = ConfigDict(extra="forbid")
+
+    digits: Digits
 
 
 def build_app(network: Network, recordings: Path) -> web.Application:
     """The simulator's application."""
     app = web.Application(middlewares=[_errors_as_json], client_max_size=64 * 1024)
     app[NETWORK], app[RECORDINGS] = network, recordings
+    app.add_routes(rest_api.routes())
     app.add_routes(
         [
             web.get("/healthz", _healthz),
@@ -68,7 +67,10 @@ def build_app(network: Network, recordings: Path) -> web.Application:
             web.get("/v1/phones/{number}", _phone),
             web.put("/v1/phones/{number}", _behave),
             web.post("/v1/phones/{number}/dial", _dial),
+            web.post("/v1/phones/{number}/press", _press),
             web.post("/v1/phones/{number}/{action:answer|reject|hangup}", _act),
+            web.get("/v1/chaos", _chaos),
+            web.put("/v1/chaos", _make_chaos),
             web.get("/v1/calls", _calls),
             web.get("/v1/calls/{call_uuid}", _call),
             web.get("/media/{file}", _media),
@@ -119,7 +121,7 @@ async def _numbers(request: web.Request) -> web.Response:
 
 
 async def _bind(request: web.Request) -> web.Response:
-    binding = await _body(request, NumberBinding)
+    binding = await body_of(request, NumberBinding)
     application = VoiceApplication(binding.answer_url, binding.hangup_url)
     request.app[NETWORK].applications[_number(request)] = application
     return web.json_response({"number": _number(request), **application._asdict()})
@@ -131,13 +133,13 @@ async def _phone(request: web.Request) -> web.Response:
 
 async def _behave(request: web.Request) -> web.Response:
     phone = request.app[NETWORK].phone(_number(request))
-    phone.behaviour = await _body(request, Behaviour)
+    phone.behaviour = await body_of(request, Behaviour)
     return _shown(phone.view())
 
 
 async def _dial(request: web.Request) -> web.Response:
-    order = await _body(request, DialOrder)
-    record = request.app[NETWORK].dial(_number(request), _checked(order.to))
+    order = await body_of(request, DialOrder)
+    record = request.app[NETWORK].dial(_number(request), e164(order.to))
     return web.json_response({"call_uuid": record.call_uuid}, status=202)
 
 
@@ -145,6 +147,21 @@ async def _act(request: web.Request) -> web.Response:
     phone = request.app[NETWORK].phone(_number(request))
     {"answer": phone.answer, "reject": phone.reject, "hangup": phone.hang_up}[request.match_info["action"]]()
     return _shown(phone.view())
+
+
+async def _press(request: web.Request) -> web.Response:
+    phone = request.app[NETWORK].phone(_number(request))
+    phone.press((await body_of(request, Keys)).digits)
+    return _shown(phone.view())
+
+
+async def _chaos(request: web.Request) -> web.Response:
+    return _shown(request.app[NETWORK].chaos)
+
+
+async def _make_chaos(request: web.Request) -> web.Response:
+    request.app[NETWORK].chaos = await body_of(request, ChaosSwitches)
+    return _shown(request.app[NETWORK].chaos)
 
 
 async def _calls(request: web.Request) -> web.Response:
@@ -175,23 +192,7 @@ def _shown(model: BaseModel) -> web.Response:
 
 
 def _number(request: web.Request) -> str:
-    return _checked(request.match_info["number"])
-
-
-def _checked(number: str) -> str:
-    if not _NUMBER.fullmatch(number):
-        raise Refused(400, "a number must be in E.164: + and 6 to 15 digits")
-    return number
-
-
-async def _body(request: web.Request, model: type[BodyT]) -> BodyT:
-    try:
-        return model.model_validate(json.loads(await request.text() or "{}"))
-    except ValidationError as error:
-        fault = error.errors(include_input=False, include_url=False)[0]
-        raise Refused(400, f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}") from None
-    except (ValueError, RecursionError):
-        raise Refused(400, "the body is not valid JSON") from None
+    return e164(request.match_info["number"])
 
 
 @web.middleware

@@ -10,7 +10,10 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 from xml.etree.ElementTree import Element, ParseError, fromstring
 
+from masking.carriers.simulator.application import Webhook
+
 MAX_BYTES = 100 * 1024
+METHODS = ("POST", "GET")
 
 
 class RefusedXml(Exception):
@@ -36,9 +39,9 @@ class Wait(NamedTuple):
 
 
 class Redirect(NamedTuple):
-    """Go on with the document at a URL."""
+    """Go on with the document at a URL instead of this one."""
 
-    url: str
+    webhook: Webhook
 
 
 class Hangup(NamedTuple):
@@ -50,23 +53,53 @@ class Hangup(NamedTuple):
 class Record(NamedTuple):
     """Record the conversation that a following Dial makes, from its answer."""
 
-    callback_url: str
+    callback: Webhook
     file_format: str
     max_seconds: int
 
 
 class Dial(NamedTuple):
-    """Call a number (digits) and bridge."""
+    """Call a number (digits) and bridge.
+
+    Attributes:
+        caller_id: digits; empty to show the caller's own.
+        greeting: asked for what the callee hears before it is connected; empty for nothing.
+        follows_action: whether the action's answer is the document to go on with.
+    """
 
     number: str
     caller_id: str
     ring_seconds: int
     limit_seconds: int
-    action: str
-    callback_url: str
+    action: Webhook
+    follows_action: bool
+    callback: Webhook
+    greeting: Webhook
 
 
-Instruction = Play | Speak | Wait | Redirect | Hangup | Record | Dial
+class GetDigits(NamedTuple):
+    """Have the caller press keys.
+
+    Attributes:
+        prompts: what it hears meanwhile, `Play` and `Speak`.
+        seconds, between_seconds: until the first key, and from one to the next.
+        times: how often the prompts are played while nothing is pressed.
+        logged: whether the carrier may write the digits down.
+    """
+
+    prompts: tuple[Play | Speak, ...]
+    action: Webhook
+    follows_action: bool
+    seconds: int
+    between_seconds: int
+    most: int
+    finish_on: str
+    times: int
+    valid: str
+    logged: bool
+
+
+Instruction = Play | Speak | Wait | Redirect | Hangup | Record | Dial | GetDigits
 
 
 def read_xml(document: bytes, content_type: str) -> list[Instruction]:
@@ -88,11 +121,25 @@ def read_xml(document: bytes, content_type: str) -> list[Instruction]:
     return [_instruction(element) for element in root]
 
 
+def read_greeting(document: bytes, content_type: str) -> list[Play | Speak | Wait]:
+    """What a callee hears before it is connected: nothing but sound may stand there.
+
+    Raises:
+        RefusedXml: the real carrier would not take it.
+    """
+    sounds: list[Play | Speak | Wait] = []
+    for instruction in read_xml(document, content_type):
+        if not isinstance(instruction, Play | Speak | Wait):
+            raise RefusedXml(f"{type(instruction).__name__} may not stand in what confirmSound leads to")
+        sounds.append(instruction)
+    return sounds
+
+
 def _instruction(element: Element) -> Instruction:
     reader = _READERS.get(element.tag)
     if reader is None:
         raise RefusedXml(f"{element.tag} is no element that may stand here")
-    if element.tag != "Dial" and len(element):
+    if element.tag not in ("Dial", "GetDigits") and len(element):
         raise RefusedXml(f"{element.tag} may not hold other elements")
     return reader(element)
 
@@ -130,6 +177,16 @@ def _one_of(element: Element, name: str, value: str, allowed: tuple[str, ...]) -
     return value
 
 
+def _truth(element: Element, name: str, value: str) -> bool:
+    return _one_of(element, name, value, ("true", "false")) == "true"
+
+
+def _webhook(element: Element, url: str, method: str, *, required: bool = False) -> Webhook:
+    return Webhook(
+        _url(element, url, required=required), "GET" if _one_of(element, "method", method, METHODS) == "GET" else "POST"
+    )
+
+
 def _play(element: Element) -> Play:
     _attributes(element, loop="1")
     return Play(_url(element, _text(element), required=True))
@@ -147,8 +204,7 @@ def _wait(element: Element) -> Wait:
 
 def _redirect(element: Element) -> Redirect:
     given = _attributes(element, method="POST")
-    _one_of(element, "method", given["method"], ("POST", "GET"))
-    return Redirect(_url(element, _text(element), required=True))
+    return Redirect(_webhook(element, _text(element), given["method"], required=True))
 
 
 def _hangup(element: Element) -> Hangup:
@@ -169,7 +225,7 @@ def _record(element: Element) -> Record:
     if given["startOnDialAnswer"] != "true" or given["redirect"] != "false":
         raise RefusedXml('Record: this network records conversations only: startOnDialAnswer="true" redirect="false"')
     return Record(
-        _url(element, given["callbackUrl"]),
+        _webhook(element, given["callbackUrl"], given["callbackMethod"]),
         _one_of(element, "fileFormat", given["fileFormat"], ("mp3", "wav")),
         _whole(element, "maxLength", given["maxLength"], 1),
     )
@@ -179,6 +235,7 @@ def _dial(element: Element) -> Dial:
     given = _attributes(
         element,
         callerId="",
+        callerName="",
         timeout="120",
         timeLimit="14400",
         action="",
@@ -186,6 +243,7 @@ def _dial(element: Element) -> Dial:
         redirect="true",
         callbackUrl="",
         callbackMethod="POST",
+        confirmSound="",
     )
     if [child.tag for child in element] != ["Number"]:
         raise RefusedXml("Dial: this network dials exactly one Number")
@@ -199,9 +257,54 @@ def _dial(element: Element) -> Dial:
         caller_id=caller_id,
         ring_seconds=_whole(element, "timeout", given["timeout"], 1),
         limit_seconds=_whole(element, "timeLimit", given["timeLimit"], 1),
-        action=_url(element, given["action"]),
-        callback_url=_url(element, given["callbackUrl"]),
+        action=_webhook(element, given["action"], given["method"]),
+        follows_action=_truth(element, "redirect", given["redirect"]),
+        callback=_webhook(element, given["callbackUrl"], given["callbackMethod"]),
+        greeting=_webhook(element, given["confirmSound"], "POST"),
     )
+
+
+def _get_digits(element: Element) -> GetDigits:
+    given = _attributes(
+        element,
+        action="",
+        method="POST",
+        timeout="5",
+        digitTimeout="2",
+        numDigits="99",
+        finishOnKey="#",
+        retries="1",
+        validDigits="1234567890*#",
+        playBeep="false",
+        redirect="true",
+        invalidDigitsSound="",
+        log="true",
+    )
+    prompts = tuple(_prompt(child) for child in element)
+    if given["finishOnKey"] not in {*"0123456789*#", "none", ""}:
+        raise RefusedXml("GetDigits: finishOnKey must be one key, or none")
+    _truth(element, "playBeep", given["playBeep"])
+    _url(element, given["invalidDigitsSound"])
+    return GetDigits(
+        prompts=prompts,
+        action=_webhook(element, given["action"], given["method"]),
+        follows_action=_truth(element, "redirect", given["redirect"]),
+        seconds=_whole(element, "timeout", given["timeout"], 1),
+        between_seconds=_whole(element, "digitTimeout", given["digitTimeout"], 1),
+        most=_whole(element, "numDigits", given["numDigits"], 1),
+        finish_on=given["finishOnKey"].replace("none", ""),
+        times=_whole(element, "retries", given["retries"], 1),
+        valid=given["validDigits"],
+        logged=_truth(element, "log", given["log"]),
+    )
+
+
+def _prompt(element: Element) -> Play | Speak:
+    if element.tag == "Play":
+        return _play(element)
+    if element.tag == "Speak":
+        return _speak(element)
+    raise RefusedXml(f"GetDigits may not hold {element.tag}")
 
 
 _READERS: Mapping[str, Callable[[Element], Instruction]] = {
@@ -212,4 +315,5 @@ _READERS: Mapping[str, Callable[[Element], Instruction]] = {
     "Hangup": _hangup,
     "Record": _record,
     "Dial": _dial,
+    "GetDigits": _get_digits,
 }

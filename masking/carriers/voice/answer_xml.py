@@ -5,19 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from xml.etree.ElementTree import Element, SubElement, tostring
 
-from masking.domain.routing import Busy, Connect, Decision, Refuse, SayEnded
+from masking.domain.routing import Announce, AskPin, Busy, Connect, Decision, Refuse, SayEnded
 from masking.domain.wire_format import plivo_number
 
 SESSION_ENDED_WORDS = "This number is no longer connected to your call partner. Goodbye."
+EXPIRY_WARNING_WORDS = "This connection is about to end."
+PIN_TIMEOUT_S = 10
+LONGEST_PIN = 15
 
 
 @dataclass(frozen=True)
 class CallUrls:
-    """Where the carrier reports on a call it was told to connect."""
+    """Where the carrier reports on a call, and asks what to do next."""
 
     dial_event: str
     dial_done: str
     recording: str
+    greeting: str
+    pin: str
 
 
 def answer_xml(decision: Decision, urls: CallUrls) -> str:
@@ -26,9 +31,13 @@ def answer_xml(decision: Decision, urls: CallUrls) -> str:
     match decision:
         case Connect():
             _connect(response, decision, urls)
-        case SayEnded():
-            SubElement(response, "Speak").text = SESSION_ENDED_WORDS
+        case AskPin():
+            _ask_pin(response, decision, urls)
+        case Announce():
+            SubElement(response, "Play").text = decision.play_url
             SubElement(response, "Hangup")
+        case SayEnded():
+            _say_ended(response, decision)
         case Busy():
             SubElement(response, "Hangup", reason="busy")
         case Refuse():
@@ -43,7 +52,17 @@ def hangup_xml() -> str:
     return _document(response)
 
 
+def greeting_xml(play_url: str) -> str:
+    """What the callee hears before it is connected; nothing when there is no audio for it any more."""
+    response = Element("Response")
+    if play_url:
+        SubElement(response, "Play").text = play_url
+    return _document(response)
+
+
 def _connect(response: Element, decision: Connect, urls: CallUrls) -> None:
+    if decision.play_to_caller:
+        SubElement(response, "Play").text = decision.play_to_caller
     if decision.record is not None:
         SubElement(
             response,
@@ -55,18 +74,56 @@ def _connect(response: Element, decision: Connect, urls: CallUrls) -> None:
             callbackUrl=urls.recording,
             callbackMethod="POST",
         )
+    greeting = {"confirmSound": urls.greeting} if decision.play_to_callee else {}
     dial = SubElement(
         response,
         "Dial",
-        callerId=plivo_number(decision.caller_id),
-        timeout=str(decision.ring_timeout),
-        timeLimit=str(decision.call_time_limit),
-        action=urls.dial_done,
-        method="POST",
-        callbackUrl=urls.dial_event,
-        callbackMethod="POST",
+        {
+            "callerId": plivo_number(decision.caller_id),
+            "timeout": str(decision.ring_timeout),
+            "timeLimit": str(decision.call_time_limit),
+            "action": urls.dial_done,
+            "method": "POST",
+            "callbackUrl": urls.dial_event,
+            "callbackMethod": "POST",
+            **greeting,
+        },
     )
     SubElement(dial, "Number").text = plivo_number(decision.to)
+
+
+def _ask_pin(response: Element, decision: AskPin, urls: CallUrls) -> None:
+    if decision.after_play:
+        SubElement(response, "Play").text = decision.after_play
+    if decision.wait:
+        SubElement(response, "Wait", length=str(decision.wait))
+    digits = SubElement(
+        response,
+        "GetDigits",
+        action=urls.pin,
+        method="POST",
+        timeout=str(PIN_TIMEOUT_S),
+        numDigits=str(LONGEST_PIN),
+        finishOnKey="#",
+        retries="1",
+        redirect="true",
+        # The carrier is not to write the PIN down.
+        log="false",
+    )
+    SubElement(digits, "Play").text = decision.prompt_play
+    # Reached only when nothing was entered: that is a failed try too.
+    SubElement(response, "Redirect", method="POST").text = urls.pin
+
+
+def _say_ended(response: Element, decision: SayEnded) -> None:
+    if decision.answer_url:
+        SubElement(response, "Redirect", method="POST").text = decision.answer_url
+        return
+    if decision.play_url:
+        SubElement(response, "Play").text = decision.play_url
+    else:
+        SubElement(response, "Speak").text = SESSION_ENDED_WORDS
+    SubElement(response, "Hangup")
 
 
 def _document(response: Element) -> str:

@@ -11,6 +11,9 @@ from typing import Literal, NamedTuple
 
 from masking.domain.events import Answer, AnyCarrierEvent, Call, Hangup, LegName, RecordingCompleted, RecordingInitiated
 
+PATH = "/carrier/voice"
+"""Where the gateway takes a Voice carrier's webhooks."""
+
 Form = Mapping[str, str]
 
 
@@ -25,6 +28,12 @@ class InboundCall(NamedTuple):
 def inbound_call(form: Form) -> InboundCall:
     """The call that an answer webhook announces; numbers in E.164."""
     return InboundCall(form.get("CallUUID", ""), _e164(form.get("From", "")), _e164(form.get("To", "")))
+
+
+def entered_digits(form: Form) -> str:
+    """What the caller pressed, without the key that ends it; empty when nothing came in time."""
+    digits = form.get("Digits", "")
+    return digits if digits.isascii() and digits.isdecimal() else ""
 
 
 def dial_event(form: Form, call: Call, at: datetime) -> AnyCarrierEvent | None:

@@ -29,6 +29,7 @@ ALTER TABLE accounts DROP COLUMN token_hash, DROP COLUMN token_key_id, DROP COLU
 -- A party is unknown until somebody names it, in a session that was created with a single one.
 ALTER TABLE sessions ADD COLUMN subaccount_id text REFERENCES accounts,
     ADD COLUMN sealed_last_caller bytea,
+    ADD COLUMN first_call_asked_at timestamptz,
     ALTER COLUMN first_party_hash DROP NOT NULL,
     ALTER COLUMN second_party_hash DROP NOT NULL;
 
@@ -47,6 +48,16 @@ ALTER TABLE routes
     ADD COLUMN kind text NOT NULL DEFAULT 'number' CHECK (kind IN ('number', 'pin', 'anyone', 'stranger')),
     ADD COLUMN released boolean NOT NULL DEFAULT false;
 CREATE INDEX routes_for_strangers ON routes (virtual_number, expires_at DESC) WHERE kind IN ('anyone', 'stranger');
+
+-- Wrong PINs of late, by which guessing is slowed. The caller is a keyed hash, one for all who hide.
+CREATE TABLE pin_failures (
+    event_id       text PRIMARY KEY,
+    virtual_number text NOT NULL,
+    caller_hash    bytea NOT NULL,
+    failed_at      timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX pin_failures_by_number ON pin_failures (virtual_number, failed_at);
+CREATE INDEX pin_failures_by_age ON pin_failures (failed_at);
 
 -- Which session a leg or a recording belongs to, so that its resource can be found by its id.
 CREATE TABLE resources (
@@ -71,14 +82,14 @@ CREATE INDEX creates_by_age ON creates (created_at);
 """
 
 DOWNGRADE = """
-DROP TABLE creates, resources;
+DROP TABLE creates, resources, pin_failures;
 DROP INDEX routes_for_strangers;
 DELETE FROM routes WHERE kind <> 'number';
 ALTER TABLE routes DROP COLUMN kind, DROP COLUMN released;
 DROP INDEX sessions_by_expiry, sessions_by_number, sessions_by_second_party, sessions_by_first_party;
 DROP INDEX sessions_by_account;
 CREATE INDEX sessions_by_account ON sessions (account_id, created_at DESC, session_uuid);
-ALTER TABLE sessions DROP COLUMN subaccount_id, DROP COLUMN sealed_last_caller;
+ALTER TABLE sessions DROP COLUMN subaccount_id, DROP COLUMN sealed_last_caller, DROP COLUMN first_call_asked_at;
 ALTER TABLE accounts ADD COLUMN token_hash bytea, ADD COLUMN token_key_id text, ADD COLUMN token_sealed bytea;
 UPDATE accounts a SET token_hash = t.token_hash, token_key_id = t.token_key_id, token_sealed = t.token_sealed
     FROM (SELECT DISTINCT ON (auth_id) * FROM tokens ORDER BY auth_id, created_at DESC) t WHERE t.auth_id = a.auth_id;

@@ -1,0 +1,114 @@
+"""What a session's workflow asks of the carrier: calls that we make, and calls that must end."""
+
+from __future__ import annotations
+
+from temporalio import activity
+from temporalio.exceptions import ApplicationError
+
+from activities.sessions import SessionRef
+from masking.carriers.voice.answer_xml import EXPIRY_WARNING_WORDS
+from masking.carriers.voice.calls_api import CallOrder, CallsApi, CarrierRefused, CarrierUnavailable, OutcomeUnknown
+from masking.domain.decisions import placed_call
+from masking.domain.events import Placed
+from masking.domain.interaction import longest_call
+from masking.domain.terms import Terms
+from masking.privacy.keyring import Keyring
+from masking.storage.calls import claim_first_call, find_call, find_first_party, note_call, unclaim_first_call
+from masking.storage.database import Database
+
+
+class CallFirstParty(SessionRef):
+    """Call the first party from the virtual number (E.164)."""
+
+    virtual_number: str
+    terms: Terms
+
+
+class EndCalls(SessionRef):
+    """These calls, by the carrier's ids."""
+
+    call_uuids: tuple[str, ...]
+
+
+class CarrierActivities:
+    """Asks the carrier.
+
+    Args:
+        carrier: None where no carrier takes orders.
+        webhooks_url: where the gateway takes the carrier's webhooks, without a slash at the end.
+    """
+
+    def __init__(self, database: Database, keyring: Keyring, carrier: CallsApi | None, webhooks_url: str) -> None:
+        self._database = database
+        self._keyring = keyring
+        self._carrier = carrier
+        self._webhooks_url = webhooks_url
+
+    @activity.defn
+    async def call_first_party(self, command: CallFirstParty) -> Placed:
+        """Call the first party, at most once, and note the call.
+
+        The call's own webhooks note it too, so that it is known however early they come.
+
+        Raises:
+            ApplicationError: the carrier refused, or nobody knows whether it called: then a second
+                call could ring a phone twice, so there is none. Retryable when it certainly did not call.
+        """
+        terms, session_uuid = command.terms, command.session_uuid
+        hooks = f"{self._webhooks_url}/sessions/{session_uuid}"
+        order = CallOrder(
+            from_number=command.virtual_number,
+            to_number=terms.first_party,
+            answer_url=f"{hooks}/answer",
+            hangup_url=f"{hooks}/hangup",
+            ring_timeout=terms.ring_timeout,
+            time_limit=int(longest_call(terms).total_seconds()),
+        )
+        call_uuid = await self._placed_once(session_uuid, order)
+        async with self._database.transaction() as connection:
+            found = await find_first_party(connection, self._keyring, session_uuid, call_uuid)
+            if found is None:
+                raise ApplicationError("the session has no first party any more", non_retryable=True)
+            call = placed_call(call_uuid, found.route)
+            if await find_call(connection, self._keyring, call_uuid) is None:
+                await note_call(connection, found, call, None)
+        return Placed(event_id=f"{call_uuid}:placed", at=found.now, call=call)
+
+    async def _placed_once(self, session_uuid: str, order: CallOrder) -> str:
+        """Place the call, unless an earlier try may have: a worker that died in the middle leaves its claim."""
+        async with self._database.transaction() as connection:
+            if not await claim_first_call(connection, session_uuid):
+                raise ApplicationError(
+                    "the carrier may have called already", type=OutcomeUnknown.__name__, non_retryable=True
+                )
+        try:
+            return await self._orders().place(order)
+        except (CarrierRefused, OutcomeUnknown) as error:
+            raise ApplicationError(str(error), type=type(error).__name__, non_retryable=True) from None
+        except CarrierUnavailable:
+            async with self._database.transaction() as connection:
+                await unclaim_first_call(connection, session_uuid)
+            raise
+
+    @activity.defn
+    async def warn_calls(self, command: EndCalls) -> None:
+        """Tell both parties of each call that it is about to end."""
+        for call_uuid in command.call_uuids:
+            try:
+                await self._orders().speak(call_uuid, EXPIRY_WARNING_WORDS)
+            except (CarrierRefused, OutcomeUnknown) as error:
+                activity.logger.warning("a warning was not said: %s", error)
+
+    @activity.defn
+    async def end_calls(self, command: EndCalls) -> None:
+        """End each call. Safe to repeat."""
+        for call_uuid in command.call_uuids:
+            try:
+                await self._orders().hang_up(call_uuid)
+            except CarrierRefused as error:
+                raise ApplicationError(str(error), type=type(error).__name__, non_retryable=True) from None
+
+    def _orders(self) -> CallsApi:
+        if self._carrier is None:
+            raise CarrierRefused("MASKING_CARRIER_API_URL is not set: no carrier takes orders")
+        return self._carrier

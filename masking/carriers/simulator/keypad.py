@@ -1,0 +1,66 @@
+"""A caller who is asked for digits."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from masking.carriers.simulator.clock import SimulatedClock
+from masking.carriers.simulator.phones import Phone
+from masking.carriers.simulator.voice_xml import GetDigits, Play, Speak
+
+PROMPT_S = 2.0
+"""How long any prompt takes."""
+
+FIRST_KEY_S = 1.0
+"""How soon a phone presses what its behaviour says."""
+
+
+class Keypad:
+    """Collects what a phone presses, question after question."""
+
+    def __init__(self, phone: Phone, clock: SimulatedClock, hear: Callable[[str], None]) -> None:
+        self._phone, self._clock, self._hear = phone, clock, hear
+        self._asked = 0
+
+    async def collect(self, asked: GetDigits) -> str:
+        """The digits, without the key that ends them; empty when none came in time."""
+        by_itself = self._phone.behaviour.presses
+        planned = by_itself[self._asked] if self._asked < len(by_itself) else ""
+        self._asked += 1
+        pressing = asyncio.create_task(self._press(planned))
+        try:
+            for _ in range(asked.times):
+                digits = await self._listen(asked)
+                if digits:
+                    return digits
+            return ""
+        finally:
+            pressing.cancel()
+
+    async def _press(self, digits: str) -> None:
+        await self._clock.sleep(FIRST_KEY_S)
+        if digits:
+            self._phone.press(digits)
+
+    async def _listen(self, asked: GetDigits) -> str:
+        for prompt in asked.prompts:
+            self._hear(_words(prompt))
+        patience = len(asked.prompts) * PROMPT_S + asked.seconds
+        digits = ""
+        while len(digits) < asked.most:
+            try:
+                async with asyncio.timeout(patience / self._clock.speed):
+                    key = await self._phone.pressed()
+            except TimeoutError:
+                break
+            if key == asked.finish_on:
+                break
+            if key in asked.valid:
+                digits += key
+            patience = asked.between_seconds
+        return digits
+
+
+def _words(prompt: Play | Speak) -> str:
+    return prompt.url if isinstance(prompt, Play) else prompt.text

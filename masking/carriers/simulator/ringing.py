@@ -1,0 +1,69 @@
+"""A phone that rings until something comes of it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from typing import NamedTuple
+
+from masking.carriers import hangup_causes as causes
+from masking.carriers.hangup_causes import HangupCause
+from masking.carriers.simulator.clock import SimulatedClock
+from masking.carriers.simulator.phones import Phone, WrongState
+
+
+class Outcome(NamedTuple):
+    """How ringing ended: the Dial's status, and why the leg ended unless it was answered."""
+
+    status: str
+    cause: HangupCause
+    source: str
+
+    @property
+    def answered(self) -> bool:
+        """Whether somebody picked up."""
+        return self.status == "completed"
+
+
+ANSWERED = Outcome("completed", causes.NORMAL_HANGUP, "Callee")
+
+
+def engaged(phone: Phone) -> Outcome | None:
+    """What comes of calling a phone that cannot ring; None when it can."""
+    if phone.state != "idle" or phone.behaviour.on_ring == "busy":
+        return Outcome("busy", causes.BUSY_LINE, "Callee")
+    return None
+
+
+async def ring(phone: Phone, seconds: float, clock: SimulatedClock) -> Outcome:
+    """Let a phone ring for so many simulated seconds at most."""
+    behaviour = phone.behaviour
+    by_itself = {"answer": phone.answer, "reject": phone.reject}.get(behaviour.on_ring)
+    acting = asyncio.create_task(_act_after(clock, behaviour.answers_after, by_itself))
+    picked_up, rejected = asyncio.create_task(phone.picked_up()), asyncio.create_task(phone.rejected())
+    tasks = (acting, picked_up, rejected)
+    try:
+        await asyncio.wait((picked_up, rejected), timeout=seconds / clock.speed, return_when=asyncio.FIRST_COMPLETED)
+        if picked_up.done():
+            return ANSWERED
+        if rejected.done():
+            return Outcome("busy", causes.REJECTED, "Callee")
+        return Outcome("no-answer", causes.RING_TIMEOUT, "Plivo")
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+async def _act_after(clock: SimulatedClock, seconds: float, action: Callable[[], None] | None) -> None:
+    await clock.sleep(seconds)
+    if action is not None:
+        action()
+
+
+async def leave_after(phone: Phone, clock: SimulatedClock) -> None:
+    """Hang up as a talking phone's behaviour says."""
+    if phone.behaviour.hangs_up_after is not None:
+        await clock.sleep(phone.behaviour.hangs_up_after)
+        with contextlib.suppress(WrongState):
+            phone.hang_up()

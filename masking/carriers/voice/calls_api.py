@@ -1,0 +1,119 @@
+"""Calls that we ask a Voice carrier for, by its REST API (plivo-wire.md §7.1).
+
+CarrierError                the carrier did not do it
+├── CarrierRefused          it said no: trying again will not help
+├── CarrierUnavailable      it certainly did nothing: try again
+└── OutcomeUnknown          it may or may not have done it
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+from urllib.parse import quote
+
+import httpx
+
+from masking.errors import MaskingError
+
+TOO_MANY = 429
+NOT_FOUND = 404
+
+
+class CarrierError(MaskingError):
+    """The carrier did not do what was asked; the message says why, without numbers."""
+
+
+class CarrierRefused(CarrierError):
+    """The carrier said no."""
+
+
+class CarrierUnavailable(CarrierError):
+    """The carrier certainly did nothing."""
+
+
+class OutcomeUnknown(CarrierError):
+    """The carrier may or may not have done it."""
+
+
+class CallOrder(NamedTuple):
+    """A call to place. Numbers in E.164, times in seconds.
+
+    Attributes:
+        answer_url, hangup_url: where the carrier asks what to do once it is answered, and reports its end.
+    """
+
+    from_number: str
+    to_number: str
+    answer_url: str
+    hangup_url: str
+    ring_timeout: int
+    time_limit: int
+
+
+class CallsApi:
+    """A carrier's Call API.
+
+    Args:
+        http: with time-outs; authentication is added here.
+        api_url: without a slash at the end.
+    """
+
+    def __init__(self, http: httpx.AsyncClient, api_url: str, auth_id: str, auth_token: str) -> None:
+        self._http = http
+        self._calls = f"{api_url}/v1/Account/{auth_id}/Call/"
+        self._auth = (auth_id, auth_token)
+
+    async def place(self, order: CallOrder) -> str:
+        """Have the carrier call somebody. Returns its id of the call.
+
+        Raises:
+            CarrierRefused, CarrierUnavailable, OutcomeUnknown: see there.
+        """
+        body = {
+            "from": order.from_number.removeprefix("+"),
+            "to": order.to_number.removeprefix("+"),
+            "answer_url": order.answer_url,
+            "answer_method": "POST",
+            "hangup_url": order.hangup_url,
+            "hangup_method": "POST",
+            "ring_timeout": order.ring_timeout,
+            "time_limit": order.time_limit,
+        }
+        answer = await self._ask("POST", self._calls, body)
+        try:
+            return str(answer.json()["request_uuid"])
+        except (ValueError, KeyError, TypeError):
+            raise OutcomeUnknown("the carrier took the call without naming it") from None
+
+    async def hang_up(self, call_uuid: str) -> None:
+        """End a call; one that has ended already is fine. Raises what `place` raises."""
+        await self._ask("DELETE", self._one(call_uuid), gone_is_fine=True)
+
+    async def speak(self, call_uuid: str, text: str) -> None:
+        """Say words to both parties of a call; one that has ended is fine. Raises what `place` raises."""
+        body = {"text": text, "legs": "both", "mix": True}
+        await self._ask("POST", f"{self._one(call_uuid)}Speak/", body, gone_is_fine=True)
+
+    def _one(self, call_uuid: str) -> str:
+        if not call_uuid:
+            # Without an id the carrier would end every call of the account.
+            raise CarrierRefused("a call without an id cannot be ended")
+        return f"{self._calls}{quote(call_uuid, safe='')}/"
+
+    async def _ask(
+        self, method: str, url: str, body: Mapping[str, object] | None = None, *, gone_is_fine: bool = False
+    ) -> httpx.Response:
+        try:
+            answer = await self._http.request(method, url, json=body, auth=self._auth)
+        except (httpx.ConnectError, httpx.ConnectTimeout):
+            raise CarrierUnavailable("the carrier cannot be reached") from None
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise OutcomeUnknown(f"the carrier did not answer: {type(error).__name__}") from None
+        if answer.is_success or (gone_is_fine and answer.status_code == NOT_FOUND):
+            return answer
+        if answer.status_code == TOO_MANY:
+            raise CarrierUnavailable("the carrier takes no more requests for now")
+        if answer.is_server_error:
+            raise OutcomeUnknown(f"the carrier failed with {answer.status_code}")
+        raise CarrierRefused(f"the carrier refused with {answer.status_code}")

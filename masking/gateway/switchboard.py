@@ -1,0 +1,196 @@
+"""Decides calls: a carrier asks what to do, and the answer goes back as Voice XML.
+
+One read finds the session, a pure function decides, and the decision, the call and its first
+events are written in the same transaction. Temporal is not asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import timedelta
+from urllib.parse import quote
+
+from aiohttp import web
+
+from masking.carriers.voice.answer_xml import CallUrls, answer_xml, hangup_xml
+from masking.carriers.voice.webhooks import PATH, InboundCall, caller_hangup, entered_digits, inbound_call
+from masking.domain.decisions import call_of, events_of, placed_call, wrong_pin
+from masking.domain.events import AnyCarrierEvent
+from masking.domain.routing import (
+    CallPolicy,
+    Connect,
+    Decision,
+    Guesses,
+    Reason,
+    decide,
+    decide_first_party_answered,
+    decide_pin,
+    decide_unknown,
+)
+from masking.gateway.carrier_webhooks import FORM, xml_answer
+from masking.gateway.context import CONTEXT, Context
+from masking.settings import Settings
+from masking.storage import inbox, pin_failures
+from masking.storage.calls import (
+    FoundRoute,
+    find_call,
+    find_first_party,
+    find_route,
+    find_route_by_pin,
+    find_route_for_strangers,
+    note_call,
+    note_call_ended,
+)
+from masking.storage.database import Connection
+
+ANSWER_PATH = f"{PATH}/answer"
+MOST_WRONG_PINS = 10
+"""More than any session allows in one call."""
+
+
+def routes() -> list[web.RouteDef]:
+    """The routes by which carriers ask."""
+    return [
+        web.post(ANSWER_PATH, _answer, name="carrier.answer"),
+        web.post(f"{PATH}/calls/{{call_uuid}}/pin", _pin, name="carrier.pin"),
+        web.post(f"{PATH}/sessions/{{session_uuid}}/answer", _first_party_answered, name="carrier.first.answer"),
+        web.post(f"{PATH}/sessions/{{session_uuid}}/hangup", _first_party_hung_up, name="carrier.first.hangup"),
+    ]
+
+
+def call_policy(settings: Settings) -> CallPolicy:
+    """What the settings say about calls."""
+    return CallPolicy(
+        ended_play_url=settings.ended_play_url or "",
+        ended_answer_url=settings.ended_answer_url or "",
+        pin_failures_per_caller=settings.pin_failures_per_caller,
+        pin_failures_per_number=settings.pin_failures_per_number,
+    )
+
+
+async def _answer(request: web.Request) -> web.Response:
+    """A call reached one of our numbers."""
+    context, form = request.app[CONTEXT], request[FORM]
+    inbound = inbound_call(form)
+    async with context.database.transaction() as connection:
+        decision = await _decided(connection, context, inbound)
+    return _told(context, inbound, decision)
+
+
+async def _pin(request: web.Request) -> web.Response:
+    """The caller entered digits, or none in time."""
+    context, form = request.app[CONTEXT], request[FORM]
+    inbound, digits = inbound_call(form), entered_digits(form)
+    before = request.query.get("wrong", "0")
+    wrong_pins = min(int(before), MOST_WRONG_PINS) if before.isascii() and before.isdecimal() else MOST_WRONG_PINS
+    async with context.database.transaction() as connection:
+        decision = await _decided_by_pin(connection, context, inbound, digits, wrong_pins)
+    return _told(context, inbound, decision)
+
+
+async def _first_party_answered(request: web.Request) -> web.Response:
+    """The first party picked up the call that we made to it."""
+    context, form = request.app[CONTEXT], request[FORM]
+    inbound = inbound_call(form)
+    call_uuid = inbound.call_uuid
+    async with context.database.transaction() as connection:
+        found = await find_first_party(connection, context.keyring, request.match_info["session_uuid"], call_uuid)
+        if found is None:
+            return xml_answer(hangup_xml())
+        number = found.route.virtual_number or ""
+        decision = decide_first_party_answered(number, found.route, found.now, context.policy)
+        await _note(connection, call_uuid, found, decision)
+    return _told(context, inbound, decision)
+
+
+async def _first_party_hung_up(request: web.Request) -> web.Response:
+    """The call that we made to the first party is over, answered or not."""
+    context, form = request.app[CONTEXT], request[FORM]
+    call_uuid = form.get("CallUUID", "")
+    async with context.database.transaction() as connection:
+        known = await find_call(connection, context.keyring, call_uuid)
+        call = known.call if known is not None else None
+        found = await find_first_party(connection, context.keyring, request.match_info["session_uuid"], call_uuid)
+        if found is None:
+            return web.Response()
+        if call is None:
+            # It ended before anybody noted that it was placed.
+            call = placed_call(call_uuid, found.route)
+            await note_call(connection, found, call, None)
+        await inbox.post(connection, found.route.session_uuid, found.cipher, caller_hangup(form, call, found.now))
+        await note_call_ended(connection, call_uuid)
+    context.forwarder.wake()
+    return web.Response()
+
+
+async def _decided(connection: Connection, context: Context, inbound: InboundCall) -> Decision:
+    keyring, (call_uuid, caller, called) = context.keyring, inbound
+    found = await find_route(connection, keyring, called, caller, call_uuid)
+    if found is None:
+        found = await find_route_for_strangers(connection, keyring, called, caller, call_uuid)
+    if found is None:
+        return decide_unknown()
+    guesses = Guesses()
+    if found.route.terms.pin is not None:
+        guesses = await pin_failures.guesses(connection, keyring, called, caller, _window(context))
+    decision = decide(called, found.route, guesses, found.now, context.policy)
+    if decision.reason is not Reason.UNKNOWN_CALLER:
+        await _note(connection, call_uuid, found, decision)
+    return decision
+
+
+async def _decided_by_pin(
+    connection: Connection, context: Context, inbound: InboundCall, digits: str, wrong_pins: int
+) -> Decision:
+    keyring, (call_uuid, caller, called) = context.keyring, inbound
+    entered = await find_route_by_pin(connection, keyring, called, digits, caller, call_uuid) if digits else None
+    asked = await find_route(connection, keyring, called, caller, call_uuid, lock=False)
+    if asked is None:
+        asked = await find_route_for_strangers(connection, keyring, called, caller, call_uuid)
+    asked = asked or entered
+    if asked is None:
+        return decide_unknown()
+    guesses = await pin_failures.guesses(connection, keyring, called, caller, _window(context))
+    decision = decide_pin(
+        called, asked.route, entered.route if entered else None, wrong_pins, guesses, asked.now, context.policy
+    )
+    if entered is not None and decision.reason not in (Reason.WRONG_PIN, Reason.ASKED_FOR_PIN):
+        await _note(connection, call_uuid, entered, decision)
+    elif asked.route.terms.pin is not None:
+        event = wrong_pin(call_uuid, asked.route, wrong_pins + 1, asked.now)
+        await pin_failures.note_failure(connection, keyring, event.event_id, called, caller, _window(context))
+        await _post(connection, asked, [event])
+    return decision
+
+
+async def _note(connection: Connection, call_uuid: str, found: FoundRoute, decision: Decision) -> None:
+    """Write down what was decided: the call, where there is one now, and what the session is to hear."""
+    if isinstance(decision, Connect):
+        await note_call(connection, found, call_of(call_uuid, found.route, decision), decision)
+    await _post(connection, found, events_of(call_uuid, found.route, decision, found.now))
+
+
+async def _post(connection: Connection, found: FoundRoute, events: Iterable[AnyCarrierEvent]) -> None:
+    for event in events:
+        await inbox.post(connection, found.route.session_uuid, found.cipher, event)
+
+
+def _told(context: Context, inbound: InboundCall, decision: Decision) -> web.Response:
+    context.forwarder.wake()
+    wrong_pins = getattr(decision, "wrong_pins", 0)
+    return xml_answer(answer_xml(decision, _urls(context.settings, inbound.call_uuid, wrong_pins)))
+
+
+def _urls(settings: Settings, call_uuid: str, wrong_pins: int) -> CallUrls:
+    call = f"{settings.base_url}{PATH}/calls/{quote(call_uuid, safe='')}"
+    return CallUrls(
+        dial_event=f"{call}/dial",
+        dial_done=f"{call}/dialled",
+        recording=f"{call}/recording",
+        greeting=f"{call}/greeting",
+        pin=f"{call}/pin?wrong={wrong_pins}",
+    )
+
+
+def _window(context: Context) -> timedelta:
+    return timedelta(seconds=context.settings.pin_failure_window)

@@ -1,0 +1,76 @@
+"""The telephone bench, for tests that make calls: the simulator on a fast clock, reached over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from masking.carriers.simulator.application import ApplicationClient, VoiceApplication
+from masking.carriers.simulator.client import SimulatorClient
+from masking.carriers.simulator.clock import SimulatedClock
+from masking.carriers.simulator.network import Network
+from masking.carriers.simulator.records import CallRecord
+from masking.carriers.simulator.server import build_app
+from tests.conftest import POOL
+from tests.integration.conftest import CARRIER_TOKEN, Receiver, System
+
+SPEED = 20.0
+
+
+@dataclass
+class Telephone:
+    """The running network, its phones, and where its recordings are kept."""
+
+    phones: SimulatorClient
+    recordings: Path
+
+    async def call(self, number: str, to: str) -> CallRecord:
+        """Have a phone call a number; the call once it is over."""
+        return await self.over(await self.phones.dial(number, to))
+
+    async def over(self, call_uuid: str) -> CallRecord:
+        """A call once it is over and the gateway knows."""
+        async with asyncio.timeout(20):
+            while not (record := await self.phones.call(call_uuid)).reported:  # noqa: ASYNC110 it is across HTTP
+                await asyncio.sleep(0.02)
+        return record
+
+
+@pytest.fixture
+def speed() -> float:
+    """Simulated seconds per real second."""
+    return SPEED
+
+
+@pytest.fixture
+async def telephone(system: System, tmp_path: Path, simulator_port: int, speed: float) -> AsyncIterator[Telephone]:
+    recordings, address = tmp_path / "recordings", f"http://127.0.0.1:{simulator_port}"
+    async with ApplicationClient(CARRIER_TOKEN) as client, SimulatorClient(address) as phones:
+        network = Network(client, SimulatedClock(speed), recordings, f"{address}/media")
+        base = f"{system.settings.base_url}/carrier/voice"
+        for number, _ in POOL:
+            network.applications[number] = VoiceApplication(f"{base}/answer", f"{base}/hangup")
+        runner = web.AppRunner(build_app(network, recordings), access_log=None)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", simulator_port).start()
+        yield Telephone(phones, recordings)
+        await network.close()
+        await runner.cleanup()
+
+
+async def heard(receiver: Receiver, name: str, times: int = 1) -> dict[str, str]:
+    """Wait until the customer was told of an event so many times; the last of them."""
+    async with asyncio.timeout(20):
+        while receiver.names.count(name) < times:  # noqa: ASYNC110 it comes over HTTP
+            await asyncio.sleep(0.02)
+    return [request for request in receiver.requests if request["EventName"] == name][times - 1]
+
+
+def heard_on(record: CallRecord, leg: str) -> list[str]:
+    """What a leg of a call heard and pressed, in order."""
+    return [line.detail for line in record.transcript if line.leg == leg and line.what in ("heard", "pressed")]
