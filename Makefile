@@ -1,6 +1,6 @@
 # Everything runs in a virtual environment of this checkout; `make` alone lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help run demo test check lock histories clean
+.PHONY: help run demo test chaos benchmarks check lock histories clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -19,6 +19,13 @@ demo: $(READY)  ## show a masked call, from create to the final bill
 
 test: check  ## check the code and run every test
 	$(BIN)/python -m pytest
+
+chaos: $(READY)  ## a thousand calls over a network that loses, repeats, delays and reorders events
+	CHAOS_CALLS=1000 $(BIN)/python -m pytest tests/integration/test_chaos.py
+
+benchmarks: $(READY)  ## measure reads and call decisions; a few minutes
+	$(BIN)/python -m benchmarks.reads
+	$(BIN)/python -m benchmarks.answers
 
 check: $(READY)  ## linters, types, and which module may import which
 	$(BIN)/ruff check .

@@ -15,21 +15,19 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 from uuid import UUID
 
 import aiohttp
-from aiohttp import web
 from psycopg import AsyncConnection
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from benchmarks.system import ACCOUNT, TOKEN, gateway_app, own_postgres
+from benchmarks.system import ACCOUNT, TOKEN, gateway_app, own_postgres, served
 from masking.domain.lifecycle import expired, opened, requested
 from masking.domain.money import Rate
 from masking.domain.session import Phase, Session
@@ -153,20 +151,6 @@ async def measure(http: aiohttp.ClientSession, name: str, address: Callable[[], 
         if n >= 5:
             taken.append((time.perf_counter() - began) * 1000)
     return Measured(name, statistics.median(taken), statistics.quantiles(taken, n=100)[98])
-
-
-@asynccontextmanager
-async def served(app: web.Application) -> AsyncIterator[str]:
-    """The application on a port of the system's choice; its base URL."""
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    port = runner.addresses[0][1]
-    try:
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        await runner.cleanup()
 
 
 async def main(count: int, times: int, *, as_json: bool) -> int:

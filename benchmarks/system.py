@@ -45,9 +45,15 @@ def own_postgres(folder: Path) -> Iterator[str]:
 
 
 @asynccontextmanager
-async def gateway_app(database: Database, url: str, keyring: Keyring) -> AsyncIterator[web.Application]:
-    """The gateway's application. Temporal is not there, as it need not be for reads and calls."""
-    settings = Settings(carrier_auth_token=SecretStr(CARRIER_TOKEN), request_limit=0)
+async def gateway_app(
+    database: Database, url: str, keyring: Keyring, *, port: int = 8080
+) -> AsyncIterator[web.Application]:
+    """The gateway's application. Temporal is not there, as it need not be for reads and calls.
+
+    Args:
+        port: where it will be served, for the addresses that it names and checks signatures of.
+    """
+    settings = Settings(carrier_auth_token=SecretStr(CARRIER_TOKEN), request_limit=0, port=port)
     client = await connect(keyring, lazy=True)
     async with UnansweredCreates(database, url) as creates, httpx.AsyncClient(trust_env=False) as http:
         yield build_app(
@@ -64,3 +70,15 @@ async def gateway_app(database: Database, url: str, keyring: Keyring) -> AsyncIt
                 carrier_http=http,
             )
         )
+
+
+@asynccontextmanager
+async def served(app: web.Application, port: int = 0) -> AsyncIterator[str]:
+    """The application on a port, of the system's choice unless given; its base URL."""
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", port).start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()

@@ -21,6 +21,7 @@ from masking.storage.database import Database
 from masking.storage.migrate import migrate
 
 ACCOUNT, TOKEN = "MATESTACCOUNT0000000", "a-token-for-tests-that-is-forty-chars-ok"
+MASTER_KEY, LOOKUP_KEY = b"1" * 32, b"2" * 32
 POOL = [("+12025550199", "US"), ("+12025550198", "US"), ("+12025550197", "US"), ("+912269947011", "IN")]
 
 
@@ -31,7 +32,7 @@ def anyio_backend() -> str:
 
 @pytest.fixture(scope="session")
 def keyring() -> Keyring:
-    return Keyring({"k1": b"1" * 32}, "k1", b"2" * 32)
+    return Keyring({"k1": MASTER_KEY}, "k1", LOOKUP_KEY)
 
 
 @pytest.fixture(scope="session")

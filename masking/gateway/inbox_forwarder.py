@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 import psycopg
@@ -25,8 +27,17 @@ LOOK_EVERY_S = 1.0
 SIGNAL_TIMEOUT = timedelta(seconds=5)
 
 
+@dataclass
+class _Outcomes:
+    """What became of a batch's events, by their row ids."""
+
+    forwarded: list[int] = field(default_factory=list)
+    late: list[int] = field(default_factory=list)
+    fault: RPCError | None = None
+
+
 class InboxForwarder:
-    """Signals each waiting event to its workflow, in the order of arrival.
+    """Signals each waiting event to its workflow, each session's in the order of arrival.
 
     Several gateways may run one each: rows are claimed under a lock that others skip. An
     event is signalled again if a process dies before it could note that it was; the
@@ -69,21 +80,26 @@ class InboxForwarder:
     async def forward_batch(self) -> int:
         """Signal the oldest waiting events. Returns how many were done with."""
         async with self._database.transaction() as connection:
-            forwarded: list[int] = []
-            late: list[int] = []
-            fault: RPCError | None = None
+            outcomes = _Outcomes()
+            sessions: dict[str, list[inbox.WaitingEvent]] = defaultdict(list)
             for event in await inbox.claim(connection, self._keyring, BATCH):
-                try:
-                    (forwarded if await self._signal(event) else late).append(event.id)
-                except RPCError as error:
-                    fault = error
-                    break
-            await inbox.mark_forwarded(connection, forwarded, late=False)
-            await inbox.mark_forwarded(connection, late, late=True)
+                sessions[event.session_uuid].append(event)
+            await asyncio.gather(*(self._forward(events, outcomes) for events in sessions.values()))
+            await inbox.mark_forwarded(connection, outcomes.forwarded, late=False)
+            await inbox.mark_forwarded(connection, outcomes.late, late=True)
         # Raised only now, so that what was signalled before the fault is not signalled again.
-        if fault is not None:
-            raise fault
-        return len(forwarded) + len(late)
+        if outcomes.fault is not None:
+            raise outcomes.fault
+        return len(outcomes.forwarded) + len(outcomes.late)
+
+    async def _forward(self, events: Iterable[inbox.WaitingEvent], outcomes: _Outcomes) -> None:
+        """Signal one session's events, in their order; none after one that could not be."""
+        for event in events:
+            try:
+                (outcomes.forwarded if await self._signal(event) else outcomes.late).append(event.id)
+            except RPCError as error:
+                outcomes.fault = error
+                return
 
     async def _signal(self, waiting: inbox.WaitingEvent) -> bool:
         """Whether the workflow took it; False when it had closed."""

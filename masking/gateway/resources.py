@@ -29,7 +29,7 @@ def _number(amount: Decimal) -> int | float:
     return int(amount) if amount == int(amount) else float(amount)
 
 
-Money = Annotated[Decimal, PlainSerializer(_number, return_type=float, when_used="always")]
+Money = Annotated[Decimal, PlainSerializer(_number, return_type=int | float, when_used="always")]
 Time = Annotated[str, Field(examples=["2024-02-01 06:28:15 +0000 UTC"])]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,10 +32,13 @@ class Application:
     status: int = 200
     told: list[tuple[str, dict[str, str]]] = field(default_factory=list)
     unsigned: int = 0
+    methods: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
 
     async def take(self, request: web.Request) -> web.Response:
-        form = {key: str(value) for key, value in (await request.post()).items()}
-        if not is_signed_by("POST", f"{self.base}{request.path_qs}", form, request.headers, [TOKEN]):
+        sent = request.query if request.method == "GET" else await request.post()
+        form = {key: str(value) for key, value in sent.items()}
+        self.methods[request.path].append(request.method)
+        if not is_signed_by(request.method, f"{self.base}{request.path_qs}", form, request.headers, [TOKEN]):
             self.unsigned += 1
         self.told.append((request.path, form))
         document = self.documents.get(request.path, "")
@@ -49,7 +53,7 @@ async def application() -> AsyncIterator[Application]:
     port = free_port()
     application = Application(f"http://127.0.0.1:{port}")
     app = web.Application()
-    app.router.add_post("/{path:.*}", application.take)
+    app.router.add_route("*", "/{path:.*}", application.take)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", port).start()

@@ -2,6 +2,26 @@
 
 from __future__ import annotations
 
-from tests.integration.conftest import creates, receiver, system, temporal
+from tests.integration.conftest import (
+    creates,
+    more_settings,
+    receiver,
+    settings,
+    simulator_port,
+    system,
+    task_queue,
+    temporal,
+    worker,
+)
 
-__all__ = ["creates", "receiver", "system", "temporal"]
+__all__ = [
+    "creates",
+    "more_settings",
+    "receiver",
+    "settings",
+    "simulator_port",
+    "system",
+    "task_queue",
+    "temporal",
+    "worker",
+]

@@ -10,8 +10,10 @@ from masking.domain.events import (
     Answer,
     AnyCarrierEvent,
     Call,
+    Declined,
     Hangup,
     LegName,
+    PinStatus,
     RecordingCompleted,
     RecordingInitiated,
     Ring,
@@ -19,11 +21,12 @@ from masking.domain.events import (
 )
 from masking.domain.lifecycle import Step, opened, requested, took
 from masking.domain.money import Rate
+from masking.domain.routing import Reason
 from masking.domain.session import Session
 from masking.domain.terms import SessionRequest, Terms
 
 START = datetime(2026, 11, 23, 14, 0, 0, tzinfo=UTC)
-FIRST, SECOND, VIRTUAL = "+12025550101", "+12025550102", "+12025550199"
+FIRST, SECOND, VIRTUAL, STRANGER = "+12025550101", "+12025550102", "+12025550199", "+12025550177"
 SESSION_UUID = "4189591e-d004-4801-abdf-8893c15e5dcd"
 ACCOUNT = "MATESTACCOUNT0000000"
 
@@ -128,6 +131,18 @@ def unanswered_call(of: Call, begins: float = 10) -> list[AnyCarrierEvent]:
         hangup(of, LegName.CALLEE, begins + 120, 0, "Ring Timeout Reached", 6010),
         hangup(of, LegName.CALLER, begins + 120, 120),
     ]
+
+
+def wrong_pin_of(call_uuid: str, tries: int = 1, when: float = 5) -> PinStatus:
+    """A stranger entered a wrong PIN."""
+    of = Call(call_uuid=call_uuid, caller=Side.FIRST, from_number=STRANGER, to_number="", dialled=False)
+    return PinStatus(event_id=f"{call_uuid}:pin:{tries}", at=at(when), call=of, status="failed", retry_counter=tries)
+
+
+def declined_call(call_uuid: str, reason: Reason = Reason.CONVERSATION_IN_PROGRESS, when: float = 6) -> Declined:
+    """A call about the session that was not connected."""
+    of = Call(call_uuid=call_uuid, caller=Side.SECOND, from_number=SECOND, to_number="", dialled=False, reason=reason)
+    return Declined(event_id=f"{call_uuid}:declined", at=at(when), call=of, decision="Busy")
 
 
 def moved_to(events: list[AnyCarrierEvent], begins: datetime) -> list[AnyCarrierEvent]:

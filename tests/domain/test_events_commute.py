@@ -8,14 +8,36 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from masking.domain.callbacks import Callback
-from masking.domain.events import AnyCarrierEvent, Side
+from masking.domain.events import AnyCarrierEvent, PinStatus, Placed, Side
 from masking.domain.session import bill
-from tests.domain.conversation import active_session, answered_call, call, hear, unanswered_call
+from tests.domain.conversation import (
+    active_session,
+    answered_call,
+    at,
+    call,
+    declined_call,
+    hear,
+    unanswered_call,
+    wrong_pin_of,
+)
+
+PLACED = Placed(
+    event_id="placed:placed", at=at(1190), call=call("placed", Side.FIRST).model_copy(update={"dialled": False})
+)
+RIGHT_PIN = PinStatus(event_id="d:pin", at=at(1510), call=call("d"), status="success", retry_counter=1)
 
 CALLS: dict[str, list[AnyCarrierEvent]] = {
     "answered and recorded": answered_call(call("a")),
     "answered": answered_call(call("b", Side.FIRST, recorded=False), begins=500, talks=61),
     "not answered": unanswered_call(call("c", recorded=False), begins=900),
+    "placed by us and answered": [PLACED, *answered_call(call("placed", Side.FIRST), begins=1200)],
+    "a wrong PIN, then the right one": [
+        wrong_pin_of("d", when=1500),
+        RIGHT_PIN,
+        *answered_call(call("d"), begins=1510),
+    ],
+    "guesses": [wrong_pin_of("e", tries, when=1800 + tries) for tries in (1, 2, 3)],
+    "not connected": [declined_call("f", when=2000), declined_call("g", when=2001)],
 }
 
 

@@ -18,11 +18,20 @@ from temporalio.worker import Worker
 
 from masking.client import MaskingClient, NumberPoolExhausted
 from masking.contract import QUERY_SNAPSHOT, SIGNALS, TASK_QUEUE, session_workflow_id
-from masking.domain.events import AnyCarrierEvent
+from masking.domain.events import AnyCarrierEvent, Side
 from masking.domain.session import SessionSnapshot
-from masking.domain.terms import Change
+from masking.domain.terms import AtExpiry, Change, PinTerms
 from masking.temporal import data_converter
-from tests.domain.conversation import answered_call, call, moved_to, request, unanswered_call
+from tests.domain.conversation import (
+    SECOND,
+    answered_call,
+    call,
+    declined_call,
+    moved_to,
+    request,
+    unanswered_call,
+    wrong_pin_of,
+)
 from tests.histories import KEYRING
 from tests.workflow.conftest import DYNAMIC_CONFIG, Remembered
 from workflows.masking_session import MaskingSession
@@ -39,8 +48,15 @@ class Scene:
         self.sessions = MaskingClient(environment.client)
         self.handle = environment.client.get_workflow_handle(session_workflow_id(self.uuid))
 
-    async def open(self) -> None:
-        asked = request().model_copy(update={"session_uuid": self.uuid})
+    async def open(self, *, at_expiry: AtExpiry = "finish", **terms: object) -> None:
+        base = request()
+        asked = base.model_copy(
+            update={
+                "session_uuid": self.uuid,
+                "at_expiry": at_expiry,
+                "terms": base.terms.model_copy(update=terms),
+            }
+        )
         with self.environment.with_time_skipping_disabled():
             await self.sessions.start(asked)
 
@@ -90,6 +106,27 @@ async def draining(scene: Scene) -> None:
     await scene.wait(600)
 
 
+async def warned(scene: Scene) -> None:
+    """The first party is called at once; the conversation is warned and ended when the session expires."""
+    await scene.open(at_expiry="warn", initiate_call_to_first_party=True)
+    events = answered_call(call("placed", Side.FIRST))
+    await scene.hear(events[:3])
+    await scene.sessions.expire(scene.uuid)
+    await scene.wait(60)
+    await scene.hear(events[3:])
+    await scene.wait(600)
+
+
+async def joined(scene: Scene) -> None:
+    """A single party: a wrong PIN, a caller refused, the other party named later, a call."""
+    pin = PinTerms(second_party="4711", prompt_play="https://customer.example/pin.mp3")
+    await scene.open(second_party="", single_party=True, pin=pin)
+    await scene.hear([wrong_pin_of("guess"), declined_call("late")])
+    await scene.sessions.modify(scene.uuid, Change(second_party=SECOND))
+    await scene.hear(answered_call(call("golden", Side.FIRST)))
+    await scene.sessions.expire(scene.uuid)
+
+
 async def refused(scene: Scene) -> None:
     """No number is free."""
     scene.remembered.number = None
@@ -99,7 +136,15 @@ async def refused(scene: Scene) -> None:
         return
 
 
-SCENES: tuple[Callable[[Scene], Awaitable[None]], ...] = (quiet, answered, disturbed, draining, refused)
+SCENES: tuple[Callable[[Scene], Awaitable[None]], ...] = (
+    quiet,
+    answered,
+    disturbed,
+    draining,
+    warned,
+    joined,
+    refused,
+)
 
 
 def missing() -> list[Callable[[Scene], Awaitable[None]]]:

@@ -19,6 +19,9 @@ pytestmark = pytest.mark.anyio
 
 FILES = sorted(Path(__file__).parent.glob("*.json"))
 
+BILLED = {"answered": 240, "draining": 240, "disturbed": 360, "warned": 240, "joined": 240}
+"""Seconds; nothing for the others."""
+
 
 def recorded(file: Path) -> WorkflowHistory:
     return WorkflowHistory.from_json(f"session-{file.stem}", file.read_text())
@@ -41,7 +44,7 @@ async def test_a_recorded_session_ended_with_a_readable_bill(file: Path) -> None
     payloads = last.workflow_execution_completed_event_attributes.result.payloads
     (bill,) = await data_converter(KEYRING).decode(payloads, [Bill])
 
-    assert bill.calls.billed_duration == {"answered": 240, "draining": 240, "disturbed": 360}.get(file.stem, 0)
+    assert bill.calls.billed_duration == BILLED.get(file.stem, 0)
     assert (bill.refusal != "") == (file.stem == "refused")
 
 

@@ -123,15 +123,8 @@ def more_settings() -> dict[str, Any]:
 
 
 @pytest.fixture
-async def system(
-    database: Database,
-    keyring: Keyring,
-    temporal: Client,
-    creates: UnansweredCreates,
-    simulator_port: int,
-    more_settings: dict[str, Any],
-) -> AsyncIterator[System]:
-    settings = Settings(
+def settings(simulator_port: int, more_settings: dict[str, Any]) -> Settings:
+    return Settings(
         port=free_port(),
         carrier_api_url=f"http://127.0.0.1:{simulator_port}",
         carrier_auth_token=SecretStr(CARRIER_TOKEN),
@@ -140,8 +133,37 @@ async def system(
         request_limit=0,
         **more_settings,
     )
-    # A queue of the test's own: sessions that an earlier test left running are not served here.
-    task_queue = f"masking-{uuid4()}"
+
+
+@pytest.fixture
+def task_queue() -> str:
+    """A queue of the test's own: sessions that an earlier test left running are not served here."""
+    return f"masking-{uuid4()}"
+
+
+@pytest.fixture
+async def worker(
+    database: Database, keyring: Keyring, temporal: Client, settings: Settings, task_queue: str
+) -> AsyncIterator[None]:
+    """A Temporal worker, in this process."""
+    async with (
+        callback_http(settings) as http,
+        build_worker(temporal, database, keyring, http, settings, task_queue),
+    ):
+        yield
+
+
+@pytest.fixture
+async def system(
+    database: Database,
+    keyring: Keyring,
+    temporal: Client,
+    creates: UnansweredCreates,
+    settings: Settings,
+    task_queue: str,
+    worker: None,
+) -> AsyncIterator[System]:
+    del worker
     forwarder = InboxForwarder(database, temporal, keyring)
     http = httpx.AsyncClient(auth=(ACCOUNT, TOKEN), timeout=10)
     context = Context(
@@ -159,12 +181,7 @@ async def system(
     runner = web.AppRunner(build_app(context), access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", settings.port).start()
-    async with (
-        callback_http(settings) as callbacks,
-        http,
-        forwarder.running(),
-        build_worker(temporal, database, keyring, callbacks, settings, task_queue),
-    ):
+    async with http, forwarder.running():
         yield System(settings, temporal, database, context.sessions, http)
     await runner.cleanup()
 

@@ -17,13 +17,25 @@ from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
 from activities.callbacks import DeliverCallbacks, Delivered
-from activities.sessions import Opened, OpenSession, Recorded, RecordSession, SessionRef, Unreported
+from activities.carrier import CallFirstParty, EndCalls
+from activities.sessions import (
+    ChangeParties,
+    Opened,
+    OpenSession,
+    PartiesChanged,
+    Recorded,
+    RecordSession,
+    SessionRef,
+    Unreported,
+)
 from masking.client import MaskingClient
 from masking.domain.callbacks import Callback
+from masking.domain.events import Call, Placed, Side
+from masking.domain.routing import Reason
 from masking.domain.session import Bill, Session, bill
 from masking.privacy.keyring import Keyring
 from masking.temporal import data_converter
-from tests.domain.conversation import VIRTUAL
+from tests.domain.conversation import FIRST, VIRTUAL
 from workflows.masking_session import MaskingSession
 
 DYNAMIC_CONFIG = [
@@ -44,6 +56,9 @@ class Remembered:
         self.bills: list[Bill] = []
         self.unreported: list[int] = []
         self.endpoint_down = False
+        self.carrier_refuses = False
+        self.party_taken = False
+        self.orders: list[str] = []
         self.deliveries = 0
 
     @activity.defn
@@ -76,6 +91,32 @@ class Remembered:
         self.deliveries += 1
         return Delivered(count=len(self.callbacks))
 
+    @activity.defn
+    async def change_parties(self, command: ChangeParties) -> PartiesChanged:
+        self.orders.append("change parties")
+        return PartiesChanged(holds_routes=not self.party_taken)
+
+    @activity.defn
+    async def call_first_party(self, command: CallFirstParty) -> Placed:
+        self.orders.append("call first party")
+        if self.carrier_refuses:
+            raise ApplicationError("the carrier refused with 400", type="CarrierRefused", non_retryable=True)
+        call = Call(
+            call_uuid="placed", caller=Side.FIRST, from_number=FIRST, to_number="", dialled=False,
+            reason=Reason.FIRST_PARTY_CALLED,
+        )  # fmt: skip
+        return Placed(event_id="placed:placed", at=self.sessions[command.session_uuid].created_at, call=call)
+
+    @activity.defn
+    async def warn_calls(self, command: EndCalls) -> None:
+        self.orders.append(f"warn {', '.join(command.call_uuids)}")
+
+    @activity.defn
+    async def end_calls(self, command: EndCalls) -> None:
+        self.orders.append(f"end {', '.join(command.call_uuids)}")
+        if self.carrier_refuses:
+            raise ApplicationError("the carrier refused with 401", type="CarrierRefused", non_retryable=True)
+
     def activities(self) -> list[Callable[..., Any]]:
         """What to register with a worker."""
         return [
@@ -84,6 +125,10 @@ class Remembered:
             self.count_unreported,
             self.settle_session,
             self.deliver_callbacks,
+            self.change_parties,
+            self.call_first_party,
+            self.warn_calls,
+            self.end_calls,
         ]
 
     @property

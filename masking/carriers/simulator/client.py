@@ -99,7 +99,10 @@ class SimulatorClient:
             response = await self._http.request(method, path, json=body)
             answer: dict[str, Any] = response.json()
         except (httpx.HTTPError, ValueError) as error:
-            raise SimulatorError(f"the simulator does not answer: {type(error).__name__}") from None
+            raise SimulatorError(
+                f"the simulator does not answer ({type(error).__name__}):"
+                " start `masking run`, or set MASKING_SIMULATOR_PORT"
+            ) from None
         if response.is_error:
             raise SimulatorError(f"the simulator refused: {answer.get('error', response.status_code)}")
         return answer

@@ -42,7 +42,7 @@ MAGIC: Mapping[str, Behaviour] = {
     "85": Behaviour(hidden=True),
     "86": Behaviour(presses=("1234#",)),
     "87": Behaviour(presses=("0000#", "1234#")),
-    "88": Behaviour(presses=("0000#",) * 20),
+    "88": Behaviour(presses=("0000#",) * 6),
     "89": Behaviour(hangs_up_after=0),
 }
 """What phones +1 … 555 01nn do, by nn, unless they are told otherwise."""

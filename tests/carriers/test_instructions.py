@@ -1,0 +1,277 @@
+"""How the network obeys Voice XML: digits, greetings, redirects, methods, several dials."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import httpx
+import pytest
+from aiohttp import web
+
+from masking.carriers.simulator.application import Webhook
+from masking.carriers.simulator.call import Order
+from masking.carriers.simulator.chaos import ChaosSwitches
+from masking.carriers.simulator.network import Network
+from masking.carriers.simulator.phones import MAGIC, Behaviour, born_behaviour
+from masking.carriers.simulator.records import CallRecord
+from masking.carriers.simulator.server import build_app
+from tests.carriers.conftest import ALICE, BOB, NUMBER, TOKEN, Application, reported, until
+from tests.integration.conftest import free_port
+
+pytestmark = pytest.mark.anyio
+
+CAROL = "+12025550103"
+
+
+def heard(record: CallRecord, leg: str = "caller") -> list[str]:
+    return [line.detail for line in record.transcript if line.leg == leg and line.what in ("heard", "pressed")]
+
+
+def ask(application: Application, attributes: str = "", after: str = "") -> None:
+    base = application.base
+    application.documents["/answer"] = (
+        f'<Response><GetDigits action="{base}/digits" {attributes}><Speak>PIN?</Speak></GetDigits>{after}</Response>'
+    )
+    application.documents["/digits"] = "<Response><Speak>Thanks.</Speak><Hangup/></Response>"
+
+
+async def test_digits_are_collected_until_the_finish_key_and_the_answer_goes_on(
+    network: Network, application: Application
+) -> None:
+    ask(application)
+    network.phone(ALICE).behaviour = Behaviour(presses=("12*4#99",))
+    record = network.dial(ALICE, NUMBER)
+    await reported(application, record)
+
+    (form,) = application.forms("/digits")
+    assert (form["Digits"], form["CallUUID"], form["From"]) == ("12*4", record.call_uuid, ALICE[1:])
+    assert heard(record) == ["PIN?", "12*4", "Thanks."]
+
+
+@pytest.mark.parametrize(
+    ("attributes", "pressed", "digits"),
+    [
+        ('numDigits="3"', "123456", "123"),
+        ('finishOnKey="*"', "12#4*", "12#4"),
+        ('finishOnKey="none"', "12#", "12#"),
+        ('validDigits="12"', "1923#", "12"),
+        ('log="false"', "1234#", "1234"),
+        ("", "77", "77"),
+    ],
+)
+async def test_each_attribute_of_get_digits_counts(
+    network: Network, application: Application, attributes: str, pressed: str, digits: str
+) -> None:
+    ask(application, attributes)
+    network.phone(ALICE).behaviour = Behaviour(presses=(pressed,))
+    record = network.dial(ALICE, NUMBER)
+    await reported(application, record)
+
+    assert application.forms("/digits")[0]["Digits"] == digits
+    shown = "*" * len(digits) if "log" in attributes else digits
+    assert heard(record) == ["PIN?", shown, "Thanks."]
+
+
+async def test_without_digits_the_call_goes_on_behind_the_question(network: Network, application: Application) -> None:
+    ask(application, 'timeout="3" retries="2"', "<Speak>Nothing heard.</Speak>")
+    record = network.dial(ALICE, NUMBER)
+    await reported(application, record)
+
+    assert application.forms("/digits") == []
+    assert heard(record) == ["PIN?", "PIN?", "Nothing heard."]
+
+
+async def test_somebody_may_press_the_keys(network: Network, application: Application) -> None:
+    ask(application, 'timeout="60"')
+    record = network.dial(ALICE, NUMBER)
+    await until(lambda: heard(record) == ["PIN?"])
+    network.phone(ALICE).press("55#")
+    await reported(application, record)
+    assert application.forms("/digits")[0]["Digits"] == "55"
+
+
+async def test_a_redirect_takes_the_documents_place(network: Network, application: Application) -> None:
+    base = application.base
+    application.documents["/answer"] = (
+        f'<Response><Redirect method="GET">{base}/elsewhere</Redirect><Speak>Never said.</Speak></Response>'
+    )
+    application.documents["/elsewhere"] = "<Response><Speak>Hello.</Speak></Response>"
+    record = network.dial(ALICE, NUMBER)
+    await reported(application, record)
+
+    assert heard(record) == ["Hello."]
+    assert application.methods["/elsewhere"] == ["GET"]
+    assert application.forms("/elsewhere")[0]["CallUUID"] == record.call_uuid
+    assert record.caller.cause.code == 4010
+
+
+async def test_an_actions_answer_is_followed_only_where_redirect_says_so(
+    network: Network, application: Application
+) -> None:
+    base = application.base
+    application.documents["/answer"] = (
+        f'<Response><Dial action="{base}/done" redirect="false"><Number>{BOB[1:]}</Number></Dial>'
+        f'<Dial action="{base}/done"><Number>{CAROL[1:]}</Number></Dial><Speak>Never said.</Speak></Response>'
+    )
+    application.documents["/done"] = "<Response><Speak>Goodbye.</Speak></Response>"
+    for phone in (BOB, CAROL):
+        network.phone(phone).behaviour = Behaviour(hangs_up_after=1)
+    record = network.dial(ALICE, NUMBER)
+    await reported(application, record)
+
+    assert [leg.number for leg in record.callees] == [BOB, CAROL]
+    assert heard(record) == ["Goodbye."]
+    assert len(application.forms("/done")) == 2
+
+
+async def test_two_conversations_of_one_call_are_two_recordings(network: Network, application: Application) -> None:
+    base = application.base
+    record_next = f'<Record startOnDialAnswer="true" redirect="false" fileFormat="wav" callbackUrl="{base}/recording"/>'
+    application.documents["/answer"] = (
+        f"<Response>{record_next}<Dial><Number>{BOB[1:]}</Number></Dial>"
+        f"{record_next}<Dial><Number>{CAROL[1:]}</Number></Dial></Response>"
+    )
+    for phone in (BOB, CAROL):
+        network.phone(phone).behaviour = Behaviour(hangs_up_after=2)
+    record = network.dial(ALICE, NUMBER)
+    await until(lambda: record.reported)
+
+    assert len(record.recordings) == 2
+    assert len({form["RecordingID"] for form in application.forms("/recording")}) == 2
+
+
+async def test_a_callee_hears_its_greeting_before_it_is_connected(network: Network, application: Application) -> None:
+    base = application.base
+    application.documents["/answer"] = (
+        f'<Response><Dial callbackUrl="{base}/dial" confirmSound="{base}/hello"><Number>{BOB[1:]}</Number></Dial>'
+        "</Response>"
+    )
+    application.documents["/hello"] = "<Response><Play>https://x.example/hello.mp3</Play></Response>"
+    network.phone(BOB).behaviour = Behaviour(hangs_up_after=1)
+    record = network.dial(ALICE, NUMBER)
+    await reported(application, record)
+
+    assert heard(record, "callee") == ["https://x.example/hello.mp3"]
+    assert [form["DialAction"] for form in application.forms("/dial")] == ["answer", "connected", "hangup"]
+
+    application.documents["/hello"] = "<Response><Hangup/></Response>"
+    record = network.dial(ALICE, NUMBER)
+    await until(lambda: record.reported)
+    assert record.callee is not None
+    assert not record.callee.connected
+    assert record.caller.cause.code == 8011
+
+
+async def test_a_hidden_callers_number_never_shows(network: Network, application: Application) -> None:
+    application.documents["/answer"] = f"<Response><Dial><Number>{BOB[1:]}</Number></Dial></Response>"
+    network.phone(ALICE).behaviour = Behaviour(hidden=True, hangs_up_after=1)
+    record = network.dial(ALICE, NUMBER)
+    await until(lambda: network.phone(BOB).state == "ringing")
+    assert network.phone(BOB).screen is None
+    await reported(application, record)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        '<Response><GetDigits numDigits="many"/></Response>',
+        '<Response><GetDigits finishOnKey="##"/></Response>',
+        "<Response><GetDigits><Hangup/></GetDigits></Response>",
+        '<Response><GetDigits redirect="maybe"/></Response>',
+        '<Response><Redirect method="PUT">http://x.example/</Redirect></Response>',
+        '<Response><Dial confirmSound="hello"><Number>12025550102</Number></Dial></Response>',
+    ],
+)
+async def test_what_the_real_carrier_would_refuse_ends_the_call(
+    network: Network, application: Application, document: str
+) -> None:
+    application.documents["/answer"] = document
+    await reported(application, network.dial(ALICE, NUMBER))
+    assert application.forms("/hangup")[0]["HangupCauseCode"] == "8011"
+
+
+async def test_stopping_takes_a_moment_also_when_nobody_takes_the_reports(
+    network: Network, application: Application
+) -> None:
+    application.documents["/answer"] = f"<Response><Dial><Number>{BOB[1:]}</Number></Dial></Response>"
+    record = network.dial(ALICE, NUMBER)
+    await until(lambda: network.phone(BOB).state == "talking")
+    application.status = 503
+    began = asyncio.get_running_loop().time()
+    await network.close()
+
+    assert asyncio.get_running_loop().time() - began < 4
+    assert record.ended
+
+
+async def test_lost_and_repeated_reports_still_arrive(network: Network, application: Application) -> None:
+    base = application.base
+    application.documents["/answer"] = (
+        f'<Response><Dial callbackUrl="{base}/dial"><Number>{BOB[1:]}</Number></Dial></Response>'
+    )
+    network.chaos = ChaosSwitches(drop=0.6, duplicate=0.5, delay=0.5, reorder=0.5, late_by=20, seed=11)
+    network.phone(BOB).behaviour = Behaviour(hangs_up_after=1)
+    record = network.dial(ALICE, NUMBER)
+    await until(lambda: record.reported)
+
+    assert {form["DialAction"] for form in application.forms("/dial")} == {"answer", "connected", "hangup"}
+    assert len(application.told) > 5
+    assert application.forms("/hangup")
+
+
+def test_magic_numbers_provoke_outcomes_by_themselves() -> None:
+    assert born_behaviour("+12025550180").on_ring == "busy"
+    assert born_behaviour("+14155550182").on_ring == "ignore"
+    assert born_behaviour("+12025550186").presses == ("1234#",)
+    assert born_behaviour("+12025550101") == born_behaviour("+912025550180") == Behaviour()
+    assert {each.on_ring for each in MAGIC.values()} == {"busy", "reject", "ignore", "answer"}
+
+
+async def test_the_rest_api_places_speaks_into_and_ends_calls_for_who_has_the_token(
+    network: Network, application: Application, tmp_path: Path
+) -> None:
+    application.documents["/placed"] = (
+        f'<Response><Dial callerId="{NUMBER[1:]}"><Number>{BOB[1:]}</Number></Dial></Response>'
+    )
+    port, auth_id = free_port(), "MACARRIER00000000000"
+    runner = web.AppRunner(build_app(network, tmp_path), access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", port).start()
+    calls = f"http://127.0.0.1:{port}/v1/Account/{auth_id}/Call/"
+    order = {
+        "from": NUMBER[1:], "to": ALICE[1:], "answer_url": f"{application.base}/placed",
+        "hangup_url": f"{application.base}/hangup", "ring_timeout": 20, "time_limit": 600,
+    }  # fmt: skip
+    async with httpx.AsyncClient(auth=(auth_id, TOKEN)) as http, httpx.AsyncClient(auth=(auth_id, "no")) as thief:
+        assert (await thief.post(calls, json=order)).status_code == 401
+        assert (await http.post(calls, json=order | {"from": "12025550111"})).status_code == 400
+        placed = await http.post(calls, json=order)
+        assert (placed.status_code, placed.json()["message"]) == (201, "call fired")
+        call_uuid = placed.json()["request_uuid"]
+        record = network.call(call_uuid)
+        assert record is not None
+        await until(lambda: network.phone(BOB).state == "talking")
+        assert record.caller.screen == record.callees[0].screen == NUMBER
+
+        assert (await thief.delete(f"{calls}{call_uuid}/")).status_code == 401
+        said = await http.post(f"{calls}{call_uuid}/Speak/", json={"text": "Time is up.", "legs": "both"})
+        assert said.status_code == 202
+        assert heard(record) == heard(record, "callee") == ["Time is up."]
+        assert (await http.delete(f"{calls}{call_uuid}/")).status_code == 204
+        await until(lambda: record.reported)
+        assert (await http.delete(f"{calls}{call_uuid}/")).status_code == 404
+    form = application.forms("/placed")[0]
+    assert (form["Direction"], form["From"], form["To"]) == ("outbound", NUMBER[1:], ALICE[1:])
+    ended = application.forms("/hangup")[0]
+    assert (ended["HangupSource"], ended["CallStatus"]) == ("API Request", "completed")
+    await runner.cleanup()
+
+
+async def test_a_placed_calls_time_limit_ends_it(network: Network, application: Application) -> None:
+    application.documents["/placed"] = '<Response><Wait length="600"/></Response>'
+    order = Order(Webhook(f"{application.base}/placed"), Webhook(f"{application.base}/hangup"), 20, 30)
+    record = network.place(NUMBER, ALICE, order)
+    await until(lambda: record.reported)
+    assert record.caller.cause.code == 6000
+    assert 29 <= record.caller.duration <= 60

@@ -1,0 +1,36 @@
+"""A conversation that the session's end finds in progress, where the deployment has it dropped."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.integration.conftest import Receiver, System
+from tests.integration.telephone import Telephone, heard, heard_on, speed, telephone
+from tests.integration.test_switchboard import FIRST, SECOND, create, expire
+
+__all__ = ["speed", "telephone"]
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def more_settings() -> dict[str, Any]:
+    return {"at_expiry": "drop", "ended_play_url": "https://x.example/over.mp3"}
+
+
+async def test_a_conversation_is_dropped_at_expiry_and_late_callers_hear_the_deployments_audio(
+    system: System, telephone: Telephone, receiver: Receiver
+) -> None:
+    session = await create(system, receiver)
+    call_uuid = await telephone.phones.dial(FIRST, session["number"])
+    await telephone.phones.wait_for(SECOND, "talking")
+    await heard(receiver, "SessionSecondPartyAnswer")
+    final = await expire(system, session)
+    call = await telephone.over(call_uuid)
+    late = await telephone.call(SECOND, session["number"])
+
+    assert (call.caller.cause.name, call.caller.source) == ("Normal Hangup", "API Request")
+    assert final.calls.call_count == 2
+    assert heard_on(late, "caller") == ["https://x.example/over.mp3"]
+    assert late.callee is None

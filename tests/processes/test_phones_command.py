@@ -1,0 +1,83 @@
+"""`masking phones` against a running system, as a person at the bench uses it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.processes.test_run import FIRST, MASKING, SECOND, Run, environment, until
+
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(180)]
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Run]:
+    run = Run(environment(tmp_path / "data", MASKING_SIMULATOR_SPEED="20"))
+    yield run
+    run.kill()
+
+
+def phones(run: Run, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*MASKING, "phones", *arguments], env=run.env, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def told(run: Run, *arguments: str, code: int = 0) -> dict[str, Any]:
+    done = phones(run, *arguments, "--json")
+    assert done.returncode == code, done.stderr
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
+
+
+def test_a_person_calls_watches_presses_keys_and_makes_chaos(bench: Run) -> None:
+    pin = {"is_pin_authentication_required": True, "generate_pin": True, "pin_prompt_play": "https://x.example/p.mp3"}
+    session = bench.create(**pin)
+    number = f"+{session['virtual_number']}"
+
+    seen = phones(bench, "call", FIRST, number, "--hangs-up-after", "5")
+    assert seen.returncode == 0, seen.stderr
+    assert f"caller {FIRST}" in seen.stdout
+    assert f"callee {SECOND}" in seen.stdout
+    assert f"its screen shows {number}" in seen.stdout
+    assert "They talked for " in seen.stdout
+    assert "4000 Normal Hangup" in seen.stdout
+
+    told(bench, "behave", SECOND, "--hangs-up-after", "3")
+    guest = told(
+        bench, "call", "+12025550150", number, "--presses", "0000#", "--presses", session["first_party_pin"] + "#"
+    )
+    assert [leg["number"] for leg in guest["callees"]] == [SECOND]
+    wrong = told(bench, "call", "+12025550188", number, code=1)
+    assert wrong["callees"] == []
+
+    assert told(bench, "show", "+12025550180")["behaviour"]["on_ring"] == "busy"
+    assert [call["call_uuid"] for call in told(bench, "calls", "--limit", "2")["calls"]] == [
+        wrong["call_uuid"],
+        guest["call_uuid"],
+    ]
+    assert told(bench, "chaos", "--drop", "0.5", "--seed", "7")["drop"] == 0.5
+    assert phones(bench, "chaos").stdout == "Faults: none.\n"
+
+    busy = phones(bench, "press", FIRST, "1")
+    assert busy.returncode == 2
+    assert busy.stderr == "masking: the simulator refused: it takes part in no call that could hear its keys\n"
+    assert phones(bench, "call", FIRST, number, "--presses", "abc").returncode == 2
+    assert phones(bench, "show", "12").returncode == 2
+
+
+def test_a_plain_api_user_provokes_outcomes_with_magic_numbers(bench: Run) -> None:
+    session = bench.create(first_party="+12025550180", initiate_call_to_first_party=True)
+
+    def ended() -> dict[str, Any]:
+        return bench.get(session["session_uuid"])
+
+    until(lambda: ended()["total_call_count"] == 1)
+    (interaction,) = ended()["interaction"]
+    call = bench.http.get(interaction["first_party_resource_url"]).json()
+    assert (call["hangup_cause_name"], call["call_state"]) == ("Busy Line", "NO_ANSWER")
