@@ -383,3 +383,30 @@ async def test_recordings_come_one_per_conversation(system: System, telephone: T
         audio = await system.http.get(each["RecordingURL"])
         assert audio.headers["Content-Type"] == "audio/mpeg"
         assert len(audio.content) > 1000
+
+
+async def test_the_time_limit_ends_the_conversation(system: System, telephone: Telephone, receiver: Receiver) -> None:
+    session = await create(system, receiver, call_time_limit=60)
+    call = await telephone.call(FIRST, session["number"])
+    told = await heard(receiver, "SessionPartiesHangup")
+
+    assert (told["PlivoHangupCause"], told["PlivoHangupCauseCode"]) == ("Scheduled Hangup", "6000")
+    assert call.callee is not None
+    assert 60 <= call.callee.duration <= 65
+    (interaction,) = (await resource(system, session))["interaction"]
+    assert interaction["duration"] == call.caller.duration + call.callee.duration
+
+
+async def test_a_caller_who_gives_up_is_told_as_canceled(
+    system: System, telephone: Telephone, receiver: Receiver
+) -> None:
+    session = await create(system, receiver)
+    await telephone.phones.behave(SECOND, Behaviour(on_ring="manual"))
+    call_uuid = await telephone.phones.dial(FIRST, session["number"])
+    await telephone.phones.wait_for(SECOND, "ringing")
+    await telephone.phones.hang_up(FIRST)
+    await telephone.over(call_uuid)
+    told = await heard(receiver, "SessionSecondPartyHangup")
+
+    assert (told["PlivoHangupCause"], told["PlivoHangupCauseCode"], told["Duration"]) == ("Canceled", "1000", "0")
+    assert "SessionSecondPartyAnswer" not in receiver.names
