@@ -9,11 +9,10 @@ from typing import TypeVar
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy
-from temporalio.exceptions import ActivityError, ApplicationError
+from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
     from activities.callbacks import DeliverCallbacks
-    from activities.carrier import CallFirstParty, CarrierActivities, EndCalls
     from activities.sessions import ChangeParties, OpenSession, RecordSession, SessionActivities, SessionRef
     from masking.contract import (
         QUERY_SNAPSHOT,
@@ -46,7 +45,6 @@ with workflow.unsafe.imports_passed_through():
         expired,
         given_up,
         is_overdue,
-        live_calls,
         next_deadline,
         opened,
         refused,
@@ -60,6 +58,7 @@ with workflow.unsafe.imports_passed_through():
     from masking.domain.story import story
     from masking.domain.terms import Change, Expire, Extend, SessionRequest, Terms
 
+from workflows.carrier_orders import CarrierOrders
 from workflows.courier import Courier
 from workflows.movable_timer import MovableTimer
 
@@ -69,14 +68,6 @@ WRITE_RETRIES = RetryPolicy(
     initial_interval=timedelta(milliseconds=200), backoff_coefficient=2.0, maximum_interval=timedelta(seconds=10)
 )
 LOOK_AGAIN_FIRST, LOOK_AGAIN_LAST = timedelta(seconds=2), timedelta(minutes=5)
-CARRIER_TIMEOUT = timedelta(seconds=20)
-CARRIER_RETRIES = RetryPolicy(
-    initial_interval=timedelta(seconds=1),
-    backoff_coefficient=2.0,
-    maximum_interval=timedelta(seconds=10),
-    maximum_attempts=6,
-)
-WARNING = timedelta(seconds=30)
 WAIT_FOR_UNREPORTED = timedelta(hours=25)
 
 
@@ -96,8 +87,7 @@ class MaskingSession:
         self._unqueued: list[Callback] = []
         self._routes_lost = False
         self._changing = asyncio.Lock()
-        self._first_call: asyncio.Task[None] | None = None
-        self._ending: asyncio.Task[None] | None = None
+        self._orders = CarrierOrders(self._hear, lambda remark: self._take(remarked(self._session, remark)))
         self._timer = MovableTimer()
         self._courier = Courier(DeliverCallbacks(session_uuid=request.session_uuid, account_id=self._session.owner_id))
 
@@ -106,8 +96,7 @@ class MaskingSession:
         """The story of a session. Returns its final bill."""
         await self._open()
         if self._session.phase is not Phase.REFUSED:
-            if request.terms.initiate_call_to_first_party:
-                self._first_call = asyncio.create_task(self._call_first_party())
+            self._orders.opened(self._session)
             await self._advance_until(lambda: self._session.phase is not Phase.ACTIVE)
             await self._drain()
             await self._settle()
@@ -172,8 +161,7 @@ class MaskingSession:
 
     async def _drain(self) -> None:
         """Wait for what the session's calls still owe: their ends, their recordings, events on their way."""
-        if self._session.at_expiry != "finish" and live_calls(self._session):
-            self._ending = asyncio.create_task(self._end_calls())
+        self._orders.expired(self._session)
         give_up_at = self._session.expires_at + WAIT_FOR_UNREPORTED
         pause = LOOK_AGAIN_FIRST
         while True:
@@ -207,50 +195,9 @@ class MaskingSession:
         )
         return unreported.count == 0
 
-    async def _call_first_party(self) -> None:
-        """Have the carrier call the first party; what comes of it arrives as events."""
-        session = self._session
-        try:
-            placed = await workflow.execute_activity_method(
-                CarrierActivities.call_first_party,
-                CallFirstParty(
-                    session_uuid=session.session_uuid, virtual_number=session.virtual_number, terms=session.terms
-                ),
-                start_to_close_timeout=CARRIER_TIMEOUT,
-                retry_policy=CARRIER_RETRIES,
-                summary="call the first party",
-            )
-            self._hear(placed)
-        except ActivityError as error:
-            reason = error.cause.message if isinstance(error.cause, ApplicationError) else "no answer in time"
-            self._take(remarked(self._session, f"the first party could not be called: {reason}"))
-
-    async def _end_calls(self) -> None:
-        """End the conversations that the session's end found in progress, with a warning where the policy says so."""
-        calls = EndCalls(session_uuid=self._session.session_uuid, call_uuids=live_calls(self._session))
-        try:
-            if self._session.at_expiry == "warn":
-                await workflow.execute_activity_method(
-                    CarrierActivities.warn_calls,
-                    calls,
-                    start_to_close_timeout=CARRIER_TIMEOUT,
-                    retry_policy=CARRIER_RETRIES,
-                    summary="tell the parties that their call is about to end",
-                )
-                await workflow.sleep(WARNING, summary="let the parties say goodbye")
-            await workflow.execute_activity_method(
-                CarrierActivities.end_calls,
-                calls,
-                start_to_close_timeout=CARRIER_TIMEOUT,
-                retry_policy=CARRIER_RETRIES,
-                summary="end the calls in progress",
-            )
-        except ActivityError:
-            self._take(remarked(self._session, "the carrier did not end a call; it goes on to its time limit"))
-
     async def _settle(self) -> None:
-        # Both end by themselves, their tries being bounded; what they still have to say comes before the bill.
-        await workflow.wait_condition(lambda: not self._busy_with_carrier())
+        # What orders still have to say comes before the bill.
+        await self._orders.finished()
         await self._courier.finished()
         while self._recorded < self._session.version:
             await self._record()
@@ -265,9 +212,6 @@ class MaskingSession:
             summary="close the bill",
         )
         self._recorded = self._session.version
-
-    def _busy_with_carrier(self) -> bool:
-        return any(task is not None and not task.done() for task in (self._first_call, self._ending))
 
     def _take(self, step: Step) -> None:
         """Put a decided step into effect."""
