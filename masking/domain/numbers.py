@@ -2,59 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import datetime
+from typing import NamedTuple
 
-from masking.domain.model import Model
 
+class PoolNumber(NamedTuple):
+    """A number that a session may get: no live or cooling session of either party holds it.
 
-class PoolNumber(Model):
-    """A virtual number the account may use: E.164, ISO country, and its rank in the pool (lowest first)."""
+    Attributes:
+        number: E.164.
+        country: ISO country.
+        rank: its place in the pool, lowest first.
+        last_used: when the last hold of either party on it ended, UTC; None if neither ever used it.
+        rests: whether a cool-off period keeps it from everybody.
+    """
 
     number: str
     country: str
     rank: int
+    last_used: datetime | None = None
+    rests: bool = False
 
 
-class Use(Model):
-    """That a party of the new session uses, or used, a number.
-
-    Attributes:
-        held: whether a live or cooling session still holds it.
-        until: when that hold ends or ended, UTC.
-    """
-
-    number: str
-    held: bool
-    until: datetime
-
-
-def candidates(
-    pool: Iterable[PoolNumber], uses: Iterable[Use], country: str | None, resting: frozenset[str] = frozenset()
-) -> list[PoolNumber]:
+def candidates(pool: Iterable[PoolNumber]) -> list[PoolNumber]:
     """The numbers a session may get, best first.
 
-    Only numbers that neither party holds and that are not resting are left. Those that
-    neither ever used come first, then the one whose last use is longest ago, so that
-    yesterday's redial does not reach today's stranger; among equals the lowest rank, so
-    that few numbers serve many sessions.
-
-    Args:
-        pool: the account's available numbers.
-        uses: every hold, past or present, of either party.
-        country: ISO country the number must be of; None for any.
-        resting: numbers that a cool-off period keeps from everybody.
+    Those that neither party ever used come first, then the one whose last use is longest ago,
+    so that yesterday's redial does not reach today's stranger; among equals the lowest rank,
+    so that few numbers serve many sessions. None that rests.
     """
-    held: set[str] = set(resting)
-    last_use: dict[str, datetime] = {}
-    for use in uses:
-        if use.held:
-            held.add(use.number)
-        last_use[use.number] = max(use.until, last_use.get(use.number, use.until))
-    free = [n for n in pool if n.number not in held and country in (None, n.country)]
-    return sorted(free, key=lambda n: _preference(n, last_use))
+    return sorted((number for number in pool if not number.rests), key=preference)
 
 
-def _preference(number: PoolNumber, last_use: Mapping[str, datetime]) -> tuple[bool, float, int]:
-    used = last_use.get(number.number)
+def preference(number: PoolNumber) -> tuple[bool, float, int]:
+    """What `candidates` sorts by."""
+    used = number.last_used
     return (used is not None, used.timestamp() if used is not None else 0.0, number.rank)

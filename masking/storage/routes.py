@@ -11,6 +11,8 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from psycopg import AsyncCursor
+
 from masking.domain.events import Side
 from masking.domain.leases import Identity, Kind, identities, shares_a_number
 from masking.domain.session import Session
@@ -105,35 +107,42 @@ async def move_leases(connection: Connection, session: Session) -> bool:
 
 async def _take_all(connection: Connection, session: Session, number: str, leases: Sequence[Lease]) -> Lease | None:
     """Take all of these routes, or none. The one that somebody else holds, if there is one."""
-    await connection.execute("SAVEPOINT take")
-    conflict = await _unfit(connection, session, number, leases) or await _held(connection, session, number, leases)
-    await connection.execute("RELEASE SAVEPOINT take" if conflict is None else "ROLLBACK TO SAVEPOINT take")
+    conflict = await _unfit(connection, session, number, leases)
+    if conflict is not None:
+        return conflict
+    async with connection.pipeline():
+        await connection.execute("SAVEPOINT take")
+        taken = await _upsert(connection, session, number, leases)
+        held = {bytes(row[0]) for row in await taken.fetchall() if isinstance(row[0], bytes)}
+    conflict = next((lease for lease in leases if lease.caller_hash not in held), None)
+    if conflict is not None:
+        await connection.execute("ROLLBACK TO SAVEPOINT take")
     return conflict
 
 
-async def _held(connection: Connection, session: Session, number: str, leases: Iterable[Lease]) -> Lease | None:
-    held_until = _held_until(session)
-    for lease in leases:
-        taken = await connection.execute(
-            "INSERT INTO routes (virtual_number, caller_hash, session_uuid, kind, side, expires_at, held_until)"
-            " VALUES (%s, %s, %s, %s, %s, %s, %s)"
-            " ON CONFLICT (virtual_number, caller_hash) DO UPDATE SET session_uuid = excluded.session_uuid,"
-            " kind = excluded.kind, side = excluded.side, released = false,"
-            " expires_at = excluded.expires_at, held_until = GREATEST(excluded.held_until, routes.held_until)"
-            " WHERE routes.held_until <= now() OR routes.session_uuid = excluded.session_uuid",
-            (
-                number,
-                lease.caller_hash,
-                session.session_uuid,
-                lease.kind,
-                lease.side,
-                session.expires_at,
-                held_until,
-            ),
-        )
-        if taken.rowcount == 0:
-            return lease
-    return None
+async def _upsert(
+    connection: Connection, session: Session, number: str, leases: Sequence[Lease]
+) -> AsyncCursor[tuple[object, ...]]:
+    """Write the routes that are free or the session's own already, in their order; tells which."""
+    return await connection.execute(
+        "INSERT INTO routes (virtual_number, caller_hash, session_uuid, kind, side, expires_at, held_until)"
+        " SELECT %(number)s, wanted.caller_hash, %(uuid)s, wanted.kind, wanted.side, %(expires)s, %(held)s"
+        " FROM unnest(%(hashes)s::bytea[], %(kinds)s::text[], %(sides)s::text[]) AS wanted (caller_hash, kind, side)"
+        " ON CONFLICT (virtual_number, caller_hash) DO UPDATE SET session_uuid = excluded.session_uuid,"
+        " kind = excluded.kind, side = excluded.side, released = false,"
+        " expires_at = excluded.expires_at, held_until = GREATEST(excluded.held_until, routes.held_until)"
+        " WHERE routes.held_until <= now() OR routes.session_uuid = excluded.session_uuid"
+        " RETURNING caller_hash",
+        {
+            "number": number,
+            "uuid": session.session_uuid,
+            "expires": session.expires_at,
+            "held": _held_until(session),
+            "hashes": [lease.caller_hash for lease in leases],
+            "kinds": [lease.kind for lease in leases],
+            "sides": [lease.side.value for lease in leases],
+        },
+    )
 
 
 async def _unfit(connection: Connection, session: Session, number: str, leases: Iterable[Lease]) -> Lease | None:

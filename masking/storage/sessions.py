@@ -12,7 +12,7 @@ from masking.domain.callbacks import Callback
 from masking.domain.events import Side
 from masking.domain.interaction import resource_ids
 from masking.domain.lifecycle import opened
-from masking.domain.numbers import PoolNumber, Use, candidates
+from masking.domain.numbers import PoolNumber, candidates
 from masking.domain.session import Bill, Session, bill
 from masking.domain.terms import Terms
 from masking.privacy.keyring import Keyring
@@ -20,6 +20,9 @@ from masking.privacy.session_cipher import SessionCipher, new_wrapped_key, unwra
 from masking.storage.accounts import Principal
 from masking.storage.database import Connection
 from masking.storage.routes import identity_hash, move_leases, take_routes
+
+SOME = 16
+"""How many numbers are looked at together."""
 
 
 class Opening(NamedTuple):
@@ -46,12 +49,15 @@ async def open_session(
     if existing is not None:
         return existing
     hashes = [identity_hash(keyring, "number", number) for number in session.terms.parties.values()]
-    for candidate in await _candidates(connection, session.owner_id, hashes, country):
-        terms = await take_routes(connection, keyring, session, candidate.number)
-        if terms is not None:
-            opening = Opening(candidate.number, terms)
-            await _insert(connection, keyring, opened(session, candidate.number, terms.pins).session)
-            return opening
+    looked_at = 0
+    while pool := await _candidates(connection, session.owner_id, hashes, country, looked_at):
+        looked_at += len(pool)
+        for candidate in candidates(pool):
+            terms = await take_routes(connection, keyring, session, candidate.number)
+            if terms is not None:
+                opening = Opening(candidate.number, terms)
+                await _insert(connection, keyring, opened(session, candidate.number, terms.pins).session)
+                return opening
     return None
 
 
@@ -76,26 +82,28 @@ class _OpeningRow(NamedTuple):
 
 
 async def _candidates(
-    connection: Connection, owner_id: str, caller_hashes: Sequence[bytes], country: str | None
+    connection: Connection, owner_id: str, caller_hashes: Sequence[bytes], country: str | None, skip: int
 ) -> list[PoolNumber]:
+    """Some of the owner's numbers that neither party holds, those that `candidates` prefers first.
+
+    PostgreSQL leaves out what cannot be chosen and looks no further than needed, so that neither
+    the pool nor the past makes the choice slow; the order is the domain's (`numbers.preference`).
+    """
     async with connection.cursor(row_factory=class_row(PoolNumber)) as cursor:
         await cursor.execute(
-            "SELECT number, country, rank FROM numbers WHERE account_id = %s AND state = 'available'", (owner_id,)
+            "WITH used AS MATERIALIZED (SELECT virtual_number, max(held_until) AS until FROM routes"
+            "  WHERE caller_hash = ANY(%(hashes)s) GROUP BY virtual_number)"
+            " SELECT c.*, EXISTS (SELECT FROM sessions s WHERE s.virtual_number = c.number"
+            "  AND s.rests_until > now() AND s.expires_at <= now()) AS rests FROM ("
+            " SELECT n.number, n.country, n.rank, u.until AS last_used FROM numbers n"
+            " LEFT JOIN used u ON u.virtual_number = n.number"
+            " WHERE n.account_id = %(owner)s AND n.state = 'available'"
+            " AND (%(country)s::text IS NULL OR n.country = %(country)s)"
+            " AND (u.until IS NULL OR u.until <= now())"
+            " ORDER BY u.until NULLS FIRST, n.rank LIMIT %(some)s OFFSET %(skip)s) c",
+            {"hashes": list(caller_hashes), "owner": owner_id, "country": country, "some": SOME, "skip": skip},
         )
-        pool = await cursor.fetchall()
-    async with connection.cursor(row_factory=class_row(Use)) as cursor:
-        await cursor.execute(
-            "SELECT virtual_number AS number, held_until > now() AS held, held_until AS until"
-            " FROM routes WHERE caller_hash = ANY(%s)",
-            (caller_hashes,),
-        )
-        uses = await cursor.fetchall()
-    resting = await (
-        await connection.execute(
-            "SELECT DISTINCT virtual_number FROM sessions WHERE rests_until > now() AND expires_at <= now()"
-        )
-    ).fetchall()
-    return candidates(pool, uses, country, frozenset(str(row[0]) for row in resting))
+        return await cursor.fetchall()
 
 
 def _party_hashes(terms: Terms, keyring: Keyring) -> tuple[bytes | None, bytes | None]:
