@@ -6,6 +6,7 @@ import phonenumbers
 from pydantic import Field
 from temporalio import activity
 
+from masking.contract import PIN_TAKEN, POOL_EXHAUSTED
 from masking.domain.callbacks import Callback
 from masking.domain.events import Side
 from masking.domain.model import Model
@@ -23,10 +24,11 @@ class OpenSession(Model):
 
 
 class Opened(Model):
-    """The number it got (E.164), None when none was free for all its callers; and its PINs."""
+    """The number it got (E.164) and its PINs; or None, and what to tell whoever asked."""
 
     virtual_number: str | None
     pins: dict[Side, str] = Field(default_factory=dict)
+    refusal: str = POOL_EXHAUSTED
 
 
 class ChangeParties(Model):
@@ -81,8 +83,8 @@ class SessionActivities:
         country = country_of(session.terms.matched_number) if session.terms.geomatch else None
         async with self._database.transaction() as connection:
             opening = await sessions.open_session(connection, self._keyring, session, country)
-        if opening is None:
-            return Opened(virtual_number=None)
+        if isinstance(opening, sessions.Exhausted):
+            return Opened(virtual_number=None, refusal=PIN_TAKEN if opening.pin_taken else POOL_EXHAUSTED)
         return Opened(virtual_number=opening.virtual_number, pins=opening.terms.pins)
 
     @activity.defn

@@ -11,7 +11,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from masking.errors import StartupError
-from masking.operate import accounts
+from masking.operate import accounts, numbers
 from masking.phones import command as phones
 from masking.process import EXIT_CANNOT_START, configure_logging, run_process
 from masking.settings import Settings, load_settings
@@ -25,6 +25,7 @@ app = typer.Typer(
 )
 
 app.add_typer(accounts.app)
+app.add_typer(numbers.app)
 app.add_typer(phones.app)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object for machines.")]

@@ -48,6 +48,11 @@ SIGNALS: Mapping[type[CarrierEvent], str] = {event: name for name, event in EVEN
 """The signal that carries each model."""
 
 
+POOL_EXHAUSTED = "Number pool exhausted or not available."
+PIN_TAKEN = "A given PIN is in use on every free virtual number. Choose other PINs, or have them generated."
+"""Why a session is refused, as its creator is told."""
+
+
 class ErrorType(StrEnum):
     """The `type` of an `ApplicationError` that an update of a session fails with."""
 
@@ -57,6 +62,7 @@ class ErrorType(StrEnum):
     ROUTE_LOST = "RouteLost"
     SAME_PARTY_TWICE = "SamePartyTwice"
     PARTY_TAKEN = "PartyTaken"
+    PIN_TAKEN = "PinTaken"
 
 
 def session_workflow_id(session_uuid: str) -> str:

@@ -15,6 +15,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.callbacks import DeliverCallbacks
     from activities.sessions import ChangeParties, OpenSession, RecordSession, SessionActivities, SessionRef
     from masking.contract import (
+        PIN_TAKEN,
         QUERY_SNAPSHOT,
         QUERY_STORY,
         UPDATE_EXPIRE,
@@ -113,7 +114,7 @@ class MaskingSession:
             summary="choose a virtual number",
         )
         if result.virtual_number is None:
-            self._take(refused(self._session, "Number pool exhausted or not available."))
+            self._take(refused(self._session, result.refusal))
             return
         heard_meanwhile = self._session.version != asked
         self._take(opened(self._session, result.virtual_number, result.pins))
@@ -272,11 +273,12 @@ class MaskingSession:
         """The session once it is open.
 
         Raises:
-            ApplicationError: `NumberPoolExhausted`.
+            ApplicationError: `NumberPoolExhausted`, `PinTaken`.
         """
         await workflow.wait_condition(lambda: self._session.phase is not Phase.OPENING)
         if self._session.phase is Phase.REFUSED:
-            raise ApplicationError(self._session.refusal, type=ErrorType.NUMBER_POOL_EXHAUSTED, non_retryable=True)
+            why = ErrorType.PIN_TAKEN if self._session.refusal == PIN_TAKEN else ErrorType.NUMBER_POOL_EXHAUSTED
+            raise ApplicationError(self._session.refusal, type=why, non_retryable=True)
         await self._written()
         return snapshot(self._session)
 

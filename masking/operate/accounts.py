@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 import typer
 
-from masking.errors import MaskingError
-from masking.operate.system import OperatedSystem, operated_system
-from masking.process import EXIT_CANNOT_START
-from masking.settings import load_settings
+from masking.operate.console import AsJson, on_system
+from masking.operate.system import OperatedSystem
 from masking.storage.accounts import (
     Account,
     NewToken,
@@ -25,11 +21,8 @@ from masking.storage.accounts import (
 
 app = typer.Typer(name="accounts", help="Accounts and subaccounts, and their tokens.", no_args_is_help=True)
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object for machines.")]
 AuthId = Annotated[str, typer.Argument(help="The account's auth id, MA… or SA….", metavar="AUTH_ID")]
 DEFAULT_OVERLAP_HOURS = 24.0
-
-ResultT = TypeVar("ResultT")
 
 
 @app.command()
@@ -45,7 +38,7 @@ def create(
         async with system.database.transaction() as connection:
             return await create_account(connection, system.keyring, parent_id=parent)
 
-    _show_token(_on_system(make), as_json=as_json)
+    _show_token(on_system(make), as_json=as_json)
 
 
 @app.command(name="list")
@@ -56,14 +49,16 @@ def list_(as_json: AsJson = False) -> None:
         async with system.database.transaction() as connection:
             return await list_accounts(connection)
 
-    accounts = _on_system(find)
+    accounts = on_system(find)
     if as_json:
         typer.echo(json.dumps({"accounts": [_told(account) for account in accounts]}))
         return
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("auth id", "created", "tokens", "numbers", "state")
+    table = Table(box=None, pad_edge=False)
+    for name in ("auth id", "created", "tokens", "numbers", "state"):
+        table.add_column(name, no_wrap=name == "auth id")
     for account in accounts:
         name = account.auth_id if account.parent_id is None else f"  {account.auth_id}"
         state = "enabled" if account.disabled_at is None else "disabled"
@@ -85,7 +80,7 @@ def rotate(
         async with system.database.transaction() as connection:
             return await rotate_token(connection, system.keyring, auth_id, timedelta(hours=overlap))
 
-    _show_token(_on_system(replace), as_json=as_json)
+    _show_token(on_system(replace), as_json=as_json)
 
 
 @app.command()
@@ -96,7 +91,7 @@ def disable(auth_id: AuthId, as_json: AsJson = False) -> None:
         async with system.database.transaction() as connection:
             await disable_account(connection, auth_id)
 
-    _on_system(end)
+    on_system(end)
     typer.echo(json.dumps({"auth_id": auth_id, "disabled": True}) if as_json else f"{auth_id} is disabled.")
 
 
@@ -111,17 +106,3 @@ def _show_token(new: NewToken, *, as_json: bool) -> None:
         typer.echo(json.dumps(new._asdict()))
         return
     typer.echo(f"auth id     {new.auth_id}\nauth token  {new.auth_token}\n\nThe token is shown only now.")
-
-
-def _on_system(action: Callable[[OperatedSystem], Awaitable[ResultT]]) -> ResultT:
-    """Run one action, and exit with 2 and a line that says what to do when it cannot be done."""
-
-    async def act() -> ResultT:
-        async with operated_system(load_settings()) as system:
-            return await action(system)
-
-    try:
-        return asyncio.run(act())
-    except MaskingError as error:
-        typer.echo(f"masking: {error}", err=True)
-        raise typer.Exit(EXIT_CANNOT_START) from None

@@ -15,6 +15,7 @@ from psycopg import AsyncCursor
 
 from masking.domain.events import Side
 from masking.domain.leases import Identity, Kind, identities, shares_a_number
+from masking.domain.pins import pin_length
 from masking.domain.session import Session
 from masking.domain.terms import Terms
 from masking.privacy.keyring import Keyring
@@ -42,20 +43,35 @@ def leases_of(session_uuid: str, terms: Terms, keyring: Keyring) -> tuple[Lease,
     return tuple(sorted(_lease(keyring, identity) for identity in identities(session_uuid, terms)))
 
 
-async def take_routes(connection: Connection, keyring: Keyring, session: Session, number: str) -> Terms | None:
-    """Take every route the session needs on a number, or none. PINs that are ours to make are drawn here.
+class Taken(NamedTuple):
+    """The session's terms with its PINs, once it holds its routes."""
 
-    Returns:
-        The session's terms with its PINs; None if somebody else holds one of the routes.
+    terms: Terms
+
+
+class NotTaken(NamedTuple):
+    """Somebody else holds one of the routes.
+
+    Attributes:
+        pin_taken: whether it is that of a PIN that was given.
     """
-    for _ in range(PIN_DRAWS):
-        terms = _with_pins(session.terms)
+
+    pin_taken: bool
+
+
+async def take_routes(connection: Connection, keyring: Keyring, session: Session, number: str) -> Taken | NotTaken:
+    """Take every route the session needs on a number, or none. PINs that are ours to make are drawn here."""
+    to_draw = session.terms.pin is not None and session.terms.pin.generate and not session.terms.pins
+    length = await _pin_length(connection, session.terms, number) if to_draw else 0
+    conflict: Lease | None = None
+    for _ in range(PIN_DRAWS if to_draw else 1):
+        terms = _with_pins(session.terms, length) if to_draw else session.terms
         conflict = await _take_all(connection, session, number, leases_of(session.session_uuid, terms, keyring))
         if conflict is None:
-            return terms
-        if conflict.kind != "pin" or terms is session.terms:
-            return None
-    return None
+            return Taken(terms)
+        if conflict.kind != "pin":
+            break
+    return NotTaken(pin_taken=conflict is not None and conflict.kind == "pin" and not to_draw)
 
 
 async def change_parties(connection: Connection, keyring: Keyring, session: Session, terms: Terms) -> bool:
@@ -112,8 +128,15 @@ async def _take_all(connection: Connection, session: Session, number: str, lease
         return conflict
     async with connection.pipeline():
         await connection.execute("SAVEPOINT take")
+        # An operator who blocks or removes the number waits for this, or has done so already.
+        in_use = await connection.execute(
+            "SELECT state = 'available' FROM numbers WHERE number = %s FOR KEY SHARE", (number,)
+        )
         taken = await _upsert(connection, session, number, leases)
+        available = await in_use.fetchone() == (True,)
         held = {bytes(row[0]) for row in await taken.fetchall() if isinstance(row[0], bytes)}
+    if not available and not session.virtual_number:
+        held = set()
     conflict = next((lease for lease in leases if lease.caller_hash not in held), None)
     if conflict is not None:
         await connection.execute("ROLLBACK TO SAVEPOINT take")
@@ -167,14 +190,23 @@ def _lease(keyring: Keyring, identity: Identity) -> Lease:
     return Lease(identity_hash(keyring, identity.kind, identity.value), identity.kind, identity.side)
 
 
-def _with_pins(terms: Terms) -> Terms:
+async def _pin_length(connection: Connection, terms: Terms, number: str) -> int:
+    """How long PINs have to be on this number: the more there are, the longer."""
+    counted = await connection.execute(
+        "SELECT count(*) FROM routes WHERE virtual_number = %s AND kind = 'pin' AND held_until > now()", (number,)
+    )
+    (others,) = await counted.fetchone() or (0,)
     pin = terms.pin
-    if pin is None or not pin.generate or terms.pins:
+    return pin_length(pin.generate_length, int(str(others)), 1 + pin.retry) if pin is not None else 0
+
+
+def _with_pins(terms: Terms, length: int) -> Terms:
+    if terms.pin is None:
         return terms
-    first = second = _drawn(pin.generate_length)
+    first = second = _drawn(length)
     while second == first:
-        second = _drawn(pin.generate_length)
-    drawn = pin.model_copy(update={"first_party": first, "second_party": second})
+        second = _drawn(length)
+    drawn = terms.pin.model_copy(update={"first_party": first, "second_party": second})
     return terms.model_copy(update={"pin": drawn})
 
 

@@ -19,7 +19,7 @@ from masking.privacy.keyring import Keyring
 from masking.privacy.session_cipher import SessionCipher, new_wrapped_key, unwrapped
 from masking.storage.accounts import Principal
 from masking.storage.database import Connection
-from masking.storage.routes import identity_hash, move_leases, take_routes
+from masking.storage.routes import Taken, identity_hash, move_leases, take_routes
 
 SOME = 16
 """How many numbers are looked at together."""
@@ -32,9 +32,19 @@ class Opening(NamedTuple):
     terms: Terms
 
 
+class Exhausted(NamedTuple):
+    """No number can be had.
+
+    Attributes:
+        pin_taken: whether a free one could be, but for a PIN that was given and is in use there.
+    """
+
+    pin_taken: bool
+
+
 async def open_session(
     connection: Connection, keyring: Keyring, session: Session, country: str | None
-) -> Opening | None:
+) -> Opening | Exhausted:
     """Choose a number, take its routes, write the session's row; all or nothing.
 
     Safe to repeat: a session that is open already keeps its number and its PINs.
@@ -42,23 +52,21 @@ async def open_session(
     Args:
         country: ISO country the number must be of; None for any.
 
-    Returns:
-        None when no number of the account is free for all its routes.
     """
     existing = await _opening(connection, keyring, session.session_uuid)
     if existing is not None:
         return existing
     hashes = [identity_hash(keyring, "number", number) for number in session.terms.parties.values()]
-    looked_at = 0
+    looked_at, pin_taken = 0, False
     while pool := await _candidates(connection, session.owner_id, hashes, country, looked_at):
         looked_at += len(pool)
         for candidate in candidates(pool):
-            terms = await take_routes(connection, keyring, session, candidate.number)
-            if terms is not None:
-                opening = Opening(candidate.number, terms)
-                await _insert(connection, keyring, opened(session, candidate.number, terms.pins).session)
-                return opening
-    return None
+            taken = await take_routes(connection, keyring, session, candidate.number)
+            if isinstance(taken, Taken):
+                await _insert(connection, keyring, opened(session, candidate.number, taken.terms.pins).session)
+                return Opening(candidate.number, taken.terms)
+            pin_taken = pin_taken or taken.pin_taken
+    return Exhausted(pin_taken)
 
 
 async def _opening(connection: Connection, keyring: Keyring, session_uuid: str) -> Opening | None:

@@ -222,6 +222,14 @@ async def test_live_sessions_on_one_number_never_share_a_pin(system: System) -> 
         numbers.add(created.json()["virtual_number"])
 
     assert len(numbers) == 3
+    parties = {"first_party": "+12025550133", "second_party": "+12025550143"}
+    clash = await create(system, **parties, **PIN, first_party_pin="1234", second_party_pin="9999")
+    assert error_of(clash) == (
+        400,
+        "A given PIN is in use on every free virtual number. Choose other PINs, or have them generated.",
+    )
+    made = await create(system, **parties, **PIN, generate_pin=True)
+    assert len(made.json()["session"]["first_party_pin"]) == 5, "four digits are too few beside others"
 
 
 async def test_a_single_party_may_be_joined_later_and_nobody_else_may_be_swapped(system: System) -> None:

@@ -38,7 +38,7 @@ def asked(first: str = FIRST, second: str = SECOND, **changes: object) -> Sessio
 async def open_(database: Database, keyring: Keyring, session: Session, country: str | None = "US") -> str | None:
     async with database.transaction() as connection:
         opening = await sessions.open_session(connection, keyring, session, country)
-    return None if opening is None else opening.virtual_number
+    return None if isinstance(opening, sessions.Exhausted) else opening.virtual_number
 
 
 async def record(database: Database, keyring: Keyring, session: Session, *queued: Callback) -> bool:

@@ -1,0 +1,119 @@
+"""Files of virtual numbers: CSV with a line of names, checked whole before anything is kept."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+
+import phonenumbers
+
+from masking.errors import MaskingError
+from masking.storage.accounts import AUTH_ID
+from masking.storage.numbers import NewNumber
+
+COLUMNS = ("number", "account", "country", "area", "carrier", "capabilities")
+MAX_TOLD = 50
+
+
+class WrongLines(MaskingError):
+    """Lines of a file that cannot be taken; each with its number and what is wrong."""
+
+    def __init__(self, faults: list[str]) -> None:
+        more = len(faults) - MAX_TOLD
+        told = faults[:MAX_TOLD] + ([f"and {more} more"] if more > 0 else [])
+        super().__init__("nothing was imported:\n  " + "\n  ".join(told))
+        self.faults = faults
+
+
+def read_numbers(path: Path, account_id: str | None) -> list[NewNumber]:
+    """The numbers of a file.
+
+    Columns: `number` (E.164); `account`, unless `account_id` is given for all; `country` (ISO,
+    told by the number when left out), `area`, `carrier`, `capabilities` (separated by spaces).
+
+    Raises:
+        WrongLines: some lines cannot be taken; names all of them.
+        MaskingError: the file cannot be read, or its columns are wrong.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file, strict=True)
+            unknown = sorted(set(reader.fieldnames or ()) - set(COLUMNS))
+            if "number" not in (reader.fieldnames or ()) or unknown:
+                named = f"unknown: {', '.join(unknown)}; " if unknown else ""
+                raise MaskingError(f"{path}: the first line must name columns, number among them ({named}known: "
+                                   f"{', '.join(COLUMNS)})")  # fmt: skip
+            return _checked(list(_lines(reader)), account_id)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise MaskingError(f"{path} cannot be read: {error}") from None
+
+
+def new_number(
+    number: str,
+    account_id: str,
+    country: str = "",
+    area: str = "",
+    carrier: str = "",
+    capabilities: str = "",
+) -> NewNumber:
+    """One number, checked.
+
+    Raises:
+        ValueError: what is wrong, in words.
+    """
+    try:
+        parsed = phonenumbers.parse(number if number.startswith("+") else f"+{number}")
+        valid = phonenumbers.is_valid_number(parsed)
+    except phonenumbers.NumberParseException:
+        valid = False
+    if not valid:
+        raise ValueError("number must be a valid number in E.164, such as +12025550142")
+    told = phonenumbers.region_code_for_number(parsed) or ""
+    if country and told and country.upper() != told:
+        raise ValueError(f"country is {country}, but the number is of {told}")
+    if not (country or told):
+        raise ValueError("country is missing, and the number belongs to none")
+    if not AUTH_ID.fullmatch(account_id):
+        raise ValueError("account must be an auth id, MA or SA and 18 characters")
+    return NewNumber(
+        number=phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164),
+        account_id=account_id,
+        country=(country or told).upper(),
+        area=area,
+        carrier=carrier or "voice",
+        capabilities=tuple(sorted(set(capabilities.split()))) or ("voice",),
+    )
+
+
+def _lines(reader: csv.DictReader[str]) -> Iterator[tuple[int, dict[str, str]]]:
+    for row in reader:
+        yield reader.line_num, {key or "": (value or "").strip() for key, value in row.items() if key is not None}
+
+
+def _checked(lines: list[tuple[int, dict[str, str]]], account_id: str | None) -> list[NewNumber]:
+    faults: list[str] = []
+    first_line: dict[str, int] = {}
+    numbers = []
+    for line, row in lines:
+        try:
+            new = new_number(
+                row.get("number", ""),
+                row.get("account") or account_id or "",
+                row.get("country", ""),
+                row.get("area", ""),
+                row.get("carrier", ""),
+                row.get("capabilities", ""),
+            )
+        except ValueError as fault:
+            faults.append(f"line {line}: {fault}")
+            continue
+        if new.number in first_line:
+            faults.append(f"line {line}: the same number as in line {first_line[new.number]}")
+        first_line.setdefault(new.number, line)
+        numbers.append(new)
+    if faults:
+        raise WrongLines(faults)
+    if not numbers:
+        raise MaskingError("the file names no number")
+    return numbers

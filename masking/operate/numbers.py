@@ -1,0 +1,178 @@
+"""`masking numbers`: the inventory of virtual numbers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from masking.errors import MaskingError
+from masking.operate.console import AsJson, on_system, or_exit
+from masking.operate.number_file import new_number, read_numbers
+from masking.operate.system import OperatedSystem
+from masking.storage.database import Connection
+from masking.storage.numbers import (
+    Holder,
+    NewNumber,
+    State,
+    StoredNumber,
+    add_numbers,
+    list_numbers,
+    remove_number,
+    set_state,
+)
+
+app = typer.Typer(name="numbers", help="Virtual numbers: which there are, and what may be done with them.",
+                  no_args_is_help=True)  # fmt: skip
+
+EXIT_IN_USE = 1
+SHOWN = 20
+
+Number = Annotated[str, typer.Argument(help="The number, E.164.", metavar="NUMBER")]
+Account = Annotated[str | None, typer.Option(help="The account or subaccount.", metavar="AUTH_ID")]
+OrDrain = Annotated[bool, typer.Option("--drain", help="While sessions are live on it, let it drain instead.")]
+
+
+@app.command(name="import")
+def import_(
+    file: Annotated[Path, typer.Argument(help="CSV: number, account, country, area, carrier, capabilities.")],
+    account: Account = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the file, change nothing.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Add the numbers of a file: all of them, or none when a line is wrong."""
+    numbers = or_exit(lambda: read_numbers(file, account))
+    if dry_run:
+        _say({"checked": len(numbers)}, f"{len(numbers)} numbers could be imported.", as_json=as_json)
+        return
+    _add(numbers, as_json=as_json)
+
+
+@app.command()
+def add(
+    number: Number,
+    account: Annotated[str, typer.Option(help="The account or subaccount that may use it.", metavar="AUTH_ID")],
+    country: Annotated[str, typer.Option(help="ISO country; told by the number when left out.")] = "",
+    area: Annotated[str, typer.Option(help="Such as a city.")] = "",
+    carrier: Annotated[str, typer.Option(help="Who delivers its calls.")] = "voice",
+    capabilities: Annotated[str, typer.Option(help="What it can do, separated by spaces.")] = "voice",
+    as_json: AsJson = False,
+) -> None:
+    """Add one number."""
+
+    def checked() -> list[NewNumber]:
+        try:
+            return [new_number(number, account, country, area, carrier, capabilities)]
+        except ValueError as fault:
+            raise MaskingError(str(fault)) from None
+
+    _add(or_exit(checked), as_json=as_json)
+
+
+@app.command(name="list")
+def list_(
+    account: Account = None,
+    country: Annotated[str | None, typer.Option(help="ISO country.")] = None,
+    state: Annotated[State | None, typer.Option(help="State.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List numbers, with the sessions that live on them and those that still hold them after their end."""
+
+    async def find(system: OperatedSystem) -> list[StoredNumber]:
+        async with system.database.transaction() as connection:
+            return await list_numbers(connection, account_id=account, country=country, state=state)
+
+    numbers = on_system(find)
+    if as_json:
+        typer.echo(json.dumps({"numbers": [_told(number) for number in numbers]}))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for name in ("number", "account", "country", "area", "carrier", "state", "live", "cooling"):
+        table.add_column(name, no_wrap=name in ("number", "account", "state"))
+    for each in numbers:
+        counts = (str(each.live), str(each.cooling))
+        table.add_row(each.number, each.account_id, each.country, each.area, each.carrier, each.state, *counts)
+    Console().print(table)
+
+
+@app.command()
+def drain(number: Number, as_json: AsJson = False) -> None:
+    """Open no more sessions on a number; those that live on it run to their end."""
+    _change(number, "draining", lambda connection: set_state(connection, number, "draining"), as_json=as_json)
+
+
+@app.command()
+def reopen(number: Number, as_json: AsJson = False) -> None:
+    """Let a draining or blocked number take sessions again."""
+    _change(number, "available", lambda connection: set_state(connection, number, "available"), as_json=as_json)
+
+
+@app.command()
+def block(number: Number, or_drain: OrDrain = False, as_json: AsJson = False) -> None:
+    """Take a number out of use. Refused while sessions are live on it, unless it may drain."""
+    _change(number, "blocked", lambda connection: set_state(connection, number, "blocked"), or_drain, as_json=as_json)
+
+
+@app.command()
+def remove(number: Number, or_drain: OrDrain = False, as_json: AsJson = False) -> None:
+    """Take a number out of the inventory. Refused while sessions are live on it, unless it may drain."""
+    _change(number, "removed", lambda connection: remove_number(connection, number), or_drain, as_json=as_json)
+
+
+def _add(numbers: list[NewNumber], *, as_json: bool) -> None:
+    async def keep(system: OperatedSystem) -> int:
+        async with system.database.transaction() as connection:
+            return await add_numbers(connection, numbers)
+
+    new = on_system(keep)
+    known = len(numbers) - new
+    _say({"added": new, "known": known}, f"{new} numbers added, {known} known already.", as_json=as_json)
+
+
+def _change(
+    number: str,
+    became: str,
+    change: Callable[[Connection], Awaitable[list[Holder]]],
+    or_drain: bool = False,
+    *,
+    as_json: bool,
+) -> None:
+    async def act(system: OperatedSystem) -> tuple[list[Holder], str]:
+        async with system.database.transaction() as connection:
+            holders = await change(connection)
+            if holders and or_drain:
+                await set_state(connection, number, "draining")
+            return holders, became if not holders else "draining" if or_drain else "unchanged"
+
+    holders, state = on_system(act)
+    told: dict[str, object] = {
+        "number": number,
+        "state": state,
+        "live": [{"session_uuid": h.session_uuid, "expires_at": h.expires_at.isoformat()} for h in holders],
+    }
+    lines = [f"{number} is {state}."]
+    if holders:
+        lines.append(
+            f"{len(holders)} sessions are live on it; the last ends {holders[-1].expires_at:%Y-%m-%d %H:%M} UTC:"
+        )
+        lines += [f"  {holder.session_uuid}" for holder in holders[:SHOWN]]
+        lines += ["  …"] if len(holders) > SHOWN else []
+        lines.append("Try again then." if or_drain else "Wait for their end, or use --drain.")
+    _say(told, "\n".join(lines), as_json=as_json)
+    if state == "unchanged":
+        raise typer.Exit(EXIT_IN_USE)
+
+
+def _told(number: StoredNumber) -> dict[str, object]:
+    return {key: value.isoformat() if isinstance(value, datetime) else value for key, value in number._asdict().items()}
+
+
+def _say(told: dict[str, object], words: str, *, as_json: bool) -> None:
+    typer.echo(json.dumps(told) if as_json else words)
