@@ -23,9 +23,10 @@ test: check  ## check the code and run every test
 chaos: $(READY)  ## a thousand calls over a network that loses, repeats, delays and reorders events
 	CHAOS_CALLS=1000 $(BIN)/python -m pytest tests/integration/test_chaos.py
 
-benchmarks: $(READY)  ## measure reads and call decisions; a few minutes
+benchmarks: $(READY)  ## measure reads, call decisions and choosing numbers; a few minutes
 	$(BIN)/python -m benchmarks.reads
 	$(BIN)/python -m benchmarks.answers
+	$(BIN)/python -m benchmarks.allocation
 
 check: $(READY)  ## linters, types, and which module may import which
 	$(BIN)/ruff check .
