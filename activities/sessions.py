@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import phonenumbers
 from pydantic import Field
 from temporalio import activity
 
@@ -12,6 +11,7 @@ from masking.domain.events import Side
 from masking.domain.model import Model
 from masking.domain.session import Bill, Session
 from masking.domain.terms import Terms
+from masking.e164 import country_of
 from masking.privacy.keyring import Keyring
 from masking.storage import callbacks, inbox, routes, sessions
 from masking.storage.database import Database
@@ -116,8 +116,3 @@ class SessionActivities:
         if dead:
             activity.logger.warning("%d callbacks were never delivered; they are listed as dead", dead)
         return final
-
-
-def country_of(e164: str) -> str | None:
-    """The ISO country of a number; None where the numbering plan names none."""
-    return phonenumbers.region_code_for_number(phonenumbers.parse(e164))

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import phonenumbers
-
+from masking.e164 import country_of
 from masking.errors import StartupError
 from masking.privacy.keyring import Keyring
 from masking.settings import Settings
@@ -46,10 +45,7 @@ async def provision_demo(settings: Settings, database_url: str, keyring: Keyring
 
 
 def _with_country(number: str) -> tuple[str, str]:
-    try:
-        country = phonenumbers.region_code_for_number(phonenumbers.parse(number))
-    except phonenumbers.NumberParseException:
-        country = None
+    country = country_of(number)
     if country is None:
         raise StartupError("MASKING_DEMO_NUMBERS: every number must be in E.164 and belong to a country")
     return number, country

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import phonenumbers
 
+from masking.e164 import country_of
 from masking.errors import MaskingError
 from masking.storage.accounts import AUTH_ID
 from masking.storage.numbers import NewNumber
@@ -69,7 +70,7 @@ def new_number(
         valid = False
     if not valid:
         raise ValueError("number must be a valid number in E.164, such as +12025550142")
-    told = phonenumbers.region_code_for_number(parsed) or ""
+    told = country_of(phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)) or ""
     if country and told and country.upper() != told:
         raise ValueError(f"country is {country}, but the number is of {told}")
     if not (country or told):
@@ -84,6 +85,15 @@ def new_number(
         carrier=carrier or "voice",
         capabilities=tuple(sorted(set(capabilities.split()))) or ("voice",),
     )
+
+
+def checked_number(number: str) -> str:
+    """A phone number in E.164. Raises `MaskingError`."""
+    try:
+        parsed = phonenumbers.parse(number if number.startswith("+") else f"+{number}")
+    except phonenumbers.NumberParseException:
+        raise MaskingError("a number must be in E.164, such as +12025550142") from None
+    return phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
 
 
 def _lines(reader: csv.DictReader[str]) -> Iterator[tuple[int, dict[str, str]]]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.processes.test_run import MASKING, Run, environment
+from tests.processes.test_run import FIRST, MASKING, SECOND, Run, environment
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(180)]
 
@@ -68,6 +68,18 @@ def test_an_operator_imports_drains_blocks_and_removes_numbers(run: Run, tmp_pat
 
     session = run.create()
     used = f"+{session['virtual_number']}"
+    explained = told(run, "explain", FIRST, SECOND, "--account", account)
+    obstacles = {each["number"]: each["obstacle"] for each in explained["numbers"]}
+    assert obstacles[used].startswith("the first party meets it in another session until")
+    assert obstacles["+442079460001"] == "it is of GB, not of US"
+    assert obstacles[explained["next"]] is None
+    assert "numbers could be had." in numbers(run, "explain", FIRST, SECOND, "--account", account).stdout
+    met = told(run, "who", used, SECOND)["sessions"]
+    assert [(each["session_uuid"], each["party"], each["live"]) for each in met] == [
+        (session["session_uuid"], "second", True)
+    ]
+    nobody = numbers(run, "who", used, SECOND, "--at", "2020-01-01T00:00:00Z")
+    assert (nobody.returncode, nobody.stdout) == (1, "No session knew this caller on this number.\n")
     blocked = numbers(run, "block", used)
     assert blocked.returncode == 1
     assert f"{used} is unchanged." in blocked.stdout

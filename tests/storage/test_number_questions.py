@@ -1,0 +1,81 @@
+"""Why no number is free, and who could reach whom at a past moment."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from masking.domain.availability import Situation, obstacle
+from masking.privacy.keyring import Keyring
+from masking.storage.database import Database
+from masking.storage.number_questions import Reached, reached, situations
+from tests.conftest import ACCOUNT
+from tests.domain.conversation import FIRST, SECOND, at
+from tests.storage.test_routes import asked, open_, turn_back_clock
+
+pytestmark = pytest.mark.anyio
+
+GRACE = timedelta(seconds=60)
+
+
+async def explained(database: Database, keyring: Keyring, first: str, second: str) -> dict[str, str | None]:
+    async with database.transaction() as connection:
+        return {
+            each.number: obstacle(each, "US") for each in await situations(connection, keyring, ACCOUNT, first, second)
+        }
+
+
+async def test_each_number_names_the_rule_that_forbids_it(database: Database, keyring: Keyring) -> None:
+    held = asked(FIRST, "+12025550111")
+    number = await open_(database, keyring, held)
+    async with database.transaction() as connection:
+        await connection.execute("UPDATE numbers SET state = 'draining' WHERE number = '+12025550198'")
+
+    told = await explained(database, keyring, FIRST, SECOND)
+    assert number == "+12025550199"
+    assert told == {
+        "+12025550199": f"the first party meets it in another session until"
+        f" {held.expires_at + GRACE:%Y-%m-%d %H:%M:%S} UTC",
+        "+12025550198": "it is draining",
+        "+12025550197": None,
+        "+912269947011": "it is of IN, not of US",
+    }
+    swapped = await explained(database, keyring, SECOND, FIRST)
+    assert str(swapped["+12025550199"]).startswith("the second party meets it")
+
+    await turn_back_clock(database, held, timedelta(seconds=661))
+    assert (await explained(database, keyring, FIRST, SECOND))["+12025550199"] is None
+
+
+async def test_what_is_explained_as_free_is_what_is_chosen(database: Database, keyring: Keyring) -> None:
+    for second in ("+12025550111", "+12025550112", SECOND, "+12025550113"):
+        free = [number for number, why in (await explained(database, keyring, FIRST, second)).items() if why is None]
+        chosen = await open_(database, keyring, asked(FIRST, second))
+        assert chosen in free if free else chosen is None
+
+
+def test_a_resting_number_says_until_when() -> None:
+    found = Situation("+12025550199", "US", "available", None, None, at(60), None)
+    assert obstacle(found, None) == "it rests until 2026-11-23 14:01:00 UTC"
+
+
+async def test_a_past_moment_tells_whom_a_caller_reached(database: Database, keyring: Keyring) -> None:
+    session = asked()
+    number = await open_(database, keyring, session)
+    assert number is not None
+
+    async def met(caller: str, moment: datetime, on: str = number) -> list[Reached]:
+        async with database.transaction() as connection:
+            return await reached(connection, keyring, on, caller, moment, GRACE)
+
+    made, ends = session.created_at, session.expires_at
+    (found,) = await met(SECOND, made + timedelta(seconds=1))
+    assert (found.session_uuid, found.party, found.live) == (session.session_uuid, "second", True)
+    assert (await met(FIRST, ends - timedelta(seconds=1)))[0].live
+    assert not (await met(FIRST, ends))[0].live, "the last second is over at expiry"
+    assert await met(FIRST, ends + GRACE) == []
+    assert await met(FIRST, made - timedelta(seconds=1)) == []
+    assert await met("+12025550150", made + timedelta(seconds=1)) == []
+    assert await met(FIRST, made + timedelta(seconds=1), "+12025550198") == []
+    assert await met(FIRST, datetime(2020, 1, 1, tzinfo=UTC)) == []
