@@ -1,0 +1,94 @@
+"""Databases of earlier versions come along, with what they hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from uuid import uuid4
+
+import psycopg
+import pytest
+import sqlalchemy
+from alembic import command
+from alembic.config import Config
+
+from masking.privacy.keyring import Keyring
+from masking.storage.accounts import AUTH, Principal, authenticate
+from masking.storage.database import Database
+from masking.storage.migrate import MIGRATIONS, migrate
+from masking.storage.routes import identity_hash
+from tests.conftest import ACCOUNT, TOKEN
+from tests.domain.conversation import FIRST
+
+
+@pytest.fixture
+def empty_url(postgres_url: str) -> Iterator[str]:
+    name = f"m{uuid4().hex[:12]}"
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    yield postgres_url.replace("/postgres?", f"/{name}?")
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def move_to(url: str, revision: str, *, up: bool = True) -> None:
+    engine = sqlalchemy.create_engine(
+        "postgresql+psycopg://", creator=lambda: psycopg.connect(url), poolclass=sqlalchemy.NullPool
+    )
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        (command.upgrade if up else command.downgrade)(config, revision)
+
+
+def tables(url: str) -> set[str]:
+    with psycopg.connect(url) as connection:
+        rows = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
+    return {str(row[0]) for row in rows} - {"alembic_version"}
+
+
+def columns(url: str) -> list[tuple[object, ...]]:
+    with psycopg.connect(url) as connection:
+        return connection.execute(
+            "SELECT table_name, column_name, data_type, is_nullable FROM information_schema.columns"
+            " WHERE table_schema = 'public' ORDER BY 1, 2"
+        ).fetchall()
+
+
+@pytest.mark.anyio
+async def test_the_first_versions_accounts_numbers_and_sessions_come_along(empty_url: str, keyring: Keyring) -> None:
+    move_to(empty_url, "0001")
+    key_id, sealed = keyring.seal(TOKEN.encode(), AUTH)
+    token_hash = keyring.lookup_hash(AUTH, f"{ACCOUNT}:{TOKEN}")
+    with psycopg.connect(empty_url) as connection:
+        connection.execute(
+            "INSERT INTO accounts (auth_id, token_hash, token_key_id, token_sealed) VALUES (%s, %s, %s, %s)",
+            (ACCOUNT, token_hash, key_id, sealed),
+        )
+        connection.execute(
+            "INSERT INTO numbers (number, account_id, country) VALUES ('+12025550199', %s, 'US')", [ACCOUNT]
+        )
+        connection.execute(
+            "INSERT INTO routes (virtual_number, caller_hash, session_uuid, side, expires_at, held_until)"
+            " VALUES ('+12025550199', %s, 'a', 'first', now() + interval '1 hour', now() + interval '2 hours')",
+            [identity_hash(keyring, "number", FIRST)],
+        )
+    migrate(empty_url)
+
+    async with Database(empty_url) as database, database.transaction() as connection:
+        assert await authenticate(connection, keyring, ACCOUNT, TOKEN) == Principal(ACCOUNT, None)
+        routes = await (await connection.execute("SELECT kind, released FROM routes")).fetchall()
+        numbers = await (await connection.execute("SELECT carrier, capabilities, state FROM numbers")).fetchall()
+    assert routes == [("number", False)]
+    assert numbers == [("voice", ["voice"], "available")]
+
+
+def test_every_migration_can_be_undone_and_done_again(empty_url: str) -> None:
+    migrate(empty_url)
+    newest = columns(empty_url)
+    for revision in ("0002", "0001"):
+        move_to(empty_url, revision, up=False)
+    migrate(empty_url)
+    assert columns(empty_url) == newest
+    move_to(empty_url, "base", up=False)
+    assert tables(empty_url) == set()
