@@ -16,6 +16,9 @@ from masking.privacy.keyring import Keyring
 from masking.storage import callbacks, inbox, routes, sessions
 from masking.storage.database import Database
 
+FEW_NUMBERS = 2
+"""With fewer than so many numbers left for a pair, the operator is warned."""
+
 
 class OpenSession(Model):
     """Open this session: find it a number and take its routes."""
@@ -84,7 +87,17 @@ class SessionActivities:
         async with self._database.transaction() as connection:
             opening = await sessions.open_session(connection, self._keyring, session, country)
         if isinstance(opening, sessions.Exhausted):
+            activity.logger.warning(
+                "no number of %s could be had for a pair of parties; `masking numbers explain` tells why",
+                session.owner_id,
+            )
             return Opened(virtual_number=None, refusal=PIN_TAKEN if opening.pin_taken else POOL_EXHAUSTED)
+        if opening.left is not None and opening.left < FEW_NUMBERS:
+            activity.logger.warning(
+                "the numbers of %s run out: %d more could be had for a pair of parties; add numbers",
+                session.owner_id,
+                opening.left,
+            )
         return Opened(virtual_number=opening.virtual_number, pins=opening.terms.pins)
 
     @activity.defn

@@ -26,10 +26,16 @@ SOME = 16
 
 
 class Opening(NamedTuple):
-    """What a session got when it was opened: its number (E.164), and its terms with their PINs."""
+    """What a session got when it was opened: its number (E.164), and its terms with their PINs.
+
+    Attributes:
+        left: how many more numbers its parties could have met each other on, where they were few
+            enough to be counted.
+    """
 
     virtual_number: str
     terms: Terms
+    left: int | None = None
 
 
 class Exhausted(NamedTuple):
@@ -64,7 +70,8 @@ async def open_session(
             taken = await take_routes(connection, keyring, session, candidate.number)
             if isinstance(taken, Taken):
                 await _insert(connection, keyring, opened(session, candidate.number, taken.terms.pins).session)
-                return Opening(candidate.number, taken.terms)
+                few = len(pool) < SOME and looked_at == len(pool)
+                return Opening(candidate.number, taken.terms, left=len(pool) - 1 if few else None)
             pin_taken = pin_taken or taken.pin_taken
     return Exhausted(pin_taken)
 

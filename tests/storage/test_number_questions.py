@@ -5,7 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from temporalio.testing import ActivityEnvironment
 
+from activities.sessions import OpenSession, SessionActivities
 from masking.domain.availability import Situation, obstacle
 from masking.privacy.keyring import Keyring
 from masking.storage.database import Database
@@ -79,3 +81,22 @@ async def test_a_past_moment_tells_whom_a_caller_reached(database: Database, key
     assert await met("+12025550150", made + timedelta(seconds=1)) == []
     assert await met(FIRST, made + timedelta(seconds=1), "+12025550198") == []
     assert await met(FIRST, datetime(2020, 1, 1, tzinfo=UTC)) == []
+
+
+async def test_the_operator_is_warned_before_the_pool_runs_out_for_a_pair_and_when_it_has(
+    database: Database, keyring: Keyring, caplog: pytest.LogCaptureFixture
+) -> None:
+    activities = SessionActivities(database, keyring)
+    warned = []
+    for second in ("+12025550111", "+12025550112", "+12025550113", "+12025550114"):
+        caplog.clear()
+        await ActivityEnvironment().run(activities.open_session, OpenSession(session=asked(FIRST, second)))
+        warned.append([record.getMessage().split(" ({")[0] for record in caplog.records])
+
+    assert warned == [
+        [],
+        [f"the numbers of {ACCOUNT} run out: 1 more could be had for a pair of parties; add numbers"],
+        [f"the numbers of {ACCOUNT} run out: 0 more could be had for a pair of parties; add numbers"],
+        [f"no number of {ACCOUNT} could be had for a pair of parties; `masking numbers explain` tells why"],
+    ]
+    assert FIRST not in caplog.text
