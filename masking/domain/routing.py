@@ -84,6 +84,12 @@ class Route(Model):
     last_caller: str = ""
 
     @property
+    def may_be_asked(self) -> bool:
+        """Whether such a caller is asked for a PIN: a stranger, and anybody where it is forced."""
+        pin = self.terms.pin
+        return pin is not None and (self.recognised == "stranger" or pin.force)
+
+    @property
     def callee_number(self) -> str:
         """Whom the caller reaches, E.164: the other party or, where there is none, who called last."""
         return self.terms.parties.get(self.caller.other, self.last_caller)

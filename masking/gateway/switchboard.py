@@ -17,6 +17,7 @@ from masking.carriers.voice.webhooks import PATH, InboundCall, caller_hangup, en
 from masking.domain.decisions import call_of, events_of, placed_call, wrong_pin
 from masking.domain.events import AnyCarrierEvent
 from masking.domain.routing import (
+    AskPin,
     CallPolicy,
     Connect,
     Decision,
@@ -131,7 +132,7 @@ async def _decided(connection: Connection, context: Context, inbound: InboundCal
     if found is None:
         return decide_unknown()
     guesses = Guesses()
-    if found.route.terms.pin is not None:
+    if found.route.may_be_asked:
         guesses = await pin_failures.guesses(connection, keyring, called, caller, _window(context))
     decision = decide(called, found.route, guesses, found.now, context.policy)
     if decision.reason is not Reason.UNKNOWN_CALLER:
@@ -177,7 +178,7 @@ async def _post(connection: Connection, found: FoundRoute, events: Iterable[AnyC
 
 def _told(context: Context, inbound: InboundCall, decision: Decision) -> web.Response:
     context.forwarder.wake()
-    wrong_pins = getattr(decision, "wrong_pins", 0)
+    wrong_pins = decision.wrong_pins if isinstance(decision, AskPin) else 0
     return xml_answer(answer_xml(decision, _urls(context.settings, inbound.call_uuid, wrong_pins)))
 
 

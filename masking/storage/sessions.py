@@ -57,7 +57,6 @@ async def open_session(
 
     Args:
         country: ISO country the number must be of; None for any.
-
     """
     existing = await _opening(connection, keyring, session.session_uuid)
     if existing is not None:
@@ -223,18 +222,20 @@ async def record_session(
 
 async def _note_resources(connection: Connection, session: Session) -> None:
     """Let each leg and recording be found by its id."""
-    rows = [
-        (resource_id, kind, session.session_uuid, interaction.call.call_uuid)
+    found = [
+        (resource_id, kind, interaction.call.call_uuid)
         for interaction in session.interactions.values()
         for kind, resource_id in resource_ids(interaction)
     ]
-    if rows:
-        async with connection.cursor() as cursor:
-            await cursor.executemany(
-                "INSERT INTO resources (resource_id, kind, session_uuid, call_uuid) VALUES (%s, %s, %s, %s)"
-                " ON CONFLICT (resource_id) DO NOTHING",
-                rows,
-            )
+    if found:
+        ids, kinds, calls = zip(*found, strict=True)
+        await connection.execute(
+            "INSERT INTO resources (resource_id, kind, session_uuid, call_uuid)"
+            " SELECT f.resource_id, f.kind, %s, f.call_uuid"
+            " FROM unnest(%s::text[], %s::text[], %s::text[]) AS f (resource_id, kind, call_uuid)"
+            " ON CONFLICT (resource_id) DO NOTHING",
+            (session.session_uuid, list(ids), list(kinds), list(calls)),
+        )
 
 
 async def settle_session(connection: Connection, keyring: Keyring, session: Session) -> Bill:
