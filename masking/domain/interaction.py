@@ -45,10 +45,11 @@ class Leg(Model):
 
 
 class Interaction(Model):
-    """What is known of one conversation."""
+    """What is known of one conversation. `placed_at` is when we had the first party called, UTC."""
 
     call: Call
     first_seen_at: datetime
+    placed_at: datetime | None = None
     caller: Leg = Leg()
     callee: Leg = Leg()
     pins: tuple[PinStatus, ...] = ()
@@ -94,13 +95,17 @@ def fold(interaction: Interaction, event: AnyCarrierEvent) -> Interaction:
     if event.at < interaction.first_seen_at:
         earlier = interaction.model_copy(update={"first_seen_at": event.at})
         folded = fold(earlier, event)
-        return interaction if folded is earlier and not isinstance(event, Placed) else folded
+        return interaction if folded is earlier else folded
     if event.call.dialled and not interaction.call.dialled:
         # The call that we made to the first party: only its answer decided whom to dial.
         return fold(interaction.model_copy(update={"call": event.call}), event)
     match event:
-        case Placed() | Declined():
+        case Declined():
             return interaction
+        case Placed():
+            if interaction.placed_at is not None:
+                return interaction
+            return interaction.model_copy(update={"placed_at": event.at})
         case Answer():
             return _on_leg(interaction, event.leg, answered_at=event.at, leg_uuid=event.leg_uuid)
         case Ring():
