@@ -10,6 +10,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from masking.command_line import AsJson
 from masking.errors import StartupError
 from masking.operate import accounts, numbers
 from masking.phones import command as phones
@@ -27,8 +28,6 @@ app = typer.Typer(
 app.add_typer(accounts.app)
 app.add_typer(numbers.app)
 app.add_typer(phones.app)
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object for machines.")]
 
 
 def _version(asked: bool) -> None:

@@ -11,11 +11,11 @@ import re
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-import phonenumbers
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from masking.domain.terms import Change, FileFormat, Method, PinTerms, Terms
+from masking.e164 import valid_e164
 from masking.gateway.errors import ApiError
 from masking.settings import Settings
 from masking.storage.accounts import AUTH_ID
@@ -37,15 +37,10 @@ _WRITTEN = re.compile(r"\+?[0-9 ().-]+")
 def e164(value: Any) -> str:
     """A phone number in E.164. Raises `PydanticCustomError` for what is none."""
     text = str(value).strip()
-    try:
-        if len(text) > 24 or not _WRITTEN.fullmatch(text):
-            raise ValueError
-        parsed = phonenumbers.parse(text if text.startswith("+") else f"+{text}")
-        if not phonenumbers.is_possible_number(parsed) or not phonenumbers.is_valid_number(parsed):
-            raise ValueError
-    except (phonenumbers.NumberParseException, ValueError):
-        raise PydanticCustomError("rule", "is not a valid phone number.") from None
-    return phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
+    number = valid_e164(text) if len(text) <= 24 and _WRITTEN.fullmatch(text) else None
+    if number is None:
+        raise PydanticCustomError("rule", "is not a valid phone number.")
+    return number
 
 
 def _url(value: Any) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Annotated
 
 import typer
 
-from masking.operate.console import AsJson, on_system
+from masking.command_line import AsJson, plain, say
+from masking.operate.console import on_system
 from masking.operate.system import OperatedSystem
 from masking.storage.accounts import (
     Account,
@@ -51,7 +52,7 @@ def list_(as_json: AsJson = False) -> None:
 
     accounts = on_system(find)
     if as_json:
-        typer.echo(json.dumps({"accounts": [_told(account) for account in accounts]}))
+        typer.echo(json.dumps({"accounts": [plain(account) for account in accounts]}))
         return
     from rich.console import Console
     from rich.table import Table
@@ -92,17 +93,9 @@ def disable(auth_id: AuthId, as_json: AsJson = False) -> None:
             await disable_account(connection, auth_id)
 
     on_system(end)
-    typer.echo(json.dumps({"auth_id": auth_id, "disabled": True}) if as_json else f"{auth_id} is disabled.")
-
-
-def _told(account: Account) -> dict[str, object]:
-    return {
-        key: value.isoformat() if isinstance(value, datetime) else value for key, value in account._asdict().items()
-    }
+    say({"auth_id": auth_id, "disabled": True}, f"{auth_id} is disabled.", as_json=as_json)
 
 
 def _show_token(new: NewToken, *, as_json: bool) -> None:
-    if as_json:
-        typer.echo(json.dumps(new._asdict()))
-        return
-    typer.echo(f"auth id     {new.auth_id}\nauth token  {new.auth_token}\n\nThe token is shown only now.")
+    words = f"auth id     {new.auth_id}\nauth token  {new.auth_token}\n\nThe token is shown only now."
+    say(new._asdict(), words, as_json=as_json)

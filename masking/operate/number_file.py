@@ -8,7 +8,7 @@ from pathlib import Path
 
 import phonenumbers
 
-from masking.e164 import country_of
+from masking.e164 import country_of, valid_e164
 from masking.errors import MaskingError
 from masking.storage.accounts import AUTH_ID
 from masking.storage.numbers import NewNumber
@@ -63,14 +63,10 @@ def new_number(
     Raises:
         ValueError: what is wrong, in words.
     """
-    try:
-        parsed = phonenumbers.parse(number if number.startswith("+") else f"+{number}")
-        valid = phonenumbers.is_valid_number(parsed)
-    except phonenumbers.NumberParseException:
-        valid = False
-    if not valid:
+    e164 = valid_e164(number)
+    if e164 is None:
         raise ValueError("number must be a valid number in E.164, such as +12025550142")
-    told = country_of(phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)) or ""
+    told = country_of(e164) or ""
     if country and told and country.upper() != told:
         raise ValueError(f"country is {country}, but the number is of {told}")
     if not (country or told):
@@ -78,7 +74,7 @@ def new_number(
     if not AUTH_ID.fullmatch(account_id):
         raise ValueError("account must be an auth id, MA or SA and 18 characters")
     return NewNumber(
-        number=phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164),
+        number=e164,
         account_id=account_id,
         country=(country or told).upper(),
         area=area,

@@ -10,11 +10,12 @@ from typing import Annotated
 
 import typer
 
+from masking.command_line import AsJson, or_exit, plain, say
 from masking.domain.availability import Situation, obstacle
 from masking.domain.numbers import PoolNumber, candidates
 from masking.e164 import country_of
 from masking.errors import MaskingError
-from masking.operate.console import AsJson, on_system, or_exit
+from masking.operate.console import on_system
 from masking.operate.number_file import checked_number, new_number, read_numbers
 from masking.operate.system import OperatedSystem
 from masking.settings import load_settings
@@ -53,7 +54,7 @@ def import_(
     """Add the numbers of a file: all of them, or none when a line is wrong."""
     numbers = or_exit(lambda: read_numbers(file, account))
     if dry_run:
-        _say({"checked": len(numbers)}, f"{len(numbers)} numbers could be imported.", as_json=as_json)
+        say({"checked": len(numbers)}, f"{len(numbers)} numbers could be imported.", as_json=as_json)
         return
     _add(numbers, as_json=as_json)
 
@@ -94,7 +95,7 @@ def list_(
 
     numbers = on_system(find)
     if as_json:
-        typer.echo(json.dumps({"numbers": [_told(number) for number in numbers]}))
+        typer.echo(json.dumps({"numbers": [plain(number) for number in numbers]}))
         return
     from rich.console import Console
     from rich.table import Table
@@ -189,7 +190,7 @@ def who(
 
     found = on_system(look)
     if as_json:
-        typer.echo(json.dumps({"at": moment.isoformat(), "sessions": [_told(each) for each in found]}))
+        typer.echo(json.dumps({"at": moment.isoformat(), "sessions": [plain(each) for each in found]}))
     else:
         for each in found:
             what = "reaches the other party" if each.live else "hears that it has ended"
@@ -210,7 +211,7 @@ def _add(numbers: list[NewNumber], *, as_json: bool) -> None:
 
     new = on_system(keep)
     known = len(numbers) - new
-    _say({"added": new, "known": known}, f"{new} numbers added, {known} known already.", as_json=as_json)
+    say({"added": new, "known": known}, f"{new} numbers added, {known} known already.", as_json=as_json)
 
 
 def _change(
@@ -242,14 +243,6 @@ def _change(
         lines += [f"  {holder.session_uuid}" for holder in holders[:SHOWN]]
         lines += ["  …"] if len(holders) > SHOWN else []
         lines.append("Try again then." if or_drain else "Wait for their end, or use --drain.")
-    _say(told, "\n".join(lines), as_json=as_json)
+    say(told, "\n".join(lines), as_json=as_json)
     if state == "unchanged":
         raise typer.Exit(EXIT_IN_USE)
-
-
-def _told(row: StoredNumber | Reached) -> dict[str, object]:
-    return {key: value.isoformat() if isinstance(value, datetime) else value for key, value in row._asdict().items()}
-
-
-def _say(told: dict[str, object], words: str, *, as_json: bool) -> None:
-    typer.echo(json.dumps(told) if as_json else words)

@@ -14,6 +14,7 @@ from masking.carriers.simulator.chaos import ChaosSwitches
 from masking.carriers.simulator.client import SimulatorClient
 from masking.carriers.simulator.phones import MAGIC, Behaviour, PhoneView
 from masking.carriers.simulator.records import CallRecord
+from masking.command_line import AsJson, or_exit
 from masking.errors import MaskingError
 from masking.process import EXIT_CANNOT_START
 from masking.settings import load_settings
@@ -27,7 +28,6 @@ app = typer.Typer(
 EXIT_NOT_CONNECTED = 1
 REFRESH_S = 0.1
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object for machines.")]
 Number = Annotated[str, typer.Argument(help="A phone's number, E.164.", metavar="NUMBER")]
 OnRing = Literal["answer", "busy", "reject", "ignore", "manual"]
 
@@ -223,10 +223,7 @@ def _on_network(action: Callable[[SimulatorClient], Awaitable[ResultT]]) -> Resu
             return await action(phones)
 
     try:
-        return asyncio.run(act())
-    except MaskingError as error:
-        typer.echo(f"masking: {error}", err=True)
-        raise typer.Exit(EXIT_CANNOT_START) from None
+        return or_exit(lambda: asyncio.run(act()))
     except ValidationError as error:
         fault = error.errors(include_input=False, include_url=False)[0]
         typer.echo(f"masking: {fault['loc'][0]}: {fault['msg']}", err=True)

@@ -1,0 +1,36 @@
+"""What every command of ours does alike: JSON for machines, errors as a line and an exit code."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Annotated, Any, TypeVar
+
+import typer
+
+from masking.errors import MaskingError
+from masking.process import EXIT_CANNOT_START
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object for machines.")]
+
+ResultT = TypeVar("ResultT")
+
+
+def or_exit(action: Callable[[], ResultT]) -> ResultT:
+    """What `action` returns; an error of ours becomes a line that says what to do, and exit code 2."""
+    try:
+        return action()
+    except MaskingError as error:
+        typer.echo(f"masking: {error}", err=True)
+        raise typer.Exit(EXIT_CANNOT_START) from None
+
+
+def say(told: Mapping[str, object], words: str, *, as_json: bool) -> None:
+    """Tell a machine or a person."""
+    typer.echo(json.dumps(told) if as_json else words)
+
+
+def plain(row: Any) -> dict[str, object]:
+    """A named tuple as JSON can hold it; times in ISO 8601."""
+    return {key: value.isoformat() if isinstance(value, datetime) else value for key, value in row._asdict().items()}
