@@ -10,44 +10,32 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import random
-import statistics
 import sys
 import tempfile
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import NamedTuple
 from uuid import UUID
 
 from psycopg import AsyncConnection
 from rich.console import Console
 from rich.progress import track
-from rich.table import Table
 
-from benchmarks.system import ACCOUNT, TOKEN, own_postgres
+from benchmarks.measured import Limits, Measured, report
+from benchmarks.system import ACCOUNT, KEYRING, TOKEN, own_postgres
 from masking.domain.lifecycle import requested
 from masking.domain.money import Rate
 from masking.domain.session import Session
 from masking.domain.terms import SessionRequest, Terms
-from masking.privacy.keyring import Keyring
 from masking.storage.accounts import ensure_account, ensure_numbers
 from masking.storage.database import Database
 from masking.storage.routes import identity_hash
 from masking.storage.sessions import Opening, open_session
 
-P99_MS = 5.0
+LIMITS = Limits(p99=5.0)
 CALLERS = 40_000
 EMPTY = b"\0"
-
-
-class Measured(NamedTuple):
-    """Milliseconds."""
-
-    name: str
-    median: float
-    p99: float
 
 
 def party(n: int) -> str:
@@ -67,14 +55,14 @@ def asked_for(n: int) -> Session:
     return requested(request, datetime.now(UTC))
 
 
-async def fill(url: str, keyring: Keyring, numbers: list[str], sessions: int, *, past: bool) -> None:
+async def fill(url: str, numbers: list[str], sessions: int, *, past: bool) -> None:
     """Store sessions and their routes by COPY: live ones, or such that have ended long ago.
 
     Past ones leave routes only where a live one has none: a number and caller have one row.
     """
     now = datetime.now(UTC)
     ends = now - timedelta(days=1) if past else now + timedelta(hours=1)
-    hashes = [identity_hash(keyring, "number", party(n)) for n in range(CALLERS)]
+    hashes = [identity_hash(KEYRING, "number", party(n)) for n in range(CALLERS)]
     async with await AsyncConnection.connect(url) as connection, connection.cursor() as cursor:
         await cursor.execute("CREATE TEMP TABLE staged (LIKE routes INCLUDING DEFAULTS)")
         async with cursor.copy(
@@ -100,19 +88,19 @@ async def fill(url: str, keyring: Keyring, numbers: list[str], sessions: int, *,
         await connection.execute("VACUUM ANALYZE")
 
 
-async def timed(database: Database, keyring: Keyring, name: str, times: int, console: Console) -> Measured:
+async def timed(database: Database, name: str, times: int, console: Console) -> Measured:
     """Open sessions one after the other, each undone so that all meet the same pool."""
     taken = []
     for n in track(range(times + 20), name, console=console):
         session = asked_for(random.randrange(CALLERS))
         async with database.transaction() as connection, connection.transaction(force_rollback=True):
             began = time.perf_counter()
-            opening = await open_session(connection, keyring, session, "US")
+            opening = await open_session(connection, KEYRING, session, "US")
             if n >= 20:
                 taken.append((time.perf_counter() - began) * 1000)
             if not isinstance(opening, Opening):
                 raise SystemExit("the pool is exhausted")
-    return Measured(name, statistics.median(taken), statistics.quantiles(taken, n=100)[98])
+    return Measured.of(name, taken)
 
 
 async def nothing(database: Database, times: int) -> Measured:
@@ -123,39 +111,28 @@ async def nothing(database: Database, times: int) -> Measured:
         async with database.transaction() as connection:
             await connection.execute("SELECT 1")
         taken.append((time.perf_counter() - began) * 1000)
-    return Measured("SELECT 1", statistics.median(taken), statistics.quantiles(taken, n=100)[98])
+    return Measured.of("SELECT 1", taken)
 
 
 async def main(pool: int, sessions: int, times: int, *, as_json: bool) -> int:
     """Run all of it. 0 when the 99th percentile stays under the limit, else 1."""
     console = Console(stderr=as_json)
     random.seed(7)
-    keyring = Keyring({"k1": b"1" * 32}, "k1", b"2" * 32)
     numbers = [f"+1202555{n:04}" for n in range(pool)]
     with tempfile.TemporaryDirectory() as folder, own_postgres(Path(folder)) as url:
         async with Database(url) as database:
             async with database.transaction() as connection:
-                await ensure_account(connection, keyring, ACCOUNT, TOKEN)
+                await ensure_account(connection, KEYRING, ACCOUNT, TOKEN)
                 await ensure_numbers(connection, ACCOUNT, [(number, "US") for number in numbers])
-            results = [await nothing(database, times)]
-            await fill(url, keyring, numbers, sessions, past=False)
-            results.append(await timed(database, keyring, f"{sessions} live", times, console))
+            base, results = await nothing(database, times), []
+            await fill(url, numbers, sessions, past=False)
+            results.append(await timed(database, f"{sessions} live", times, console))
             for round_ in (1, 2):
-                await fill(url, keyring, numbers, sessions, past=True)
+                await fill(url, numbers, sessions, past=True)
                 name = f"{sessions} live, {round_ * sessions} past"
-                results.append(await timed(database, keyring, name, times, console))
-    ok = all(each.p99 < P99_MS for each in results)
-    base = results[0].median
-    if as_json:
-        told = [each._asdict() | {"median_to_select": each.median / base} for each in results]
-        print(json.dumps({"numbers": pool, "ok": ok, "openings": told}))
-        return 0 if ok else 1
-    table = Table("sessions", "median ms", "p99 ms", "median : SELECT 1", title=f"opening a session, {pool} numbers")
-    for each in results:
-        table.add_row(each.name, f"{each.median:.1f}", f"{each.p99:.1f}", f"{each.median / base:.1f}")
-    console.print(table)
-    console.print(f"p99 < {P99_MS:g} ms: {'yes' if ok else 'NO'}")
-    return 0 if ok else 1
+                results.append(await timed(database, name, times, console))
+    title = f"opening a session, {pool} numbers"
+    return report(console, base, results, LIMITS, title=title, about={"numbers": pool}, as_json=as_json)
 
 
 if __name__ == "__main__":

@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import random
-import statistics
 import sys
 import tempfile
 import time
@@ -25,30 +23,30 @@ import aiohttp
 from psycopg import AsyncConnection
 from rich.console import Console
 from rich.progress import track
-from rich.table import Table
 
-from benchmarks.system import ACCOUNT, CARRIER_TOKEN, TOKEN, gateway_app, own_postgres, served
+from benchmarks.measured import Limits, Measured, report
+from benchmarks.system import (
+    ACCOUNT,
+    CARRIER_TOKEN,
+    KEYRING,
+    SESSION_COLUMNS,
+    TOKEN,
+    gateway_app,
+    own_postgres,
+    served,
+    session_row,
+)
 from masking.carriers.signature import signed_headers
 from masking.domain.lifecycle import opened, requested
 from masking.domain.money import Rate
 from masking.domain.terms import PinTerms, SessionRequest, Terms
-from masking.privacy.keyring import Keyring
-from masking.privacy.session_cipher import new_wrapped_key, unwrapped
 from masking.storage.accounts import ensure_account, ensure_numbers
 from masking.storage.database import Database
-from masking.storage.routes import identity_hash, leases_of
+from masking.storage.routes import leases_of
 
-P99_MS = 10.0
+LIMITS = Limits(p99=10.0)
 PORT = 18080
 NUMBERS = [(f"+120255502{n:02}", "US") for n in range(50)]
-
-
-class Measured(NamedTuple):
-    """One kind of webhook: milliseconds."""
-
-    name: str
-    median: float
-    p99: float
 
 
 class Pair(NamedTuple):
@@ -59,7 +57,7 @@ class Pair(NamedTuple):
     number: str
 
 
-async def fill(url: str, keyring: Keyring, sessions: int, console: Console) -> list[Pair]:
+async def fill(url: str, sessions: int, console: Console) -> list[Pair]:
     """Store live sessions, by COPY. Every 101st asks strangers for a PIN."""
     random.seed(7)
     now, pairs, rows, routes = datetime.now(UTC), [], [], []
@@ -80,27 +78,14 @@ async def fill(url: str, keyring: Keyring, sessions: int, console: Console) -> l
             rate=Rate(per_minute="0.0085"),
         )  # fmt: skip
         session = opened(requested(request, now), f"+{pair.number}").session
-        key_id, wrapped = new_wrapped_key(keyring)
-        cipher = unwrapped(keyring, session.session_uuid, key_id, wrapped)
-        rows.append(
-            (
-                session.session_uuid, ACCOUNT, session.virtual_number, session.phase, session.status, now, now,
-                session.expires_at, session.duration, identity_hash(keyring, "number", session.terms.first_party),
-                identity_hash(keyring, "number", session.terms.second_party), key_id, wrapped,
-                cipher.seal(session.terms), cipher.seal(session), session.version,
-            )
-        )  # fmt: skip
+        rows.append(session_row(session))
         routes += [
             (session.virtual_number, lease.caller_hash, session.session_uuid, lease.kind, lease.side,
              session.expires_at, session.expires_at)
-            for lease in leases_of(session.session_uuid, session.terms, keyring)
+            for lease in leases_of(session.session_uuid, session.terms, KEYRING)
         ]  # fmt: skip
     async with await AsyncConnection.connect(url) as connection, connection.cursor() as cursor:
-        async with cursor.copy(
-            "COPY sessions (session_uuid, account_id, virtual_number, phase, status, created_at, modified_at,"
-            " expires_at, duration, first_party_hash, second_party_hash, key_id, wrapped_key, sealed_terms,"
-            " sealed_session, version) FROM STDIN"
-        ) as copy:
+        async with cursor.copy(f"COPY sessions ({SESSION_COLUMNS}) FROM STDIN") as copy:
             for row in rows:
                 await copy.write_row(row)
         async with cursor.copy(
@@ -142,21 +127,20 @@ async def timed(name: str, asked: list[tuple[str, str]], caller: Caller, expecte
             taken.append((time.perf_counter() - began) * 1000)
         if expected not in document:
             raise SystemExit(f"{name}: expected {expected} in {document}")
-    return Measured(name, statistics.median(taken), statistics.quantiles(taken, n=100)[98])
+    return Measured.of(name, taken)
 
 
 async def main(sessions: int, times: int, *, as_json: bool) -> int:
     """Run all of it. 0 when the 99th percentile stays under the limit, else 1."""
     console = Console(stderr=as_json)
-    keyring = Keyring({"k1": b"1" * 32}, "k1", b"2" * 32)
     with tempfile.TemporaryDirectory() as folder, own_postgres(Path(folder)) as url:
         async with Database(url) as database:
             async with database.transaction() as connection:
-                await ensure_account(connection, keyring, ACCOUNT, TOKEN)
+                await ensure_account(connection, KEYRING, ACCOUNT, TOKEN)
                 await ensure_numbers(connection, ACCOUNT, NUMBERS)
-            pairs = await fill(url, keyring, sessions, console)
+            pairs = await fill(url, sessions, console)
             async with (
-                gateway_app(database, url, keyring, port=PORT) as app,
+                gateway_app(database, url, port=PORT) as app,
                 served(app, PORT) as base,
                 aiohttp.ClientSession() as http,
             ):
@@ -166,7 +150,7 @@ async def main(sessions: int, times: int, *, as_json: bool) -> int:
                     began = time.perf_counter()
                     await caller.health()
                     healths.append((time.perf_counter() - began) * 1000)
-                health = Measured("health", statistics.median(healths), statistics.quantiles(healths, n=100)[98])
+                health = Measured.of("health", healths)
                 sample = random.sample(pairs, times)
                 results = [
                     await timed(
@@ -180,22 +164,10 @@ async def main(sessions: int, times: int, *, as_json: bool) -> int:
                         "<GetDigits", console,
                     ),
                 ]  # fmt: skip
-    return report(console, sessions, health, results, as_json=as_json)
-
-
-def report(console: Console, sessions: int, health: Measured, results: list[Measured], *, as_json: bool) -> int:
-    """Show the figures."""
-    ok = all(each.p99 < P99_MS for each in results)
-    if as_json:
-        told = [each._asdict() | {"median_to_health": each.median / health.median} for each in results]
-        print(json.dumps({"live_routes": 2 * sessions, "ok": ok, "health": health._asdict(), "answers": told}))
-        return 0 if ok else 1
-    table = Table("webhook", "median ms", "p99 ms", "median : health", title=f"{2 * sessions} live routes")
-    for each in (health, *results):
-        table.add_row(each.name, f"{each.median:.1f}", f"{each.p99:.1f}", f"{each.median / health.median:.1f}")
-    console.print(table)
-    console.print(f"p99 < {P99_MS:g} ms everywhere: {'yes' if ok else 'NO'}")
-    return 0 if ok else 1
+    live = 2 * sessions
+    return report(
+        console, health, results, LIMITS, title=f"{live} live routes", about={"live_routes": live}, as_json=as_json
+    )
 
 
 if __name__ == "__main__":

@@ -23,13 +23,12 @@ from psycopg import sql
 from rich.console import Console
 from rich.progress import Progress
 
-from benchmarks.system import ACCOUNT, TOKEN, own_postgres
+from benchmarks.system import ACCOUNT, KEYRING, TOKEN, own_postgres
 from masking.domain.lifecycle import changed, expired, opened, requested
 from masking.domain.money import Rate
 from masking.domain.routing import CallPolicy, Connect, Guesses, decide
 from masking.domain.session import Session
 from masking.domain.terms import Change, SessionRequest, Terms
-from masking.privacy.keyring import Keyring
 from masking.storage.accounts import ensure_account, ensure_numbers
 from masking.storage.calls import find_route
 from masking.storage.database import Connection, Database
@@ -81,7 +80,7 @@ def with_clock(url: str) -> str:
     return url
 
 
-async def create(world: World, connection: Connection, keyring: Keyring) -> None:
+async def create(world: World, connection: Connection) -> None:
     """A session of two random parties, if the pool has a number for them."""
     first, second = world.chance.sample(PARTIES, 2)
     request = SessionRequest(
@@ -93,10 +92,10 @@ async def create(world: World, connection: Connection, keyring: Keyring) -> None
         rate=Rate(per_minute="0.0085"),
     )
     session = requested(request, world.now)
-    opening = await open_session(connection, keyring, session, "US")
+    opening = await open_session(connection, KEYRING, session, "US")
     if isinstance(opening, Opening):
         session = opened(session, opening.virtual_number).session
-        await record_session(connection, keyring, session, ())
+        await record_session(connection, KEYRING, session, ())
         meets = [s for s in world.sessions if s.virtual_number == session.virtual_number
                  and s.expires_at > world.now - timedelta(seconds=GRACE)
                  and set(s.terms.parties.values()) & {first, second}]  # fmt: skip
@@ -106,7 +105,7 @@ async def create(world: World, connection: Connection, keyring: Keyring) -> None
         world.done["refused"] += 1
 
 
-async def change(world: World, connection: Connection, keyring: Keyring) -> None:
+async def change(world: World, connection: Connection) -> None:
     """Extend or expire a live session."""
     live = world.live
     if not live:
@@ -116,17 +115,17 @@ async def change(world: World, connection: Connection, keyring: Keyring) -> None
         after = changed(session, Change(session_expiry=world.chance.randrange(60, 7200)), world.now).session
     else:
         after = expired(session, world.now).session
-    await record_session(connection, keyring, after, ())
+    await record_session(connection, KEYRING, after, ())
     world.sessions[world.sessions.index(session)] = after
 
 
-async def call(world: World, connection: Connection, keyring: Keyring) -> None:
+async def call(world: World, connection: Connection) -> None:
     """Somebody calls a number, mostly one that it knows."""
     caller, number = world.chance.choice(PARTIES), world.chance.choice(NUMBERS)[0]
     if world.sessions and world.chance.random() < 0.8:
         session = world.chance.choice(world.sessions)
         caller, number = world.chance.choice(list(session.terms.parties.values())), session.virtual_number
-    found = await find_route(connection, keyring, number, caller, "a call")
+    found = await find_route(connection, KEYRING, number, caller, "a call")
     decision = decide(number, found.route, CALM, found.now, POLICY) if found is not None else None
     reached = decision.to if isinstance(decision, Connect) else None
     world.misroutes += reached != world.partner(caller, number)
@@ -141,22 +140,21 @@ async def pass_time(world: World, connection: Connection) -> None:
 
 async def run(url: str, steps: int, seed: int, progress: Progress) -> World:
     """Take so many steps on an empty database that has the clock."""
-    keyring = Keyring({"k1": b"1" * 32}, "k1", b"2" * 32)
     world = World(datetime(2026, 11, 23, tzinfo=UTC), random.Random(seed))
     task = progress.add_task("Steps", total=steps)
     async with Database(url, size=2) as database:
         async with database.transaction() as connection:
-            await ensure_account(connection, keyring, ACCOUNT, TOKEN)
+            await ensure_account(connection, KEYRING, ACCOUNT, TOKEN)
             await ensure_numbers(connection, ACCOUNT, NUMBERS)
         for _ in range(steps):
             kind = world.chance.choices(["create", "change", "call", "time"], [30, 15, 50, 5])[0]
             async with database.transaction() as connection:
                 if kind == "create":
-                    await create(world, connection, keyring)
+                    await create(world, connection)
                 elif kind == "change":
-                    await change(world, connection, keyring)
+                    await change(world, connection)
                 elif kind == "call":
-                    await call(world, connection, keyring)
+                    await call(world, connection)
                 else:
                     await pass_time(world, connection)
             world.done[kind] += 1

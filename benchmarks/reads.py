@@ -9,46 +9,32 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import random
-import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import NamedTuple
 from uuid import UUID
 
 import aiohttp
 from psycopg import AsyncConnection
 from rich.console import Console
 from rich.progress import track
-from rich.table import Table
 
-from benchmarks.system import ACCOUNT, TOKEN, gateway_app, own_postgres, served
+from benchmarks.measured import Limits, Measured, report
+from benchmarks.system import ACCOUNT, KEYRING, SESSION_COLUMNS, TOKEN, gateway_app, own_postgres, served, session_row
 from masking.domain.lifecycle import expired, opened, requested
 from masking.domain.money import Rate
 from masking.domain.session import Phase, Session
 from masking.domain.terms import SessionRequest, Terms
-from masking.privacy.keyring import Keyring
-from masking.privacy.session_cipher import new_wrapped_key, unwrapped
 from masking.storage.accounts import ensure_account, ensure_numbers
 from masking.storage.database import Database
-from masking.storage.routes import identity_hash
 
-MEDIAN_MS, P99_MS = 20.0, 100.0
+LIMITS = Limits(median=20.0, p99=100.0)
 NUMBERS = [(f"+120255502{n:02}", "US") for n in range(50)]
 DAYS = 40
-
-
-class Measured(NamedTuple):
-    """One kind of read: milliseconds."""
-
-    name: str
-    median: float
-    p99: float
 
 
 def party(n: int) -> str:
@@ -75,34 +61,20 @@ def stored_session(n: int, count: int, now: datetime) -> Session:
     return session
 
 
-async def fill(url: str, keyring: Keyring, count: int, console: Console) -> list[str]:
+async def fill(url: str, count: int, console: Console) -> list[str]:
     """Store the sessions, by COPY; their ids."""
     random.seed(7)
     now, ids = datetime.now(UTC), []
+    statement = f"COPY sessions ({SESSION_COLUMNS}) FROM STDIN"
     async with (
         await AsyncConnection.connect(url) as connection,
         connection.cursor() as cursor,
-        cursor.copy(
-            "COPY sessions (session_uuid, account_id, virtual_number, phase, status, created_at, modified_at,"
-            " expires_at, duration, first_party_hash, second_party_hash, key_id, wrapped_key, sealed_terms,"
-            " sealed_session, version)"
-            " FROM STDIN"
-        ) as copy,
+        cursor.copy(statement) as copy,
     ):
         for n in track(range(count), "Storing sessions", console=console):
             session = stored_session(n, count, now)
-            key_id, wrapped = new_wrapped_key(keyring)
-            cipher = unwrapped(keyring, session.session_uuid, key_id, wrapped)
             ids.append(session.session_uuid)
-            await copy.write_row(
-                (
-                    session.session_uuid, session.account_id, session.virtual_number, session.phase,
-                    session.status, session.created_at, session.modified_at, session.expires_at,
-                    session.duration, identity_hash(keyring, "number", session.terms.first_party),
-                    identity_hash(keyring, "number", session.terms.second_party), key_id, wrapped,
-                    cipher.seal(session.terms), cipher.seal(session), session.version,
-                )
-            )  # fmt: skip
+            await copy.write_row(session_row(session))
     async with await AsyncConnection.connect(url, autocommit=True) as connection:
         await connection.execute("VACUUM ANALYZE sessions")
     return ids
@@ -150,21 +122,20 @@ async def measure(http: aiohttp.ClientSession, name: str, address: Callable[[], 
                 raise SystemExit(f"{name}: {url} answered {response.status}")
         if n >= 5:
             taken.append((time.perf_counter() - began) * 1000)
-    return Measured(name, statistics.median(taken), statistics.quantiles(taken, n=100)[98])
+    return Measured.of(name, taken)
 
 
 async def main(count: int, times: int, *, as_json: bool) -> int:
     """Run all of it. 0 when every read stays under the limits, else 1."""
     console = Console(stderr=as_json)
-    keyring = Keyring({"k1": b"1" * 32}, "k1", b"2" * 32)
     with tempfile.TemporaryDirectory() as folder, own_postgres(Path(folder)) as url:
         async with Database(url) as database:
             async with database.transaction() as connection:
-                await ensure_account(connection, keyring, ACCOUNT, TOKEN)
+                await ensure_account(connection, KEYRING, ACCOUNT, TOKEN)
                 await ensure_numbers(connection, ACCOUNT, NUMBERS)
-            ids = await fill(url, keyring, count, console)
+            ids = await fill(url, count, console)
             async with (
-                gateway_app(database, url, keyring) as app,
+                gateway_app(database, url) as app,
                 served(app) as base,
                 aiohttp.ClientSession(headers={"Authorization": aiohttp.encode_basic_auth(ACCOUNT, TOKEN)}) as http,
             ):
@@ -173,23 +144,8 @@ async def main(count: int, times: int, *, as_json: bool) -> int:
                 for name, tail in track(list(reads(ids).items()), "Measuring", console=console):
                     address = f"{base}/v1/Account/{ACCOUNT}/Masking/Session/"
                     results.append(await measure(http, name, lambda: address + tail(), times))  # noqa: B023 used at once
-    return report(console, count, health, results, as_json=as_json)
-
-
-def report(console: Console, count: int, health: Measured, results: list[Measured], *, as_json: bool) -> int:
-    """Show the figures."""
-    ok = all(each.median < MEDIAN_MS and each.p99 < P99_MS for each in results)
-    if as_json:
-        told = [each._asdict() | {"median_to_health": each.median / health.median} for each in results]
-        print(json.dumps({"sessions": count, "ok": ok, "health": health._asdict(), "reads": told}))
-        return 0 if ok else 1
-    table = Table("read", "median ms", "p99 ms", "median : health", title=f"{count} sessions stored")
-    for each in (health, *results):
-        ratio = f"{each.median / health.median:.1f}"
-        table.add_row(each.name, f"{each.median:.1f}", f"{each.p99:.1f}", ratio)
-    console.print(table)
-    console.print(f"median < {MEDIAN_MS:g} ms and p99 < {P99_MS:g} ms everywhere: {'yes' if ok else 'NO'}")
-    return 0 if ok else 1
+    title = f"{count} sessions stored"
+    return report(console, health, results, LIMITS, title=title, about={"sessions": count}, as_json=as_json)
 
 
 if __name__ == "__main__":
