@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -21,18 +20,11 @@ def accounts(env: dict[str, str], *arguments: str) -> subprocess.CompletedProces
     )
 
 
-def told(env: dict[str, str], *arguments: str) -> dict[str, Any]:
-    done = accounts(env, *arguments, "--json")
-    assert done.returncode == 0, done.stderr
-    answer: dict[str, Any] = json.loads(done.stdout)
-    return answer
-
-
 def test_an_operator_makes_rotates_and_disables_accounts_of_a_running_system(tmp_path: Path) -> None:
     run = Run(environment(tmp_path / "data"))
     try:
-        main = told(run.env, "create")
-        sub = told(run.env, "create", "--parent", main["auth_id"])
+        main = run.told("accounts", "create")
+        sub = run.told("accounts", "create", "--parent", main["auth_id"])
 
         def status(account: dict[str, Any]) -> int:
             address = f"{run.ready['api_url']}/v1/Account/{account['auth_id']}/Masking/Session/"
@@ -40,17 +32,17 @@ def test_an_operator_makes_rotates_and_disables_accounts_of_a_running_system(tmp
 
         assert (main["auth_id"][:2], sub["auth_id"][:2], len(sub["auth_id"])) == ("MA", "SA", 20)
         assert (status(main), status(sub)) == (200, 200)
-        listed = {account["auth_id"]: account for account in told(run.env, "list")["accounts"]}
+        listed = {account["auth_id"]: account for account in run.told("accounts", "list")["accounts"]}
         assert listed[sub["auth_id"]]["parent_id"] == main["auth_id"]
         assert set(listed) == {run.ready["auth_id"], main["auth_id"], sub["auth_id"]}
-        assert sub["auth_id"] in accounts(run.env, "list").stdout
+        assert sub["auth_id"] in run.masking("accounts", "list").stdout
 
-        rotated = told(run.env, "rotate-token", main["auth_id"], "--overlap", "0")
+        rotated = run.told("accounts", "rotate-token", main["auth_id"], "--overlap", "0")
         assert (status(main), status(rotated)) == (401, 200)
-        assert told(run.env, "disable", main["auth_id"]) == {"auth_id": main["auth_id"], "disabled": True}
+        assert run.told("accounts", "disable", main["auth_id"]) == {"auth_id": main["auth_id"], "disabled": True}
         assert (status(rotated), status(sub)) == (401, 401)
 
-        unknown = accounts(run.env, "disable", "MA" + "X" * 18)
+        unknown = run.masking("accounts", "disable", "MA" + "X" * 18)
         assert unknown.returncode == 2
         assert unknown.stderr == (
             "masking: there is no account with this auth id; list them with `masking accounts list`\n"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.processes.test_run import FIRST, MASKING, SECOND, Run, environment
+from tests.processes.test_run import FIRST, SECOND, Run, environment
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(180)]
 
@@ -23,16 +22,11 @@ def run(tmp_path: Path) -> Iterator[Run]:
 
 
 def numbers(run: Run, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*MASKING, "numbers", *arguments], env=run.env, capture_output=True, text=True, timeout=30, check=False
-    )
+    return run.masking("numbers", *arguments)
 
 
 def told(run: Run, *arguments: str, code: int = 0) -> dict[str, Any]:
-    done = numbers(run, *arguments, "--json")
-    assert done.returncode == code, done.stderr
-    answer: dict[str, Any] = json.loads(done.stdout)
-    return answer
+    return run.told("numbers", *arguments, code=code)
 
 
 def states(run: Run) -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.processes.test_run import FIRST, MASKING, SECOND, Run, environment, until
+from tests.processes.test_run import FIRST, SECOND, Run, environment, until
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(180)]
 
@@ -23,16 +22,11 @@ def bench(tmp_path: Path) -> Iterator[Run]:
 
 
 def phones(run: Run, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*MASKING, "phones", *arguments], env=run.env, capture_output=True, text=True, timeout=60, check=False
-    )
+    return run.masking("phones", *arguments)
 
 
 def told(run: Run, *arguments: str, code: int = 0) -> dict[str, Any]:
-    done = phones(run, *arguments, "--json")
-    assert done.returncode == code, done.stderr
-    answer: dict[str, Any] = json.loads(done.stdout)
-    return answer
+    return run.told("phones", *arguments, code=code)
 
 
 def test_a_person_calls_watches_presses_keys_and_makes_chaos(bench: Run) -> None:

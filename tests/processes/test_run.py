@@ -95,6 +95,19 @@ class Run:
         view: dict[str, Any] = response.json()
         return view
 
+    def masking(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a command of ours beside the system."""
+        return subprocess.run(
+            [*MASKING, *arguments], env=self.env, capture_output=True, text=True, timeout=60, check=False
+        )
+
+    def told(self, *arguments: str, code: int = 0) -> dict[str, Any]:
+        """What a command says with `--json`, once it exits with `code`."""
+        done = self.masking(*arguments, "--json")
+        assert done.returncode == code, done.stderr
+        answer: dict[str, Any] = json.loads(done.stdout)
+        return answer
+
     def stop(self) -> tuple[int, str]:
         """Ctrl-C. The exit code and what was said."""
         self.http.close()
