@@ -39,9 +39,9 @@ histories: $(READY)  ## record golden histories of sessions that have none yet
 
 lock:  ## pin the newest allowed dependencies, with hashes (needs uv)
 	uv pip compile -q pyproject.toml --extra local --extra dev --universal --python-version 3.11 \
-	  --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --upgrade -o requirements/local.txt
+	  --generate-hashes --no-header --upgrade -o requirements/local.txt
 	uv pip compile -q pyproject.toml -c requirements/local.txt --universal --python-version 3.11 \
-	  --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --upgrade -o requirements/production.txt
+	  --generate-hashes --no-header --upgrade -o requirements/production.txt
 
 clean:  ## remove the virtual environment and caches; sessions in .masking stay
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info
