@@ -13,7 +13,7 @@ from masking.domain.session import Bill, Session
 from masking.domain.terms import Terms
 from masking.e164 import country_of
 from masking.privacy.keyring import Keyring
-from masking.storage import callbacks, inbox, routes, sessions
+from masking.storage import callbacks, inbox, opening, routes, sessions
 from masking.storage.database import Database
 
 FEW_NUMBERS = 2
@@ -85,20 +85,20 @@ class SessionActivities:
         session = command.session
         country = country_of(session.terms.matched_number) if session.terms.geomatch else None
         async with self._database.transaction() as connection:
-            opening = await sessions.open_session(connection, self._keyring, session, country)
-        if isinstance(opening, sessions.Exhausted):
+            result = await opening.open_session(connection, self._keyring, session, country)
+        if isinstance(result, opening.Exhausted):
             activity.logger.warning(
                 "no number of %s could be had for a pair of parties; `masking numbers explain` tells why",
                 session.owner_id,
             )
-            return Opened(virtual_number=None, refusal=PIN_TAKEN if opening.pin_taken else POOL_EXHAUSTED)
-        if opening.left is not None and opening.left < FEW_NUMBERS:
+            return Opened(virtual_number=None, refusal=PIN_TAKEN if result.pin_taken else POOL_EXHAUSTED)
+        if result.left is not None and result.left < FEW_NUMBERS:
             activity.logger.warning(
                 "the numbers of %s run out: %d more could be had for a pair of parties; add numbers",
                 session.owner_id,
-                opening.left,
+                result.left,
             )
-        return Opened(virtual_number=opening.virtual_number, pins=opening.terms.pins)
+        return Opened(virtual_number=result.virtual_number, pins=result.terms.pins)
 
     @activity.defn
     async def change_parties(self, command: ChangeParties) -> PartiesChanged:

@@ -30,8 +30,8 @@ from masking.domain.session import Session
 from masking.domain.terms import SessionRequest, Terms
 from masking.storage.accounts import ensure_account, ensure_numbers
 from masking.storage.database import Database
+from masking.storage.opening import Opening, open_session
 from masking.storage.routes import identity_hash
-from masking.storage.sessions import Opening, open_session
 
 LIMITS = Limits(p99=5.0)
 CALLERS = 40_000

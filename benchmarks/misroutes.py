@@ -32,7 +32,8 @@ from masking.domain.terms import Change, SessionRequest, Terms
 from masking.storage.accounts import ensure_account, ensure_numbers
 from masking.storage.calls import find_route
 from masking.storage.database import Connection, Database
-from masking.storage.sessions import Opening, open_session, record_session
+from masking.storage.opening import Opening, open_session
+from masking.storage.sessions import record_session
 
 CLOCK = """
 CREATE SCHEMA sim;

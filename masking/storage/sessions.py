@@ -1,8 +1,8 @@
-"""Sessions and their routes: opening, recording each step, settling, reading back."""
+"""Sessions: recording each step, settling, reading back. Opening one is in `opening.py`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -11,113 +11,13 @@ from psycopg.rows import class_row
 from masking.domain.callbacks import Callback
 from masking.domain.events import Side
 from masking.domain.interaction import resource_ids
-from masking.domain.lifecycle import opened
-from masking.domain.numbers import PoolNumber, candidates
 from masking.domain.session import Bill, Session, bill
 from masking.domain.terms import Terms
 from masking.privacy.keyring import Keyring
 from masking.privacy.session_cipher import SessionCipher, new_wrapped_key, unwrapped
 from masking.storage.accounts import Principal
 from masking.storage.database import Connection
-from masking.storage.routes import Taken, identity_hash, move_leases, take_routes
-
-SOME = 16
-"""How many numbers are looked at together."""
-
-
-class Opening(NamedTuple):
-    """What a session got when it was opened: its number (E.164), and its terms with their PINs.
-
-    Attributes:
-        left: how many more numbers its parties could have met each other on, where they were few
-            enough to be counted.
-    """
-
-    virtual_number: str
-    terms: Terms
-    left: int | None = None
-
-
-class Exhausted(NamedTuple):
-    """No number can be had.
-
-    Attributes:
-        pin_taken: whether a free one could be, but for a PIN that was given and is in use there.
-    """
-
-    pin_taken: bool
-
-
-async def open_session(
-    connection: Connection, keyring: Keyring, session: Session, country: str | None
-) -> Opening | Exhausted:
-    """Choose a number, take its routes, write the session's row; all or nothing.
-
-    Safe to repeat: a session that is open already keeps its number and its PINs.
-
-    Args:
-        country: ISO country the number must be of; None for any.
-    """
-    existing = await _opening(connection, keyring, session.session_uuid)
-    if existing is not None:
-        return existing
-    hashes = [identity_hash(keyring, "number", number) for number in session.terms.parties.values()]
-    looked_at, pin_taken = 0, False
-    while pool := await _candidates(connection, session.owner_id, hashes, country, looked_at):
-        looked_at += len(pool)
-        for candidate in candidates(pool):
-            taken = await take_routes(connection, keyring, session, candidate.number)
-            if isinstance(taken, Taken):
-                await _insert(connection, keyring, opened(session, candidate.number, taken.terms.pins).session)
-                few = len(pool) < SOME and looked_at == len(pool)
-                return Opening(candidate.number, taken.terms, left=len(pool) - 1 if few else None)
-            pin_taken = pin_taken or taken.pin_taken
-    return Exhausted(pin_taken)
-
-
-async def _opening(connection: Connection, keyring: Keyring, session_uuid: str) -> Opening | None:
-    async with connection.cursor(row_factory=class_row(_OpeningRow)) as cursor:
-        await cursor.execute(
-            "SELECT virtual_number, key_id, wrapped_key, sealed_terms FROM sessions WHERE session_uuid = %s",
-            (session_uuid,),
-        )
-        row = await cursor.fetchone()
-    if row is None:
-        return None
-    cipher = unwrapped(keyring, session_uuid, row.key_id, row.wrapped_key)
-    return Opening(row.virtual_number, cipher.open(Terms, row.sealed_terms))
-
-
-class _OpeningRow(NamedTuple):
-    virtual_number: str
-    key_id: str
-    wrapped_key: bytes
-    sealed_terms: bytes
-
-
-async def _candidates(
-    connection: Connection, owner_id: str, caller_hashes: Sequence[bytes], country: str | None, skip: int
-) -> list[PoolNumber]:
-    """Some of the owner's numbers that neither party holds, those that `candidates` prefers first.
-
-    PostgreSQL leaves out what cannot be chosen and looks no further than needed, so that neither
-    the pool nor the past makes the choice slow; the order is the domain's (`numbers.preference`).
-    """
-    async with connection.cursor(row_factory=class_row(PoolNumber)) as cursor:
-        await cursor.execute(
-            "WITH used AS MATERIALIZED (SELECT virtual_number, max(held_until) AS until FROM routes"
-            "  WHERE caller_hash = ANY(%(hashes)s) GROUP BY virtual_number)"
-            " SELECT c.*, EXISTS (SELECT FROM sessions s WHERE s.virtual_number = c.number"
-            "  AND s.rests_until > now() AND s.expires_at <= now()) AS rests FROM ("
-            " SELECT n.number, n.country, n.rank, u.until AS last_used FROM numbers n"
-            " LEFT JOIN used u ON u.virtual_number = n.number"
-            " WHERE n.account_id = %(owner)s AND n.state = 'available'"
-            " AND (%(country)s::text IS NULL OR n.country = %(country)s)"
-            " AND (u.until IS NULL OR u.until <= now())"
-            " ORDER BY u.until NULLS FIRST, n.rank LIMIT %(some)s OFFSET %(skip)s) c",
-            {"hashes": list(caller_hashes), "owner": owner_id, "country": country, "some": SOME, "skip": skip},
-        )
-        return await cursor.fetchall()
+from masking.storage.routes import identity_hash, move_leases
 
 
 def _party_hashes(terms: Terms, keyring: Keyring) -> tuple[bytes | None, bytes | None]:
@@ -134,7 +34,8 @@ def _rests_until(session: Session) -> datetime | None:
     return session.expires_at + timedelta(seconds=cooloff) if cooloff else None
 
 
-async def _insert(connection: Connection, keyring: Keyring, session: Session) -> None:
+async def insert_session(connection: Connection, keyring: Keyring, session: Session) -> None:
+    """Write the row of a session that has just got its number."""
     key_id, wrapped = new_wrapped_key(keyring)
     cipher = unwrapped(keyring, session.session_uuid, key_id, wrapped)
     terms = session.terms

@@ -3,32 +3,16 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from datetime import datetime
-from uuid import uuid4
 
-import psycopg
 import pytest
 from rich.console import Console
 from rich.progress import Progress
 
 from benchmarks import misroutes
 from masking.domain.routing import CallPolicy, Decision, Guesses, Route, decide
-from masking.storage.migrate import migrate
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-def clocked_url(postgres_url: str) -> Iterator[str]:
-    name = f"m{uuid4().hex[:12]}"
-    with psycopg.connect(postgres_url, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-    url = postgres_url.replace("/postgres?", f"/{name}?")
-    migrate(url)
-    yield misroutes.with_clock(url)
-    with psycopg.connect(postgres_url, autocommit=True) as connection:
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 async def run(url: str, steps: int, seed: int) -> misroutes.World:

@@ -20,6 +20,7 @@ from masking.storage import callbacks, sessions
 from masking.storage.accounts import Principal
 from masking.storage.calls import find_route
 from masking.storage.database import Database
+from masking.storage.opening import Exhausted, open_session
 from masking.storage.routes import identity_hash
 from tests.conftest import POOL
 from tests.domain.conversation import FIRST, SECOND, request
@@ -37,8 +38,8 @@ def asked(first: str = FIRST, second: str = SECOND, **changes: object) -> Sessio
 
 async def open_(database: Database, keyring: Keyring, session: Session, country: str | None = "US") -> str | None:
     async with database.transaction() as connection:
-        opening = await sessions.open_session(connection, keyring, session, country)
-    return None if isinstance(opening, sessions.Exhausted) else opening.virtual_number
+        opening = await open_session(connection, keyring, session, country)
+    return None if isinstance(opening, Exhausted) else opening.virtual_number
 
 
 async def record(database: Database, keyring: Keyring, session: Session, *queued: Callback) -> bool:

@@ -1,0 +1,151 @@
+"""Opening a session: it gets a number, the routes it needs on it, and its row."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import NamedTuple
+
+from psycopg.rows import class_row
+
+from masking.domain.lifecycle import opened
+from masking.domain.numbers import PoolNumber, candidates
+from masking.domain.session import Session
+from masking.domain.terms import Terms
+from masking.privacy.keyring import Keyring
+from masking.privacy.session_cipher import unwrapped
+from masking.storage.database import Connection
+from masking.storage.routes import Taken, identity_hash, take_routes
+from masking.storage.sessions import insert_session
+
+SOME = 16
+"""How many numbers that neither party ever used are looked at together."""
+
+ENOUGH = 3
+"""With fewer than so many numbers to choose from, those that remain are counted."""
+
+
+class Opening(NamedTuple):
+    """What a session got when it was opened: its number (E.164), and its terms with their PINs.
+
+    Attributes:
+        left: how many more numbers its parties could have met each other on, where they were few
+            enough to be counted.
+    """
+
+    virtual_number: str
+    terms: Terms
+    left: int | None = None
+
+
+class Exhausted(NamedTuple):
+    """No number can be had.
+
+    Attributes:
+        pin_taken: whether a free one could be, but for a PIN that was given and is in use there.
+    """
+
+    pin_taken: bool
+
+
+async def open_session(
+    connection: Connection, keyring: Keyring, session: Session, country: str | None
+) -> Opening | Exhausted:
+    """Choose a number, take its routes, write the session's row; all or nothing.
+
+    Safe to repeat: a session that is open already keeps its number and its PINs.
+
+    Args:
+        country: ISO country the number must be of; None for any.
+    """
+    existing = await _opening(connection, keyring, session.session_uuid)
+    if existing is not None:
+        return existing
+    hashes = tuple(identity_hash(keyring, "number", number) for number in session.terms.parties.values())
+    pool = _Pool(connection, session.owner_id, hashes, country)
+    pin_taken = False
+    async for page in pool.pages():
+        free = candidates(page)
+        for tried, candidate in enumerate(free, 1):
+            taken = await take_routes(connection, keyring, session, candidate.number)
+            if isinstance(taken, Taken):
+                await insert_session(connection, keyring, opened(session, candidate.number, taken.terms.pins).session)
+                return Opening(candidate.number, taken.terms, left=await pool.left(page, len(free) - tried))
+            pin_taken = pin_taken or taken.pin_taken
+    return Exhausted(pin_taken)
+
+
+class _OpeningRow(NamedTuple):
+    virtual_number: str
+    key_id: str
+    wrapped_key: bytes
+    sealed_terms: bytes
+
+
+async def _opening(connection: Connection, keyring: Keyring, session_uuid: str) -> Opening | None:
+    async with connection.cursor(row_factory=class_row(_OpeningRow)) as cursor:
+        await cursor.execute(
+            "SELECT virtual_number, key_id, wrapped_key, sealed_terms FROM sessions WHERE session_uuid = %s",
+            (session_uuid,),
+        )
+        row = await cursor.fetchone()
+    if row is None:
+        return None
+    cipher = unwrapped(keyring, session_uuid, row.key_id, row.wrapped_key)
+    return Opening(row.virtual_number, cipher.open(Terms, row.sealed_terms))
+
+
+# A number's look for a session: its place, and whether a cool-off period keeps it from everybody.
+_NUMBER = (
+    "n.number, n.country, n.rank, EXISTS (SELECT FROM sessions s WHERE s.virtual_number = n.number"
+    " AND s.rests_until > now() AND s.expires_at <= now()) AS rests"
+)
+_HAD = "n.account_id = %(owner)s AND n.state = 'available' AND (%(country)s::text IS NULL OR n.country = %(country)s)"
+_USED = (
+    "used AS MATERIALIZED (SELECT virtual_number, max(held_until) AS until FROM routes"
+    " WHERE caller_hash = ANY(%(hashes)s) GROUP BY virtual_number)"
+)
+_NEVER_USED = (
+    f"WITH {_USED} SELECT {_NUMBER} FROM numbers n WHERE {_HAD} AND n.rank > %(after)s"  # noqa: S608 fixed fragments only
+    " AND n.number NOT IN (SELECT virtual_number FROM used) ORDER BY n.rank LIMIT %(some)s"
+)
+_USED_ONCE = (
+    f"WITH {_USED} SELECT {_NUMBER}, u.until AS last_used FROM used u JOIN numbers n ON n.number = u.virtual_number"  # noqa: S608 fixed fragments only
+    f" WHERE {_HAD} AND u.until <= now()"
+)
+
+
+class _Pool(NamedTuple):
+    """An owner's numbers as two parties find them, by the order of `masking.domain.numbers.preference`.
+
+    Those that neither ever used are read from the index by rank, a few at a time, and the others
+    only if these do not suffice, so that neither the pool nor the past makes the choice slow.
+    """
+
+    connection: Connection
+    owner_id: str
+    caller_hashes: Sequence[bytes]
+    country: str | None
+
+    async def pages(self) -> AsyncIterator[list[PoolNumber]]:
+        """The numbers that neither party holds, some at a time, better pages first."""
+        after = -1
+        while page := await self._read(_NEVER_USED, after):
+            yield page
+            if len(page) < SOME:
+                break
+            after = page[-1].rank
+        if used := await self._read(_USED_ONCE):
+            yield used
+
+    async def left(self, page: Sequence[PoolNumber], left_of_page: int) -> int | None:
+        """How many numbers remain when `left_of_page` do of a page; None where they are many."""
+        if left_of_page >= ENOUGH or len(page) == SOME:
+            return None
+        of_used = page[-1].last_used is not None
+        return left_of_page if of_used else left_of_page + len(candidates(await self._read(_USED_ONCE)))
+
+    async def _read(self, query: str, after: int = -1) -> list[PoolNumber]:
+        wanted = {"hashes": list(self.caller_hashes), "owner": self.owner_id, "country": self.country}
+        async with self.connection.cursor(row_factory=class_row(PoolNumber)) as cursor:
+            await cursor.execute(query, {**wanted, "after": after, "some": SOME})
+            return await cursor.fetchall()
