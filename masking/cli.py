@@ -12,7 +12,7 @@ import typer
 
 from masking.command_line import AsJson
 from masking.errors import StartupError
-from masking.operate import accounts, numbers
+from masking.operate import accounts, number_questions, numbers, plan
 from masking.phones import command as phones
 from masking.process import EXIT_CANNOT_START, configure_logging, run_process
 from masking.settings import Settings, load_settings
@@ -26,6 +26,9 @@ app = typer.Typer(
 )
 
 app.add_typer(accounts.app)
+numbers.app.command()(number_questions.explain)
+numbers.app.command()(number_questions.who)
+numbers.app.command()(plan.plan)
 app.add_typer(numbers.app)
 app.add_typer(phones.app)
 

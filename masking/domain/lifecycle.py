@@ -23,13 +23,13 @@ from masking.domain.events import (
     Side,
 )
 from masking.domain.interaction import Interaction, begin, fold, longest_call
-from masking.domain.session import Phase, Session
+from masking.domain.session import FormerParties, Phase, Session
 from masking.domain.terms import Change, SessionRequest
 
 UNKNOWN_CAUSE, UNKNOWN_CAUSE_CODE = "Unknown", 0
 
 KEPT = 200
-"""How many wrong PINs, declined calls and remarks a session keeps."""
+"""How many wrong PINs, declined calls, remarks and former parties a session keeps."""
 
 
 class Trigger(StrEnum):
@@ -170,7 +170,8 @@ def took(session: Session, event: AnyCarrierEvent) -> Step:
         return Step(session)
     if isinstance(event, Declined):
         return _noted(session, "declined", session.declined, event)
-    if isinstance(event, PinStatus) and event.status == "failed":
+    if isinstance(event, PinStatus) and not event.call.dialled:
+        # Wrong PINs, and right ones of callers who were not connected all the same.
         return _noted(session, "wrong_pins", session.wrong_pins, event)
     known = session.interactions.get(event.call.call_uuid)
     interaction = begin(event) if known is None else fold(known, event)
@@ -216,7 +217,16 @@ def changed(session: Session, change: Change, now: datetime) -> Step:
     expires_at = session.expires_at
     if change.session_expiry is not None:
         expires_at = now + timedelta(seconds=change.session_expiry)
-    return _stepped(session, terms=terms, expires_at=expires_at, modified_at=now)
+    former = session.former_parties
+    if terms.parties != session.terms.parties:
+        past = FormerParties(
+            until=now,
+            held_until=session.held_until,
+            first_party=session.terms.first_party,
+            second_party=session.terms.second_party,
+        )
+        former = (*former, past)[-KEPT:]
+    return _stepped(session, terms=terms, expires_at=expires_at, modified_at=now, former_parties=former)
 
 
 def expired(session: Session, now: datetime) -> Step:

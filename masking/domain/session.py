@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 
@@ -36,12 +36,27 @@ class Status(StrEnum):
     EXPIRED = "expired"
 
 
+class FormerParties(Model):
+    """The parties that a single-party session had until a moment; E.164, one of them may be empty.
+
+    Attributes:
+        until: when the parties changed, UTC.
+        held_until: the end of the grace in which nobody else gets the route of one that left, UTC.
+    """
+
+    until: datetime
+    held_until: datetime
+    first_party: str
+    second_party: str
+
+
 class Session(Model):
     """Everything a session is. The workflow holds one and replaces it at every step.
 
     Attributes:
         wrong_pins, declined: the newest tries that failed and calls that were not connected.
         remarks: what an operator should know, in words.
+        former_parties: whom it had before its parties changed, oldest first.
         version: counts the steps that changed something, so that a late write never overwrites a newer one.
         session_sequence, recording_sequence: the numbers of the last callbacks of each kind.
     """
@@ -63,6 +78,7 @@ class Session(Model):
     wrong_pins: tuple[PinStatus, ...] = ()
     declined: tuple[Declined, ...] = ()
     remarks: tuple[str, ...] = ()
+    former_parties: tuple[FormerParties, ...] = ()
     at_expiry: AtExpiry = "finish"
     refusal: str = ""
     settled_at: datetime | None = None
@@ -74,6 +90,12 @@ class Session(Model):
     def owner_id(self) -> str:
         """Whose numbers the session uses, and whose token signs its callbacks."""
         return self.subaccount_id or self.account_id
+
+    @property
+    def held_until(self) -> datetime:
+        """The end of its grace: until then nobody else gets its routes, however long its calls may last besides."""
+        grace = max(self.pair_grace, self.terms.virtual_number_cooloff_period)
+        return self.expires_at + timedelta(seconds=grace)
 
     @property
     def status(self) -> Status:

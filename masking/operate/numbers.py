@@ -4,23 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from masking.command_line import AsJson, or_exit, plain, say
-from masking.domain.availability import Situation, obstacle
-from masking.domain.numbers import PoolNumber, candidates
-from masking.e164 import country_of
 from masking.errors import MaskingError
 from masking.operate.console import on_system
-from masking.operate.number_file import checked_number, new_number, read_numbers
+from masking.operate.number_file import new_number, read_numbers
 from masking.operate.system import OperatedSystem
-from masking.settings import load_settings
 from masking.storage.database import Connection
-from masking.storage.number_questions import Reached, reached, situations
 from masking.storage.numbers import (
     Holder,
     NewNumber,
@@ -37,7 +31,6 @@ app = typer.Typer(name="numbers", help="Virtual numbers: which there are, and wh
 
 EXIT_IN_USE = 1
 SHOWN = 20
-MOMENTS = ["%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M"]
 
 Number = Annotated[str, typer.Argument(help="The number, E.164.", metavar="NUMBER")]
 Account = Annotated[str | None, typer.Option(help="The account or subaccount.", metavar="AUTH_ID")]
@@ -131,77 +124,6 @@ def block(number: Number, or_drain: OrDrain = False, as_json: AsJson = False) ->
 def remove(number: Number, or_drain: OrDrain = False, as_json: AsJson = False) -> None:
     """Take a number out of the inventory. Refused while sessions are live on it, unless it may drain."""
     _change(number, "removed", lambda connection: remove_number(connection, number), or_drain, as_json=as_json)
-
-
-@app.command()
-def explain(
-    first_party: Annotated[str, typer.Argument(help="The first party's real number, E.164.")],
-    second_party: Annotated[str, typer.Argument(help="The second party's.")],
-    account: Annotated[str, typer.Option(help="The account or subaccount.", metavar="AUTH_ID")],
-    any_country: Annotated[bool, typer.Option("--any-country", help="As with geomatch=false.")] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Say of each number whether a session of two parties could have it now, and if not, which rule forbids it.
-
-    Exits with 1 when none could be had.
-    """
-    first, second = or_exit(lambda: (checked_number(first_party), checked_number(second_party)))
-    country = None if any_country else country_of(first)
-
-    async def look(system: OperatedSystem) -> list[Situation]:
-        async with system.database.transaction() as connection:
-            return await situations(connection, system.keyring, account, first, second)
-
-    found = [(each, obstacle(each, country)) for each in on_system(look)]
-    free = candidates(
-        PoolNumber(each.number, each.country, rank, each.last_used)
-        for rank, (each, forbidden) in enumerate(found)
-        if forbidden is None
-    )
-    if as_json:
-        told = [{"number": each.number, "obstacle": forbidden} for each, forbidden in found]
-        typer.echo(json.dumps({"next": free[0].number if free else None, "numbers": told}))
-    else:
-        for each, forbidden in found:
-            typer.echo(f"{each.number}  {forbidden or ('next' if each.number == free[0].number else 'free')}")
-        typer.echo(f"{len(free)} of {len(found)} numbers could be had.")
-    if not free:
-        raise typer.Exit(EXIT_IN_USE)
-
-
-@app.command()
-def who(
-    number: Number,
-    caller: Annotated[str, typer.Argument(help="The caller's real number, E.164.")],
-    at: Annotated[datetime | None, typer.Option(help="The moment, UTC; now when left out.", formats=MOMENTS)] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Tell which session a registered caller would have reached through a number at a moment.
-
-    Exits with 1 when none. Parties of single-party sessions are those that were named last.
-    """
-    virtual, real = or_exit(lambda: (checked_number(number), checked_number(caller)))
-    moment = (at or datetime.now(UTC)).replace(tzinfo=UTC)
-
-    async def look(system: OperatedSystem) -> list[Reached]:
-        grace = timedelta(seconds=load_settings().pair_grace)
-        async with system.database.transaction() as connection:
-            return await reached(connection, system.keyring, virtual, real, moment, grace)
-
-    found = on_system(look)
-    if as_json:
-        typer.echo(json.dumps({"at": moment.isoformat(), "sessions": [plain(each) for each in found]}))
-    else:
-        for each in found:
-            what = "reaches the other party" if each.live else "hears that it has ended"
-            typer.echo(
-                f"{each.session_uuid}  as {each.party} party, {what}"
-                f" ({each.created_at:%Y-%m-%d %H:%M:%S} to {each.expires_at:%Y-%m-%d %H:%M:%S} UTC)"
-            )
-        if not found:
-            typer.echo("No session knew this caller on this number.")
-    if not any(each.live for each in found):
-        raise typer.Exit(EXIT_IN_USE)
 
 
 def _add(numbers: list[NewNumber], *, as_json: bool) -> None:

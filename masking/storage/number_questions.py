@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Literal, NamedTuple
 
 from psycopg.rows import class_row
 
 from masking.domain.availability import Situation
+from masking.domain.session import Session
 from masking.privacy.keyring import Keyring
 from masking.storage.database import Connection
 from masking.storage.routes import identity_hash
+from masking.storage.sessions import SealedSession
 
 
 async def situations(
@@ -38,40 +39,16 @@ async def situations(
         return await cursor.fetchall()
 
 
-class Reached(NamedTuple):
-    """A session that a caller met on a number.
-
-    Attributes:
-        party: which party the caller is.
-        live: whether it could still be reached then; if not, it had ended and its grace had not.
-    """
-
-    session_uuid: str
-    account_id: str
-    party: Literal["first", "second"]
-    live: bool
-    created_at: datetime
-    expires_at: datetime
+LONGEST_GRACE = timedelta(days=1)
+"""No session holds its routes longer after its end, apart from a call in progress (docs/settings.md)."""
 
 
-async def reached(
-    connection: Connection, keyring: Keyring, number: str, caller: str, at: datetime, grace: timedelta
-) -> list[Reached]:
-    """The sessions that a registered caller would have met on a number at a moment; at most one of them live.
-
-    Rests on each session's final times: an extension is only taken before the expiry that it
-    moves, so what was live then is within them. Parties are those that were named last.
-
-    Args:
-        grace: how long a session still counts after its end.
-    """
-    async with connection.cursor(row_factory=class_row(Reached)) as cursor:
+async def sessions_around(connection: Connection, keyring: Keyring, number: str, at: datetime) -> list[Session]:
+    """The sessions of a number (E.164) that lived at a moment or had ended not long before."""
+    async with connection.cursor(row_factory=class_row(SealedSession)) as cursor:
         await cursor.execute(
-            "SELECT session_uuid, account_id,"
-            " CASE WHEN first_party_hash = %(hash)s THEN 'first' ELSE 'second' END AS party,"
-            " expires_at > %(at)s AS live, created_at, expires_at FROM sessions"
-            " WHERE virtual_number = %(number)s AND %(hash)s IN (first_party_hash, second_party_hash)"
-            " AND created_at <= %(at)s AND expires_at > %(at)s - %(grace)s ORDER BY expires_at DESC",
-            {"number": number, "hash": identity_hash(keyring, "number", caller), "at": at, "grace": grace},
+            "SELECT session_uuid, key_id, wrapped_key, sealed_session FROM sessions"
+            " WHERE virtual_number = %s AND created_at <= %s AND expires_at > %s ORDER BY created_at, session_uuid",
+            (number, at, at - LONGEST_GRACE),
         )
-        return await cursor.fetchall()
+        return [row.opened(keyring) for row in await cursor.fetchall()]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from psycopg import AsyncCursor
@@ -108,7 +107,7 @@ async def move_leases(connection: Connection, session: Session) -> bool:
         " FROM sessions s WHERE s.session_uuid = %(session_uuid)s AND s.version = %(version)s"
         " AND routes.session_uuid = s.session_uuid AND NOT routes.released",
         {
-            "held_until": _held_until(session),
+            "held_until": session.held_until,
             "session_uuid": session.session_uuid,
             "version": session.version,
         },
@@ -160,7 +159,7 @@ async def _upsert(
             "number": number,
             "uuid": session.session_uuid,
             "expires": session.expires_at,
-            "held": _held_until(session),
+            "held": session.held_until,
             "hashes": [lease.caller_hash for lease in leases],
             "kinds": [lease.kind for lease in leases],
             "sides": [lease.side.value for lease in leases],
@@ -212,9 +211,3 @@ def _with_pins(terms: Terms, length: int) -> Terms:
 
 def _drawn(length: int) -> str:
     return "".join(secrets.choice("0123456789") for _ in range(length))
-
-
-def _held_until(session: Session) -> datetime:
-    """The end of the session's grace: until then nobody else gets its routes."""
-    cooloff = session.terms.virtual_number_cooloff_period
-    return session.expires_at + timedelta(seconds=max(session.pair_grace, cooloff))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from temporalio.testing import ActivityEnvironment
@@ -11,7 +11,7 @@ from activities.sessions import OpenSession, SessionActivities
 from masking.domain.availability import Situation, obstacle
 from masking.privacy.keyring import Keyring
 from masking.storage.database import Database
-from masking.storage.number_questions import Reached, reached, situations
+from masking.storage.number_questions import sessions_around, situations
 from tests.conftest import ACCOUNT
 from tests.domain.conversation import FIRST, SECOND, at
 from tests.storage.test_routes import asked, open_, turn_back_clock
@@ -62,25 +62,22 @@ def test_a_resting_number_says_until_when() -> None:
     assert obstacle(found, None) == "it rests until 2026-11-23 14:01:00 UTC"
 
 
-async def test_a_past_moment_tells_whom_a_caller_reached(database: Database, keyring: Keyring) -> None:
+async def test_the_sessions_around_a_moment_are_those_of_the_number_that_lived_or_cooled_then(
+    database: Database, keyring: Keyring
+) -> None:
     session = asked()
     number = await open_(database, keyring, session)
     assert number is not None
 
-    async def met(caller: str, moment: datetime, on: str = number) -> list[Reached]:
+    async def around(moment: datetime, on: str = number) -> list[str]:
         async with database.transaction() as connection:
-            return await reached(connection, keyring, on, caller, moment, GRACE)
+            return [found.session_uuid for found in await sessions_around(connection, keyring, on, moment)]
 
     made, ends = session.created_at, session.expires_at
-    (found,) = await met(SECOND, made + timedelta(seconds=1))
-    assert (found.session_uuid, found.party, found.live) == (session.session_uuid, "second", True)
-    assert (await met(FIRST, ends - timedelta(seconds=1)))[0].live
-    assert not (await met(FIRST, ends))[0].live, "the last second is over at expiry"
-    assert await met(FIRST, ends + GRACE) == []
-    assert await met(FIRST, made - timedelta(seconds=1)) == []
-    assert await met("+12025550150", made + timedelta(seconds=1)) == []
-    assert await met(FIRST, made + timedelta(seconds=1), "+12025550198") == []
-    assert await met(FIRST, datetime(2020, 1, 1, tzinfo=UTC)) == []
+    assert await around(made) == await around(ends + GRACE) == [session.session_uuid]
+    assert await around(made - timedelta(seconds=1)) == []
+    assert await around(ends + timedelta(days=1)) == []
+    assert await around(made, "+12025550198") == []
 
 
 async def test_the_operator_is_warned_before_the_pool_runs_out_for_a_pair_and_when_it_has(
