@@ -60,6 +60,10 @@ class Settings(BaseSettings):
     public_url: str | None = None
     """Base URL under which carriers and customers reach the gateway; http://host:port when not set."""
 
+    metrics_host: str = "127.0.0.1"
+    metrics_port: int = Field(default=8082, ge=0, le=65535)
+    """Where the gateway tells Prometheus its metrics; nowhere when 0."""
+
     # The services behind it
     database_url: SecretStr | None = Field(default=None, validation_alias="DATABASE_URL")
     temporal_port: Port = 7233

@@ -21,6 +21,7 @@ from masking.gateway.authentication import authenticated
 from masking.gateway.context import CONTEXT, Context
 from masking.gateway.errors import errors_as_json
 from masking.gateway.inbox_forwarder import InboxForwarder
+from masking.gateway.metrics import metrics_served
 from masking.gateway.request_limit import RequestLimiter
 from masking.privacy.keyring import load_keyring
 from masking.privacy.payload_codec import EncryptingCodec
@@ -83,7 +84,7 @@ async def serve(settings: Settings) -> None:
             carrier_tokens=(settings.carrier_auth_token.get_secret_value(),),
             carrier_http=carrier_http,
         )
-        async with forwarder.running():
+        async with forwarder.running(), metrics_served(database, settings):
             await _listen(build_app(context), settings)
 
 

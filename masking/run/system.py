@@ -162,6 +162,8 @@ def _with_keys(settings: Settings, data: Path) -> tuple[Settings, dict[str, str]
 def _check_ports(settings: Settings, embedded_temporal: bool) -> None:
     wanted = {"MASKING_PORT": (settings.host, settings.port)}
     wanted["MASKING_SIMULATOR_PORT"] = ("127.0.0.1", settings.simulator_port)
+    if settings.metrics_port:
+        wanted["MASKING_METRICS_PORT"] = (settings.metrics_host, settings.metrics_port)
     if embedded_temporal:
         wanted["MASKING_TEMPORAL_PORT"] = (temporal.HOST, settings.temporal_port)
         wanted["MASKING_TEMPORAL_UI_PORT"] = (temporal.HOST, settings.temporal_ui_port)

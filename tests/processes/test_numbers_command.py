@@ -73,7 +73,12 @@ def test_an_operator_imports_drains_blocks_and_removes_numbers(run: Run, tmp_pat
         (session["session_uuid"], "second", True)
     ]
     nobody = numbers(run, "who", used, SECOND, "--at", "2020-01-01T00:00:00Z")
-    assert (nobody.returncode, nobody.stdout) == (1, "No session knew this caller on this number.\n")
+    assert (nobody.returncode, nobody.stdout) == (
+        1,
+        "No session on this number had anything to do with this caller.\n",
+    )
+    metrics = run.http.get(f"http://127.0.0.1:{run.env['MASKING_METRICS_PORT']}/metrics").text
+    assert f'masking_pool_in_use{{account="{account}",country="US"}} 1.0' in metrics
     blocked = numbers(run, "block", used)
     assert blocked.returncode == 1
     assert f"{used} is unchanged." in blocked.stdout

@@ -30,7 +30,7 @@ FIRST, SECOND = "+12025550101", "+12025550102"
 def environment(data: Path, **more: str) -> dict[str, str]:
     """A clean environment with free ports and a data folder of its own."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
-    ports = ("MASKING_PORT", "MASKING_SIMULATOR_PORT", "MASKING_TEMPORAL_PORT", "MASKING_TEMPORAL_UI_PORT")
+    ports = tuple(f"MASKING_{of}PORT" for of in ("", "METRICS_", "SIMULATOR_", "TEMPORAL_", "TEMPORAL_UI_"))
     return clean | {name: str(free_port()) for name in ports} | {"MASKING_DATA": str(data)} | more
 
 
@@ -271,7 +271,7 @@ def test_a_second_run_on_the_same_data_is_refused(run: Run) -> None:
     assert "another `masking run` uses" in refusal(ports)
 
 
-@pytest.mark.parametrize("variable", ["MASKING_PORT", "MASKING_SIMULATOR_PORT", "MASKING_TEMPORAL_PORT"])
+@pytest.mark.parametrize("variable", ["MASKING_PORT", "MASKING_METRICS_PORT", "MASKING_TEMPORAL_PORT"])
 def test_a_port_in_use_is_named(data: Path, variable: str) -> None:
     env = environment(data)
     with free_listener(int(env[variable])):

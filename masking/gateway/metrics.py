@@ -1,0 +1,109 @@
+"""`GET /metrics`: what operators watch, for Prometheus, on a port of its own.
+
+Labels hold auth ids, countries and states; never a number, a PIN or a token.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import psycopg
+from aiohttp import web
+from prometheus_client import CollectorRegistry, Gauge, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_1_0_0
+from psycopg_pool import PoolTimeout
+
+from masking.errors import StartupError
+from masking.settings import Settings
+from masking.storage.database import Database
+from masking.storage.measures import Backlog, Pool, backlog, pools
+
+FRESH_S = 10.0
+"""Scrapes within so many seconds get the same figures: they read every live route."""
+
+OF_POOL = ("account", "country")
+
+
+class Metrics:
+    """The figures, read from the database when they are asked for. Every gateway tells the same."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._registry = CollectorRegistry()
+        self._read_at = float("-inf")
+        self._reading = asyncio.Lock()
+        self._numbers = self._gauge("pool_numbers", "Virtual numbers, by state", (*OF_POOL, "state"))
+        self._in_use = self._gauge("pool_in_use", "Virtual numbers that live or cooling sessions hold", OF_POOL)
+        self._headroom = self._gauge("pool_headroom", "Numbers left for the two busiest parties; under 1 creates may "
+                                     "be refused", OF_POOL)  # fmt: skip
+        self._waiting = self._gauge("inbox_waiting", "Carriers' events that no workflow has had yet")
+        self._oldest = self._gauge("inbox_oldest_seconds", "How long the oldest of them has waited")
+        self._late = self._gauge("inbox_late", "Carriers' events that came after their session had been settled")
+
+    async def exposed(self) -> bytes:
+        """The figures in Prometheus' text format."""
+        async with self._reading:
+            if time.monotonic() - self._read_at > FRESH_S:
+                async with self._database.transaction() as connection:
+                    self._set_pools(await pools(connection))
+                    self._set_backlog(await backlog(connection))
+                self._read_at = time.monotonic()
+        return generate_latest(self._registry)
+
+    def _gauge(self, name: str, what: str, labels: tuple[str, ...] = ()) -> Gauge:
+        return Gauge(f"masking_{name}", what, labels, registry=self._registry)
+
+    def _set_pools(self, found: list[Pool]) -> None:
+        for gauge in (self._numbers, self._in_use, self._headroom):
+            gauge.clear()
+        for pool in found:
+            name = (pool.account_id, pool.country)
+            for state, count in zip(
+                ("available", "draining", "blocked"), (pool.available, pool.draining, pool.blocked), strict=True
+            ):
+                self._numbers.labels(*name, state).set(count)
+            self._in_use.labels(*name).set(pool.in_use)
+            self._headroom.labels(*name).set(pool.headroom)
+
+    def _set_backlog(self, found: Backlog) -> None:
+        self._waiting.set(found.waiting)
+        self._oldest.set(found.oldest_seconds)
+        self._late.set(found.late)
+
+
+@asynccontextmanager
+async def metrics_served(database: Database, settings: Settings) -> AsyncIterator[None]:
+    """Serve the metrics while the context lasts; nothing where `MASKING_METRICS_PORT` is 0.
+
+    Raises:
+        StartupError: the port is taken.
+    """
+    if settings.metrics_port == 0:
+        yield
+        return
+    metrics = Metrics(database)
+
+    async def expose(request: web.Request) -> web.Response:
+        del request
+        try:
+            return web.Response(body=await metrics.exposed(), headers={"Content-Type": CONTENT_TYPE_PLAIN_1_0_0})
+        except (psycopg.Error, PoolTimeout):
+            return web.Response(status=503, text="PostgreSQL does not answer\n")
+
+    app = web.Application()
+    app.router.add_get("/metrics", expose)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    try:
+        try:
+            await web.TCPSite(runner, settings.metrics_host, settings.metrics_port).start()
+        except OSError as error:
+            where = f"{settings.metrics_host}:{settings.metrics_port}"
+            reason = error.strerror or type(error).__name__
+            raise StartupError(f"MASKING_METRICS_PORT: cannot listen on {where}: {reason}") from None
+        yield
+    finally:
+        await runner.cleanup()

@@ -1,0 +1,80 @@
+"""What operators watch: the headroom of each pool of numbers, and what is on its way."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from psycopg.rows import class_row
+
+from masking.storage.database import Connection
+
+
+class Pool(NamedTuple):
+    """The numbers of one owner and country.
+
+    Attributes:
+        available, draining, blocked: how many are in that state.
+        in_use: how many a live or cooling session holds.
+        headroom: how many available numbers any pair of parties could choose from at least: the
+            available ones, less those that the two busiest parties hold. Below 1, a create may
+            be refused.
+    """
+
+    account_id: str
+    country: str
+    available: int
+    draining: int
+    blocked: int
+    in_use: int
+    headroom: int
+
+
+class Backlog(NamedTuple):
+    """What waits, and since when.
+
+    Attributes:
+        waiting: events of carriers that no workflow has had yet.
+        oldest_seconds: how long the oldest of them has waited; 0 without any.
+        late: events that came after their session had been settled.
+    """
+
+    waiting: int
+    oldest_seconds: float
+    late: int
+
+
+async def pools(connection: Connection) -> list[Pool]:
+    """Every pool, by owner and country. Reads the routes of all live and cooling sessions."""
+    async with connection.cursor(row_factory=class_row(Pool)) as cursor:
+        await cursor.execute(
+            "WITH held AS (SELECT n.account_id, n.country, r.caller_hash, count(*) AS held FROM routes r"
+            "  JOIN numbers n ON n.number = r.virtual_number WHERE r.held_until > now() AND r.kind = 'number'"
+            "  GROUP BY 1, 2, 3),"
+            " ranked AS (SELECT *, row_number() OVER (PARTITION BY account_id, country ORDER BY held DESC) AS place"
+            "  FROM held),"
+            " busiest AS (SELECT account_id, country, sum(held) AS held FROM ranked WHERE place <= 2 GROUP BY 1, 2),"
+            " used AS (SELECT DISTINCT virtual_number FROM routes WHERE held_until > now())"
+            " SELECT n.account_id, n.country,"
+            " count(*) FILTER (WHERE n.state = 'available') AS available,"
+            " count(*) FILTER (WHERE n.state = 'draining') AS draining,"
+            " count(*) FILTER (WHERE n.state = 'blocked') AS blocked,"
+            " count(u.virtual_number) AS in_use,"
+            " (count(*) FILTER (WHERE n.state = 'available') - coalesce(max(b.held), 0))::int AS headroom"
+            " FROM numbers n LEFT JOIN used u ON u.virtual_number = n.number"
+            " LEFT JOIN busiest b ON (b.account_id, b.country) = (n.account_id, n.country)"
+            " GROUP BY 1, 2 ORDER BY 1, 2"
+        )
+        return await cursor.fetchall()
+
+
+async def backlog(connection: Connection) -> Backlog:
+    """The inbox."""
+    async with connection.cursor(row_factory=class_row(Backlog)) as cursor:
+        await cursor.execute(
+            "SELECT count(*) AS waiting,"
+            " coalesce(extract(epoch FROM now() - min(received_at)), 0)::float8 AS oldest_seconds,"
+            " (SELECT count(*) FROM inbox WHERE late) AS late"
+            " FROM inbox WHERE forwarded_at IS NULL"
+        )
+        (found,) = await cursor.fetchall()
+    return found
