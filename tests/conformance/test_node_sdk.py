@@ -47,7 +47,12 @@ async def run(script: Path, system: System) -> dict[str, Any]:
     process = await asyncio.create_subprocess_exec(
         "node", script.name, cwd=script.parent, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
-    output, errors = await asyncio.wait_for(process.communicate(), 60)
+    try:
+        output, errors = await asyncio.wait_for(process.communicate(), 60)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
     assert process.returncode == 0, errors.decode()
     told: dict[str, Any] = json.loads(output)
     return told

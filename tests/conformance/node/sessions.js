@@ -10,6 +10,7 @@ axios.create = (...settings) => {
   const instance = create(...settings);
   instance.interceptors.request.use((request) => {
     request.url = request.url.replace('https://api.plivo.com', MASKING_API);
+    request.timeout = 20000; // the SDK's own is longer than the test waits
     return request;
   });
   return instance;
@@ -59,6 +60,6 @@ const main = async () => {
 };
 
 main().catch((error) => {
-  console.error(error);
+  console.error(error.config ? `${error.config.method} ${error.config.url}` : '', error);
   process.exit(1);
 });
