@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterator
 from pathlib import Path
 
 import phonenumbers
 
 from masking.e164 import country_of, valid_e164
 from masking.errors import MaskingError
+from masking.operate.csv_lines import Lines, WrongLines, opened
 from masking.storage.accounts import AUTH_ID
 from masking.storage.numbers import NewNumber
 
 COLUMNS = ("number", "account", "country", "area", "carrier", "capabilities")
-MAX_TOLD = 50
-
-
-class WrongLines(MaskingError):
-    """Lines of a file that cannot be taken; each with its number and what is wrong."""
-
-    def __init__(self, faults: list[str]) -> None:
-        more = len(faults) - MAX_TOLD
-        told = faults[:MAX_TOLD] + ([f"and {more} more"] if more > 0 else [])
-        super().__init__("nothing was imported:\n  " + "\n  ".join(told))
-        self.faults = faults
 
 
 def read_numbers(path: Path, account_id: str | None) -> list[NewNumber]:
@@ -37,17 +25,13 @@ def read_numbers(path: Path, account_id: str | None) -> list[NewNumber]:
         WrongLines: some lines cannot be taken; names all of them.
         MaskingError: the file cannot be read, or its columns are wrong.
     """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, strict=True)
-            unknown = sorted(set(reader.fieldnames or ()) - set(COLUMNS))
-            if "number" not in (reader.fieldnames or ()) or unknown:
-                named = f"unknown: {', '.join(unknown)}; " if unknown else ""
-                raise MaskingError(f"{path}: the first line must name columns, number among them ({named}known: "
-                                   f"{', '.join(COLUMNS)})")  # fmt: skip
-            return _checked(list(_lines(reader)), account_id)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise MaskingError(f"{path} cannot be read: {error}") from None
+    with opened(path) as file:
+        unknown = sorted(set(file.columns) - set(COLUMNS))
+        if "number" not in file.columns or unknown:
+            named = f"unknown: {', '.join(unknown)}; " if unknown else ""
+            raise MaskingError(f"{path}: the first line must name columns, number among them ({named}known: "
+                               f"{', '.join(COLUMNS)})")  # fmt: skip
+        return _checked(file, account_id)
 
 
 def new_number(
@@ -92,12 +76,7 @@ def checked_number(number: str) -> str:
     return phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
 
 
-def _lines(reader: csv.DictReader[str]) -> Iterator[tuple[int, dict[str, str]]]:
-    for row in reader:
-        yield reader.line_num, {key or "": (value or "").strip() for key, value in row.items() if key is not None}
-
-
-def _checked(lines: list[tuple[int, dict[str, str]]], account_id: str | None) -> list[NewNumber]:
+def _checked(lines: Lines, account_id: str | None) -> list[NewNumber]:
     faults: list[str] = []
     first_line: dict[str, int] = {}
     numbers = []
@@ -119,7 +98,7 @@ def _checked(lines: list[tuple[int, dict[str, str]]], account_id: str | None) ->
         first_line.setdefault(new.number, line)
         numbers.append(new)
     if faults:
-        raise WrongLines(faults)
+        raise WrongLines("nothing was imported", faults)
     if not numbers:
         raise MaskingError("the file names no number")
     return numbers

@@ -1,0 +1,1 @@
+"""Synthetic days of demand for `masking numbers plan`."""

@@ -1,0 +1,54 @@
+"""CSV files with a line of names, whose wrong lines are all told at once."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+from masking.errors import MaskingError
+
+MAX_TOLD = 50
+
+
+class WrongLines(MaskingError):
+    """Lines of a file that cannot be taken.
+
+    Args:
+        outcome: what became of it all.
+        faults: each with its line's number and what is wrong.
+    """
+
+    def __init__(self, outcome: str, faults: list[str]) -> None:
+        more = len(faults) - MAX_TOLD
+        told = faults[:MAX_TOLD] + ([f"and {more} more"] if more > 0 else [])
+        super().__init__(f"{outcome}:\n  " + "\n  ".join(told))
+        self.faults = faults
+
+
+class Lines:
+    """A file's lines after the first: the number of each, and its values by column, without spaces around them.
+
+    Attributes:
+        columns: what the first line names.
+    """
+
+    def __init__(self, file: TextIO) -> None:
+        self._reader = csv.DictReader(file, strict=True)
+        self.columns = tuple(self._reader.fieldnames or ())
+
+    def __iter__(self) -> Iterator[tuple[int, dict[str, str]]]:
+        for row in self._reader:
+            yield self._reader.line_num, {key: (value or "").strip() for key, value in row.items() if key is not None}
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Lines]:
+    """A file in UTF-8, open for reading. Raises `MaskingError` when it cannot be read."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            yield Lines(file)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise MaskingError(f"{path} cannot be read: {error}") from None
