@@ -6,7 +6,7 @@ import asyncio
 import sys
 from collections.abc import Callable, Coroutine
 from importlib.metadata import version
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, Literal, NoReturn
 
 import typer
 
@@ -14,7 +14,7 @@ from masking.command_line import AsJson
 from masking.errors import StartupError
 from masking.operate import accounts, number_questions, numbers, plan
 from masking.phones import command as phones
-from masking.process import EXIT_CANNOT_START, configure_logging, run_process
+from masking.process import EXIT_CANNOT_START, configure_logging, run_process, to_the_end
 from masking.settings import Settings, load_settings
 
 app = typer.Typer(
@@ -105,12 +105,25 @@ def migrate() -> None:
     _exit_with(bring)
 
 
+@app.command()
+def health(process: Annotated[Literal["gateway", "worker"], typer.Argument(help="Which one.")]) -> None:
+    """Ask the gateway or a worker of this machine whether it works; exits with 1 if not."""
+    from masking.health import does_its_work
+
+    async def ask(settings: Settings) -> int:
+        works = await does_its_work(process, settings)
+        typer.echo("ok" if works else f"The {process} does not do its work.")
+        return 0 if works else 1
+
+    _exit_with(ask)
+
+
 def _exit_with(main: Callable[[Settings], Coroutine[Any, Any, int]]) -> NoReturn:
     """Run a command that ends by itself, and exit with what it returns."""
     try:
         settings = load_settings()
         configure_logging(settings, "masking")
-        sys.exit(asyncio.run(main(settings)))
+        sys.exit(asyncio.run(to_the_end(main(settings))))
     except StartupError as error:
         typer.echo(f"masking: {error}", err=True)
         sys.exit(EXIT_CANNOT_START)

@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from masking.errors import StartupError
 from masking.settings import Settings, load_settings
@@ -17,6 +17,11 @@ LIFELINE_VARIABLE = "MASKING_LIFELINE_FD"
 """Names the read end of a pipe that only the supervisor holds open; its end means the supervisor died."""
 
 EXIT_CANNOT_START = 2
+
+OURS = ("masking", "workflows", "activities", "temporalio.workflow", "temporalio.activity")
+"""The loggers of our own records; the last two are those on which workflows and activities log."""
+
+ResultT = TypeVar("ResultT")
 
 
 async def until_stopped() -> None:
@@ -38,7 +43,7 @@ def run_process(main: Callable[[Settings], Coroutine[Any, Any, None]], name: str
     try:
         settings = load_settings()
         configure_logging(settings, name)
-        asyncio.run(_to_the_end(main(settings)))
+        asyncio.run(to_the_end(main(settings)))
     except StartupError as error:
         sys.stderr.write(f"masking: {error}\n")
         sys.exit(EXIT_CANNOT_START)
@@ -51,13 +56,14 @@ def configure_logging(settings: Settings, process: str) -> None:
     Libraries log what they handle, addresses with phone numbers in them included.
     """
     logging.basicConfig(level=logging.WARNING, format=f"%(asctime)s {process} %(levelname)s %(name)s: %(message)s")
-    for ours in ("masking", "workflows", "activities"):
+    for ours in OURS:
         logging.getLogger(ours).setLevel(settings.log_level.upper())
 
 
-async def _to_the_end(main: Coroutine[Any, Any, None]) -> None:
+async def to_the_end(main: Coroutine[Any, Any, ResultT]) -> ResultT:
+    """Run what a process is for, and a moment longer."""
     try:
-        await main
+        return await main
     finally:
         # Temporal's core may abort an interpreter that ends at once (sdk-python #300).
         await asyncio.sleep(0.05)

@@ -7,10 +7,14 @@ read by `temporalio.envconfig`, not here.
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -20,7 +24,7 @@ DEMO_AUTH_ID = "MAMASKINGDEMO0000000"
 
 
 def _auth_id(value: str) -> str:
-    if len(value) != 20 or not value.startswith("MA") or not value.isalnum() or value != value.upper():
+    if not re.fullmatch("MA[A-Z0-9]{18}", value):
         raise ValueError("must be MA followed by 18 characters A-Z or 0-9")
     return value
 
@@ -32,32 +36,51 @@ def _comma_separated(value: object) -> object:
 
 
 def _http_url(value: str) -> str:
-    if not value.startswith(("http://", "https://")):
-        raise ValueError("must be a URL that begins with http:// or https://")
+    if not value.startswith(("http://", "https://")) or not urlsplit(value).hostname:
+        raise ValueError("must be a URL that begins with http:// or https:// and names a host")
     return value
 
 
+def _postgres_url(value: SecretStr) -> SecretStr:
+    try:
+        conninfo_to_dict(value.get_secret_value())
+    except psycopg.ProgrammingError:
+        # Its words hold the URL, and so the password.
+        raise ValueError("must be a URL such as postgresql://user:password@host:5432/name") from None
+    return value
+
+
+def _at(host: str, port: int) -> str:
+    """The URL of a port of this machine that listens on `host`."""
+    reached = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 what to listen on, not we
+    return f"http://[{reached}]:{port}" if ":" in reached else f"http://{reached}:{port}"
+
+
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
-AtExpiry = Literal["finish", "warn", "drop"]
+AtExpiry = Literal["finish", "warn", "drop", "extend"]
 Port = Annotated[int, Field(ge=1, le=65535)]
 AuthId = Annotated[str, AfterValidator(_auth_id)]
+PostgresUrl = Annotated[SecretStr, AfterValidator(_postgres_url)]
 Numbers = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_comma_separated)]
 
 
 class Settings(BaseSettings):
     """The settings, by field; the environment variable is `MASKING_` plus the name in capitals.
 
-    `DATABASE_URL` and the `TEMPORAL_*` variables carry their customary names instead.
+    `DATABASE_URL` and the `TEMPORAL_*` variables carry their customary names instead. A variable
+    that is empty counts as not set.
     """
 
-    model_config = SettingsConfigDict(env_prefix="MASKING_", frozen=True, extra="ignore", hide_input_in_errors=True)
+    model_config = SettingsConfigDict(
+        env_prefix="MASKING_", env_ignore_empty=True, frozen=True, extra="ignore", hide_input_in_errors=True
+    )
 
     # Where it listens and keeps its data
     host: str = "127.0.0.1"
     port: Port = 8080
     data: Path = Path(".masking")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    public_url: str | None = None
+    public_url: HttpUrl | None = None
     """Base URL under which carriers and customers reach the gateway; http://host:port when not set."""
 
     metrics_host: str = "127.0.0.1"
@@ -65,10 +88,13 @@ class Settings(BaseSettings):
     """Where the gateway tells Prometheus its metrics; nowhere when 0."""
 
     # The services behind it
-    database_url: SecretStr | None = Field(default=None, validation_alias="DATABASE_URL")
+    database_url: PostgresUrl | None = Field(default=None, validation_alias="DATABASE_URL")
     temporal_port: Port = 7233
     temporal_ui_port: Port = 8233
     temporal_binary: Path | None = None
+    deployment_name: str | None = None
+    build_id: str | None = None
+    """With the deployment's name, the version that the worker's sessions stay on; no versioning when not set."""
     ui_origin: str | None = None
     """Origin of the Temporal Web UI that may have payloads decoded, `http://host:port`; nobody may when not set."""
 
@@ -117,12 +143,19 @@ class Settings(BaseSettings):
 
     # Callbacks
     callback_connect_timeout: float = Field(default=2.0, gt=0, le=60)
-    callback_read_timeout: float = Field(default=10.0, gt=0, le=120)
+    callback_read_timeout: float = Field(default=10.0, gt=0, le=15)
+    callback_give_up_after: int = Field(default=86_400, ge=1, le=7 * 86_400)
+    callback_longest_pause: int = Field(default=600, ge=1, le=86_400)
 
     @property
     def base_url(self) -> str:
-        """Where the gateway is reached, without a slash at the end."""
-        return (self.public_url or f"http://{self.host}:{self.port}").rstrip("/")
+        """Where carriers and customers reach the gateway, without a slash at the end."""
+        return (self.public_url or self.gateway_url).rstrip("/")
+
+    @property
+    def gateway_url(self) -> str:
+        """Where the gateway is reached on this machine, without a slash at the end."""
+        return _at(self.host, self.port)
 
     @property
     def simulator_url(self) -> str:

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
 
 from masking.carriers.simulator.client import SimulatorClient
 from masking.carriers.simulator.phones import Behaviour
+from masking.carriers.simulator.records import CallRecord
 from masking.demo.plivo_sdk import PlivoSdk
 from masking.demo.receiver import Callback, Receiver
-from masking.demo.timeline import Timeline, check
+from masking.demo.timeline import StepFailed, Timeline, check
+from masking.domain.session import Bill
 from masking.provision import DemoAccount
 from masking.run.system import ReadySystem
 
-TALK_S = 4.0
+RINGS_S, TALK_S = 1.0, 4.0
+"""How long the phones ring and the parties talk, in the telephone network's seconds."""
+
+CALL_WITHIN_S, SETTLED_WITHIN_S = 20.0, 30.0
+LOOK_EVERY_S = 0.05
 EXPECTED = (
     "SessionFirstPartyAnswer",
     "SessionSecondPartyRing",
@@ -32,24 +40,37 @@ EXPECTED = (
 Json = dict[str, Any]
 
 
-async def play(system: ReadySystem, timeline: Timeline) -> tuple[Json, list[Callback]]:
-    """Play the story against a running system. Returns the settled session and its callbacks.
+@dataclass
+class Played:
+    """What is known of the story so far: the session as the API showed it last, and its callbacks."""
+
+    session: Json = field(default_factory=dict)
+    callbacks: list[Callback] = field(default_factory=list)
+
+
+async def play(system: ReadySystem, timeline: Timeline, played: Played) -> None:
+    """Play the story against a running system.
+
+    Args:
+        played: filled on the way, so that it tells what happened also when a step fails.
 
     Raises:
         StepFailed: a step did not happen as promised.
-        SimulatorError: the phones did not play along.
+        MaskingError: the phones did not play along, or Temporal does not know the session.
     """
     first, second = (f"+1202555{number:04}" for number in random.sample(range(100, 140), 2))
     sdk = PlivoSdk(system.api_url, system.account)
     receiver = Receiver(lambda callback: timeline.add("callback", _told(callback)))
+    played.callbacks = receiver.callbacks
     async with receiver.listening(), SimulatorClient(system.simulator_url) as phones:
-        session = await _create(sdk, timeline, receiver, first, second)
+        session = played.session = await _create(sdk, timeline, receiver, first, second)
         await _talk(phones, timeline, receiver, session, first, second)
         await _listen_to_recording(timeline, receiver, system.account)
         await _extend_and_expire(sdk, timeline, receiver, session)
         for name in EXPECTED:
             await receiver.expect(name)
-        return await _bill(sdk, timeline, session), receiver.callbacks
+        settled = await _settled(system, session)
+        played.session = await _bill(sdk, timeline, session, settled)
 
 
 async def _create(sdk: PlivoSdk, timeline: Timeline, receiver: Receiver, first: str, second: str) -> Json:
@@ -63,7 +84,8 @@ async def _create(sdk: PlivoSdk, timeline: Timeline, receiver: Receiver, first: 
     )
     session: Json = created["session"]
     timeline.add("backend", f"plivo SDK: create_masking_session({first}, {second})")
-    timeline.add("backend", f"session {session['session_uuid']}, virtual number [bold]{created['virtual_number']}[/]")
+    number = created["virtual_number"]
+    timeline.add("backend", f"session {session['session_uuid']}, virtual number {number}", number)
     check(session["status"] == "active", "the new session is not active")
     return session
 
@@ -72,25 +94,36 @@ async def _talk(
     phones: SimulatorClient, timeline: Timeline, receiver: Receiver, session: Json, first: str, second: str
 ) -> None:
     virtual_number = f"+{session['virtual_number']}"
-    await phones.behave(first, Behaviour())
-    await phones.behave(second, Behaviour(on_ring="manual"))
+    # The phones act by themselves, by the network's clock, so that the story is the same at any speed.
+    await phones.behave(first, Behaviour(hangs_up_after=TALK_S))
+    await phones.behave(second, Behaviour(answers_after=RINGS_S))
     call_uuid = await phones.dial(first, virtual_number)
     timeline.add("first party", f"{first} dials {virtual_number}")
-    ringing = await phones.wait_for(second, "ringing")
-    timeline.add("second party", f"{second} rings; its screen shows [bold]{ringing.screen}[/]")
-    check(ringing.screen == virtual_number, "the second party's screen does not show the virtual number")
-    await phones.answer(second)
-    await phones.wait_for(second, "talking")
+    record = await _call_until(phones, call_uuid, lambda call: call.callee is not None, "ring at the second party")
+    screen = record.callee.screen if record.callee else None
+    timeline.add("second party", f"{second} rings; its screen shows {screen}", screen or "")
+    check(screen == virtual_number, "the second party's screen does not show the virtual number")
+    await _call_until(phones, call_uuid, lambda call: call.callee is not None and call.callee.connected, "connect them")
     timeline.add("second party", "picks up; they talk")
     await receiver.expect("SessionSecondPartyAnswer")
-    await asyncio.sleep(TALK_S)
-    await phones.hang_up(first)
+    record = await _call_until(phones, call_uuid, lambda call: call.ended, "end")
     timeline.add("first party", "hangs up")
-    await phones.wait_for(second, "idle")
-    record = await phones.call(call_uuid)
     shown = {record.caller.screen, record.callee.screen if record.callee else None}
     check(shown == {virtual_number}, "a party saw a number that is not the virtual one")
     timeline.add("backend", "neither party ever saw the other's number")
+
+
+async def _call_until(
+    phones: SimulatorClient, call_uuid: str, happened: Callable[[CallRecord], bool], what: str
+) -> CallRecord:
+    """The call once something has happened to it."""
+    try:
+        async with asyncio.timeout(CALL_WITHIN_S):
+            while not happened(record := await phones.call(call_uuid)):  # noqa: ASYNC110 it is across HTTP
+                await asyncio.sleep(LOOK_EVERY_S)
+    except TimeoutError:
+        raise StepFailed(f"the call did not {what} within {CALL_WITHIN_S:g} s") from None
+    return record
 
 
 async def _listen_to_recording(timeline: Timeline, receiver: Receiver, account: DemoAccount) -> None:
@@ -112,18 +145,27 @@ async def _extend_and_expire(sdk: PlivoSdk, timeline: Timeline, receiver: Receiv
     await receiver.expect("SessionTimeout")
 
 
-async def _bill(sdk: PlivoSdk, timeline: Timeline, session: Json) -> Json:
+async def _settled(system: ReadySystem, session: Json) -> Bill:
+    """The bill that the session's workflow ends with."""
+    try:
+        async with asyncio.timeout(SETTLED_WITHIN_S):
+            return await system.sessions.final_bill(session["session_uuid"])
+    except TimeoutError:
+        raise StepFailed(f"the session was not settled within {SETTLED_WITHIN_S:g} s") from None
+
+
+async def _bill(sdk: PlivoSdk, timeline: Timeline, session: Json, settled: Bill) -> Json:
     final: Json = (await sdk.get(session["session_uuid"]))["response"]
     check(final["status"] == "expired", "the session is not expired")
     check(final["total_call_count"] == 2, "the bill does not count two legs")
     check(final["total_call_amount"] > 0, "the bill is empty")
+    amount = f"{final['total_session_amount']:.5f}"
+    check(amount == f"{settled.total_amount:.5f}", "the API's bill is not the workflow's")
     (interaction,) = final["interaction"]
     check("recording_resource_url" in interaction, "the interaction has no recording")
-    timeline.add(
-        "bill",
-        f"{final['total_call_count']} legs, {final['total_call_billed_duration']} s billed,"
-        f" [bold]{final['total_session_amount']:.4f} USD[/]",
-    )
+    usd = f"{amount} USD"
+    billed = final["total_call_billed_duration"]
+    timeline.add("bill", f"{final['total_call_count']} legs, {billed} s billed, {usd}", usd)
     return final
 
 

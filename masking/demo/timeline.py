@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel
 from rich.console import Console
+from rich.text import Text
 
 Who = Literal["backend", "first party", "second party", "callback", "bill"]
 
@@ -43,14 +44,19 @@ class Timeline:
         self._console = console
         self._began = time.monotonic()
 
-    def add(self, who: Who, what: str) -> None:
-        """Something happened now."""
+    def add(self, who: Who, what: str, strong: str = "") -> None:
+        """Something happened now.
+
+        Args:
+            strong: the words of `what` that are to be seen first.
+        """
         line = Line(at=round(time.monotonic() - self._began, 2), who=who, what=what)
         self.lines.append(line)
         if self._console is not None:
-            style = _STYLES[who]
-            words = f"[dim]{what}[/]" if who == "callback" else what
-            self._console.print(f"  [dim]{line.at:6.2f} s[/]  [{style}]{who:>12}[/]  {words}", soft_wrap=True)
+            words = Text(what, style="dim" if who == "callback" else "")
+            words.highlight_words([strong] if strong else [], "bold")
+            when, whose = Text(f"  {line.at:6.2f} s  ", style="dim"), Text(f"{who:>12}", style=_STYLES[who])
+            self._console.print(Text.assemble(when, whose, "  ", words), soft_wrap=True)
 
 
 def check(promise: bool, otherwise: str) -> None:

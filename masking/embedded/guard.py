@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import os
+import pwd
 import signal
 import sys
 from collections.abc import Callable
@@ -25,7 +26,13 @@ async def guard(stop_signal: signal.Signals, user: str | None, command: list[str
     """Run `command` until it ends or this process is told to stop. Returns its exit code."""
     environment = {name: value for name, value in os.environ.items() if name != LIFELINE_VARIABLE}
     process = await asyncio.create_subprocess_exec(
-        *command, env=environment, user=user, preexec_fn=_dies_with_parent(), stdin=asyncio.subprocess.DEVNULL
+        *command,
+        env=environment,
+        user=user,
+        group=pwd.getpwnam(user).pw_gid if user is not None else None,
+        extra_groups=[] if user is not None else None,
+        preexec_fn=_dies_with_parent(),
+        stdin=asyncio.subprocess.DEVNULL,
     )
     ended = asyncio.create_task(process.wait())
     stopped = asyncio.create_task(until_stopped())

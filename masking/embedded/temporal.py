@@ -47,6 +47,8 @@ def temporal_command(settings: Settings, folder: Path, codec_url: str) -> list[s
 
 async def is_up(address: str) -> bool:
     """Whether a Temporal server answers at `host:port`, with its default namespace."""
+    # A plain client, without our plugin and without the settings of the environment: it sends and reads no payload,
+    # and the server is ours, with neither TLS nor an API key.
     try:
         client = await Client.connect(address)
         return await client.service_client.check_health() and await _has_namespace(client)

@@ -7,6 +7,7 @@ from aiohttp import web
 from psycopg_pool import PoolTimeout
 
 from masking.gateway.context import CONTEXT
+from masking.storage import tables
 
 
 def routes() -> list[web.RouteDef]:
@@ -15,10 +16,12 @@ def routes() -> list[web.RouteDef]:
 
 
 async def healthz(request: web.Request) -> web.Response:
-    """200 while PostgreSQL answers, else 503. Temporal may be away: calls connect and the inbox waits."""
+    """200 while PostgreSQL answers with our tables, else 503. Temporal may be away: calls connect, the inbox waits."""
     try:
         async with request.app[CONTEXT].database.transaction() as connection:
-            await connection.execute("SELECT 1")
+            behind = await tables.are_behind(connection)
     except (psycopg.Error, PoolTimeout):
         return web.json_response({"status": "PostgreSQL does not answer"}, status=503)
+    if behind:
+        return web.json_response({"status": "the tables are not up to date; run `masking migrate`"}, status=503)
     return web.json_response({"status": "ok"})

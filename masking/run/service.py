@@ -26,13 +26,14 @@ class Service:
     """What to run, and how to tell that it works.
 
     Attributes:
-        is_ready: whether it does its work yet.
+        is_ready: whether the process with this id does its work yet.
+        environment: what it gets besides our own variables; None for one that it must not have.
     """
 
     name: str
     command: list[str]
-    is_ready: Callable[[], Awaitable[bool]]
-    environment: Mapping[str, str] = field(default_factory=dict)
+    is_ready: Callable[[int], Awaitable[bool]]
+    environment: Mapping[str, str | None] = field(default_factory=dict)
 
 
 class RunningService:
@@ -69,18 +70,17 @@ class RunningService:
         """
         _shorten(self._log)
         process = await self._spawn()
-        async with asyncio.timeout(READY_WITHIN_S) as limit:
-            try:
-                while not await self.service.is_ready():
-                    if process.returncode is not None:
-                        raise StartupError(self._last_words(process.returncode))
+        try:
+            async with asyncio.timeout(READY_WITHIN_S):
+                while not await self.service.is_ready(process.pid):
+                    self._must_live(process)
                     await asyncio.sleep(LOOK_EVERY_S)
-            except TimeoutError:
-                if not limit.expired():
-                    raise
-                raise StartupError(
-                    f"{self.service.name} was not ready within {READY_WITHIN_S:g} s; see {self._log}"
-                ) from None
+        except TimeoutError:
+            raise StartupError(
+                f"{self.service.name} was not ready within {READY_WITHIN_S:g} s; see {self._log}"
+            ) from None
+        # If it has ended, it was another that answered in its place.
+        self._must_live(process)
         self._watching = asyncio.create_task(self._keep_alive(process))
         return self._watching
 
@@ -100,11 +100,16 @@ class RunningService:
             process.kill()
             await process.wait()
 
+    def _must_live(self, process: asyncio.subprocess.Process) -> None:
+        if process.returncode is not None:
+            raise StartupError(self._last_words(process.returncode))
+
     async def _spawn(self) -> asyncio.subprocess.Process:
+        environment = {**os.environ, **self.service.environment, LIFELINE_VARIABLE: str(self._lifeline)}
         with os.fdopen(os.open(self._log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 *self.service.command,
-                env={**os.environ, **self.service.environment, LIFELINE_VARIABLE: str(self._lifeline)},
+                env={name: value for name, value in environment.items() if value is not None},
                 pass_fds=(self._lifeline,),
                 # Its own session: Ctrl-C reaches the supervisor alone, which ends its services in order.
                 start_new_session=True,

@@ -12,10 +12,13 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
+from temporalio.client import Client
 
+from masking.client import MaskingClient
 from masking.embedded import postgres, temporal
 from masking.errors import StartupError
+from masking.health import is_healthy, is_polling
+from masking.ports import Place, check_ports
 from masking.privacy.keyring import Keyring, ensure_keys_file, load_keyring
 from masking.provision import DemoAccount, provision_demo
 from masking.run.service import RunningService, Service
@@ -37,6 +40,7 @@ class ReadySystem:
     account: DemoAccount
     simulator_url: str
     temporal_ui_url: str | None
+    sessions: MaskingClient
     pids: Mapping[str, int]
     failure: asyncio.Future[None] | None = None
     """Fails with `StartupError` when the system cannot go on; None for a system that runs elsewhere."""
@@ -53,7 +57,6 @@ async def running_system(settings: Settings, say: Say) -> AsyncIterator[ReadySys
         StartupError: something cannot start; names it and what to do.
     """
     data = settings.data.absolute()
-    _make_private(data)
     with _only_one(data):
         settings, environment, keyring = _with_keys(settings, data)
         embedded_temporal = temporal_ui_url(settings) is not None
@@ -66,30 +69,29 @@ async def running_system(settings: Settings, say: Say) -> AsyncIterator[ReadySys
                 environment |= await _start_temporal(settings, data, services)
             else:
                 say("Temporal at TEMPORAL_ADDRESS")
-                await connect(keyring)
+            client = await connect(keyring, environment=temporal_environment(settings))
             say("tables")
             await asyncio.to_thread(migrate, database_url)
-            account = await provision_demo(settings, database_url, keyring)
-            for service in _our_services(settings, environment):
-                await services.start(service)
+            account = await provision_demo(settings, database_url, keyring, say)
+            await services.start_together(_our_services(settings, environment, client))
             yield ReadySystem(
                 api_url=settings.base_url,
                 account=account,
                 simulator_url=settings.simulator_url,
                 temporal_ui_url=temporal_ui_url(settings),
+                sessions=MaskingClient(client),
                 pids=services.pids,
                 failure=services.failure,
             )
 
 
 class _Services:
-    """Starts services one after the other; the stack stops them in the opposite order."""
+    """Starts services; the stack stops them in the opposite order."""
 
     def __init__(self, stack: AsyncExitStack, logs: Path, say: Say) -> None:
         self._stack, self._logs, self._say = stack, logs, say
         self._running: list[RunningService] = []
         self.failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        logs.mkdir(mode=0o700, exist_ok=True)
         # Only this process holds the write end; the kernel closes it however this process ends.
         self._lifeline, write_end = os.pipe()
         stack.callback(os.close, self._lifeline)
@@ -103,6 +105,16 @@ class _Services:
         watching = await running.start()
         watching.add_done_callback(self._ended)
 
+    async def start_together(self, services: list[Service]) -> None:
+        """Start services of which none needs another."""
+        starting = [asyncio.create_task(self.start(service)) for service in services]
+        try:
+            await asyncio.gather(*starting)
+        finally:
+            for each in starting:
+                each.cancel()
+            await asyncio.gather(*starting, return_exceptions=True)
+
     def _ended(self, watching: asyncio.Task[None]) -> None:
         error = None if watching.cancelled() else watching.exception()
         if error is not None and not self.failure.done():
@@ -115,22 +127,30 @@ class _Services:
 
 def temporal_ui_url(settings: Settings) -> str | None:
     """Where the embedded Temporal's Web UI is; None when Temporal runs elsewhere."""
-    if any(name in os.environ for name in TEMPORAL_IS_ELSEWHERE):
+    if any(os.environ.get(name) for name in TEMPORAL_IS_ELSEWHERE):
         return None
     return f"http://{temporal.HOST}:{settings.temporal_ui_port}"
 
 
-def _make_private(data: Path) -> None:
-    try:
-        data.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise StartupError(f"MASKING_DATA: cannot make {data}: {error.strerror}") from None
+def temporal_environment(settings: Settings) -> dict[str, str] | None:
+    """The `TEMPORAL_*` variables of the embedded server's clients; None when Temporal runs elsewhere.
+
+    The file is an empty one: neither other variables nor Temporal's own file are about the embedded server.
+    """
+    if temporal_ui_url(settings) is None:
+        return None
+    return {"TEMPORAL_ADDRESS": f"{temporal.HOST}:{settings.temporal_port}", "TEMPORAL_CONFIG_FILE": os.devnull}
 
 
 @contextmanager
 def _only_one(data: Path) -> Iterator[None]:
-    """Hold the data folder's lock, which the kernel frees however this process ends."""
-    file = os.open(data / "run.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    """Make the data folder if it is missing, and hold its lock, which the kernel frees however this process ends."""
+    try:
+        data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (data / "logs").mkdir(mode=0o700, exist_ok=True)
+        file = os.open(data / "run.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise StartupError(f"MASKING_DATA: {data} cannot hold our data ({error.strerror})") from None
     try:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -143,12 +163,15 @@ def _only_one(data: Path) -> Iterator[None]:
         os.close(file)
 
 
-def _with_keys(settings: Settings, data: Path) -> tuple[Settings, dict[str, str], Keyring]:
+def _with_keys(settings: Settings, data: Path) -> tuple[Settings, dict[str, str | None], Keyring]:
     """The settings with their keys; makes keys on the first start of an embedded system."""
-    environment: dict[str, str] = {}
+    environment: dict[str, str | None] = {}
     if settings.keys is None and settings.keys_file is None:
         keys_file = data / "keys.json"
-        ensure_keys_file(keys_file)
+        try:
+            ensure_keys_file(keys_file)
+        except OSError as error:
+            raise StartupError(f"MASKING_DATA: cannot write {keys_file} ({error.strerror})") from None
         settings = settings.model_copy(update={"keys_file": keys_file})
         environment["MASKING_KEYS_FILE"] = str(keys_file)
     keyring = load_keyring(settings)
@@ -160,65 +183,51 @@ def _with_keys(settings: Settings, data: Path) -> tuple[Settings, dict[str, str]
 
 
 def _check_ports(settings: Settings, embedded_temporal: bool) -> None:
-    wanted = {"MASKING_PORT": (settings.host, settings.port)}
-    wanted["MASKING_SIMULATOR_PORT"] = ("127.0.0.1", settings.simulator_port)
+    places = [
+        Place(settings.host, settings.port, "MASKING_PORT", "MASKING_HOST"),
+        Place("127.0.0.1", settings.simulator_port, "MASKING_SIMULATOR_PORT"),
+    ]
     if settings.metrics_port:
-        wanted["MASKING_METRICS_PORT"] = (settings.metrics_host, settings.metrics_port)
+        places.append(
+            Place(settings.metrics_host, settings.metrics_port, "MASKING_METRICS_PORT", "MASKING_METRICS_HOST")
+        )
     if embedded_temporal:
-        wanted["MASKING_TEMPORAL_PORT"] = (temporal.HOST, settings.temporal_port)
-        wanted["MASKING_TEMPORAL_UI_PORT"] = (temporal.HOST, settings.temporal_ui_port)
-    for variable, address in wanted.items():
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(address)
-            except OSError as error:
-                raise StartupError(
-                    f"port {address[1]} cannot be used ({error.strerror}): free it, or set {variable} to another"
-                ) from None
+        places.append(Place(temporal.HOST, settings.temporal_port, "MASKING_TEMPORAL_PORT"))
+        places.append(Place(temporal.HOST, settings.temporal_ui_port, "MASKING_TEMPORAL_UI_PORT"))
+    check_ports(places)
 
 
 async def _start_postgres(settings: Settings, data: Path, services: _Services) -> str:
     if settings.database_url is not None:
         return settings.database_url.get_secret_value()
     prepared = await asyncio.to_thread(postgres.prepare_postgres, data / "postgres")
-    await services.start(Service("postgres", prepared.command, lambda: postgres.is_up(prepared.server_url)))
+    await services.start(Service("postgres", prepared.command, lambda _: postgres.is_up(prepared.server_url)))
     return prepared.database_url
 
 
-async def _start_temporal(settings: Settings, data: Path, services: _Services) -> dict[str, str]:
+async def _start_temporal(settings: Settings, data: Path, services: _Services) -> dict[str, str | None]:
+    """Start it. Returns the environment of its clients, which inherit nothing about another server."""
     address = f"{temporal.HOST}:{settings.temporal_port}"
     command = temporal.temporal_command(settings, data, f"{settings.base_url}/codec")
-    await services.start(Service("temporal", command, lambda: temporal.is_up(address)))
-    return {"TEMPORAL_ADDRESS": address, "MASKING_UI_ORIGIN": temporal_ui_url(settings) or ""}
+    inherited: dict[str, str | None] = {name: None for name in os.environ if name.startswith("TEMPORAL_")}
+    await services.start(Service("temporal", command, lambda _: temporal.is_up(address), inherited))
+    return inherited | (temporal_environment(settings) or {}) | {"MASKING_UI_ORIGIN": temporal_ui_url(settings)}
 
 
-def _our_services(settings: Settings, environment: Mapping[str, str]) -> list[Service]:
+def _our_services(settings: Settings, environment: Mapping[str, str | None], client: Client) -> list[Service]:
+    host = socket.gethostname()
     return [
-        Service("worker", [sys.executable, str(WORKER)], _at_once, environment),
+        Service("worker", [sys.executable, str(WORKER)], lambda pid: is_polling(client, f"{pid}@{host}"), environment),
         Service(
             "gateway",
             [sys.executable, "-m", "masking.gateway"],
-            lambda: is_healthy(settings.base_url),
+            lambda _: is_healthy(settings.gateway_url),
             environment,
         ),
         Service(
             "simulator",
             [sys.executable, "-m", "masking.carriers.simulator"],
-            lambda: is_healthy(settings.simulator_url),
+            lambda _: is_healthy(settings.simulator_url),
             environment,
         ),
     ]
-
-
-async def _at_once() -> bool:
-    return True
-
-
-async def is_healthy(url: str) -> bool:
-    """Whether `GET /healthz` answers 200 there."""
-    try:
-        async with httpx.AsyncClient(timeout=2, trust_env=False) as http:
-            return (await http.get(f"{url}/healthz")).status_code == 200
-    except httpx.HTTPError:
-        return False

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import logging
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
@@ -39,11 +40,12 @@ class Database:
         )
 
     async def __aenter__(self) -> Database:
-        try:
-            await self._pool.open(wait=True, timeout=CONNECT_TIMEOUT)
-        except PoolTimeout:
-            await self._pool.close()
-            raise StartupError("DATABASE_URL: PostgreSQL does not answer there; check that it runs") from None
+        with _silent_pool():
+            try:
+                await self._pool.open(wait=True, timeout=CONNECT_TIMEOUT)
+            except PoolTimeout:
+                await self._pool.close()
+                raise StartupError("DATABASE_URL: PostgreSQL does not answer there or refuses the login") from None
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -54,6 +56,17 @@ class Database:
         """A connection in a transaction: committed at the end, rolled back on an error."""
         async with self._pool.connection() as connection, connection.transaction():
             yield connection
+
+
+@contextmanager
+def _silent_pool() -> Iterator[None]:
+    """Let the pool log nothing: that it cannot be opened is told once, and by us."""
+    logger = logging.getLogger("psycopg.pool")
+    logger.disabled = True
+    try:
+        yield
+    finally:
+        logger.disabled = False
 
 
 def database_url(settings: Settings) -> str:

@@ -8,6 +8,7 @@ import psycopg
 import sqlalchemy
 from alembic import command
 from alembic.config import Config
+from alembic.util import CommandError
 
 from masking.errors import StartupError
 
@@ -34,3 +35,10 @@ def migrate(database_url: str) -> None:
             command.upgrade(config, "head")
     except sqlalchemy.exc.OperationalError:
         raise StartupError("DATABASE_URL: PostgreSQL does not answer there or refuses the login") from None
+    except sqlalchemy.exc.DBAPIError as error:
+        reason = type(error.orig).__name__
+        raise StartupError(
+            f"DATABASE_URL: PostgreSQL does not let us make the tables ({reason}); may this role create some there?"
+        ) from None
+    except CommandError:
+        raise StartupError("DATABASE_URL: its tables are of a newer version of masking than this one") from None

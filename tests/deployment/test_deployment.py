@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -19,6 +20,7 @@ ROOT = Path(__file__).parent.parent.parent
 BIN = Path(sys.executable).parent
 COMPOSE: dict[str, Any] = YAML(typ="safe").load((ROOT / "docker-compose.yml").read_text())
 OURS = {name: service for name, service in COMPOSE["services"].items() if service.get("image") == "masking:latest"}
+BARE = {name: value for name, value in os.environ.items() if not name.startswith(("MASKING_", "TEMPORAL_"))}
 STANDARD = {"DATABASE_URL", "TEMPORAL_ADDRESS", "TEMPORAL_NAMESPACE"}
 
 
@@ -66,9 +68,27 @@ def test_the_worker_can_be_scaled_and_nothing_but_the_host_reaches_a_port() -> N
             assert port.startswith("127.0.0.1:")
 
 
-@pytest.mark.parametrize("name", ["postgres", "temporal", "gateway"])
-def test_what_others_wait_for_has_a_health_check(name: str) -> None:
-    assert COMPOSE["services"][name]["healthcheck"]["test"]
+@pytest.mark.parametrize("name", COMPOSE["services"])
+def test_what_runs_for_long_has_a_health_check(name: str) -> None:
+    ends_by_itself = "on-failure" in COMPOSE["services"][name]["restart"]
+    assert ends_by_itself != bool(COMPOSE["services"][name].get("healthcheck", {}).get("test"))
+
+
+def test_the_health_checks_command_exists() -> None:
+    how, *command = COMPOSE["services"]["worker"]["healthcheck"]["test"]
+    assert (how, command) == ("CMD", ["python", "-m", "masking", "health", "worker"])
+    refused = subprocess.run(
+        [sys.executable, *command[1:]], env=BARE, capture_output=True, text=True, timeout=30, check=False
+    )
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("masking: no keys: ")
+
+
+def test_what_others_wait_for_is_told_healthy_or_done() -> None:
+    for service in COMPOSE["services"].values():
+        for name, wait in service.get("depends_on", {}).items():
+            long = bool(COMPOSE["services"][name].get("healthcheck"))
+            assert wait["condition"] == ("service_healthy" if long else "service_completed_successfully")
 
 
 def test_no_simulator_in_production() -> None:

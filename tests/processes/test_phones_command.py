@@ -55,6 +55,20 @@ def test_a_person_calls_watches_presses_keys_and_makes_chaos(bench: Run) -> None
         wrong["call_uuid"],
         guest["call_uuid"],
     ]
+    guests = phones(bench, "transcript", guest["call_uuid"])
+    assert guests.returncode == 0, guests.stderr
+    assert "caller  pressed    ****" in guests.stdout
+    assert f"callee  rang       its screen shows {number}" in guests.stdout
+    assert session["first_party_pin"] not in guests.stdout
+    assert told(bench, "transcript", guest["call_uuid"]) == guest
+    unknown = phones(bench, "transcript", "nothing")
+    assert (unknown.returncode, unknown.stderr) == (2, "masking: the simulator refused: there is no such call\n")
+    assert guest["call_uuid"] in phones(bench, "calls").stdout
+    answer_url = f"{bench.ready['api_url']}/carrier/voice/answer"
+    in_service = told(bench, "numbers")["numbers"]
+    assert {(each["number"], each["answer_url"]) for each in in_service} >= {(number, answer_url)}
+    assert f"{number}  {answer_url}\n" in phones(bench, "numbers").stdout
+
     assert told(bench, "chaos", "--drop", "0.5", "--seed", "7")["drop"] == 0.5
     assert phones(bench, "chaos").stdout == "Faults: none.\n"
 

@@ -18,6 +18,7 @@ import psutil
 import psycopg
 import pytest
 
+from masking.privacy.keyring import ensure_keys_file
 from tests.integration.conftest import free_port
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(180)]
@@ -147,6 +148,10 @@ def test_it_comes_up_answers_and_ctrl_c_leaves_nothing_running(run: Run) -> None
     assert run.http.get(f"{run.ready['api_url']}/healthz").status_code == 200
     assert re.fullmatch(r"MA[A-Z0-9]{18}", run.ready["auth_id"])
     assert run.http.get(run.ready["temporal_ui_url"]).status_code == 200
+    assert run.masking("health", "gateway").returncode == 0
+    its_temporal = {"TEMPORAL_ADDRESS": f"127.0.0.1:{run.env['MASKING_TEMPORAL_PORT']}"}
+    run.env |= its_temporal | {"MASKING_KEYS_FILE": f"{run.env['MASKING_DATA']}/keys.json"}
+    assert run.masking("health", "worker").returncode == 0
     processes = run.tree()
     assert len(processes) >= 5
 
@@ -260,10 +265,9 @@ def refusal(env: dict[str, str], *arguments: str) -> str:
         [*MASKING, *(arguments or ("run",))], env=env, capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 2, done.stderr
-    lines = [line for line in done.stderr.splitlines() if line.startswith("masking: ")]
-    assert len(lines) == 1
-    assert "Traceback" not in done.stderr
-    return lines[0]
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("masking: ")
+    return line
 
 
 def test_a_second_run_on_the_same_data_is_refused(run: Run) -> None:
@@ -271,13 +275,12 @@ def test_a_second_run_on_the_same_data_is_refused(run: Run) -> None:
     assert "another `masking run` uses" in refusal(ports)
 
 
-@pytest.mark.parametrize("variable", ["MASKING_PORT", "MASKING_METRICS_PORT", "MASKING_TEMPORAL_PORT"])
-def test_a_port_in_use_is_named(data: Path, variable: str) -> None:
+def test_a_port_in_use_is_named(data: Path) -> None:
     env = environment(data)
-    with free_listener(int(env[variable])):
+    with free_listener(int(env["MASKING_TEMPORAL_UI_PORT"])):
         line = refusal(env)
-    assert env[variable] in line
-    assert variable in line
+    assert env["MASKING_TEMPORAL_UI_PORT"] in line
+    assert "MASKING_TEMPORAL_UI_PORT" in line
 
 
 class free_listener:
@@ -297,26 +300,42 @@ class free_listener:
     ("variable", "value", "words"),
     [
         ("MASKING_PORT", "eighty", "MASKING_PORT"),
+        ("MASKING_HOST", "nowhere.invalid", "MASKING_HOST"),
+        ("MASKING_DATA", "/proc", "MASKING_DATA"),
         ("MASKING_DEMO_AUTH_ID", "MAshort", "MA followed by 18 characters"),
         ("MASKING_LOG_LEVEL", "loud", "MASKING_LOG_LEVEL"),
         ("MASKING_DEMO_NUMBERS", "12345", "MASKING_DEMO_NUMBERS"),
         ("MASKING_KEYS", "{}", "MASKING_KEYS is no key ring"),
         ("MASKING_KEYS_FILE", "/nonexistent/keys.json", "MASKING_KEYS_FILE: cannot read"),
         ("MASKING_TEMPORAL_BINARY", "/nonexistent/temporal", "no `temporal` binary"),
-        ("DATABASE_URL", "postgresql://nobody@127.0.0.1:1/none", "DATABASE_URL: PostgreSQL does not answer"),
+        ("DATABASE_URL", "postgresql://nobody:secret@127.0.0.1:1/none", "DATABASE_URL: PostgreSQL does not answer"),
+        ("DATABASE_URL", "host=here password=very secret", "DATABASE_URL: must be a URL"),
         ("TEMPORAL_ADDRESS", "127.0.0.1:1", "TEMPORAL_ADDRESS: no Temporal server answers"),
+        ("TEMPORAL_CONFIG_FILE", "/nonexistent/temporal.toml", "TEMPORAL_CONFIG_FILE: there is no file"),
     ],
 )
 def test_a_wrong_setting_is_told_in_one_line(data: Path, variable: str, value: str, words: str) -> None:
     line = refusal(environment(data, **{variable: value}))
     assert words in line
-    if variable != "TEMPORAL_ADDRESS":
+    if variable not in ("TEMPORAL_ADDRESS", "MASKING_HOST", "MASKING_DATA"):
         assert value == "{}" or "nonexistent" in value or value not in line
 
 
 @pytest.mark.parametrize("command", ["gateway", "worker", "simulator", "migrate"])
 def test_a_single_process_says_what_it_lacks(data: Path, command: str) -> None:
     assert re.search(r"MASKING_KEYS|DATABASE_URL|MASKING_CARRIER_AUTH_TOKEN", refusal(environment(data), command))
+
+
+def test_a_gateway_whose_database_is_away_says_so_and_no_more(data: Path) -> None:
+    keys = data.with_name("keys.json")
+    ensure_keys_file(keys)
+    away = environment(
+        data,
+        MASKING_KEYS_FILE=str(keys),
+        MASKING_CARRIER_AUTH_TOKEN="a-token",
+        DATABASE_URL="postgresql://nobody:secret@127.0.0.1:1/none",
+    )
+    assert refusal(away, "gateway") == "masking: DATABASE_URL: PostgreSQL does not answer there or refuses the login"
 
 
 def test_help_and_version_help() -> None:

@@ -1,0 +1,57 @@
+"""The ports on which processes of ours listen, and what is said when one cannot be had."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from typing import NamedTuple
+
+from masking.errors import StartupError
+
+NOT_OF_THIS_MACHINE = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EINVAL)
+
+
+class Place(NamedTuple):
+    """Where a process is to listen.
+
+    Attributes:
+        port_setting: the variable that names the port.
+        host_setting: the variable that names the host; empty where none does.
+    """
+
+    host: str
+    port: int
+    port_setting: str
+    host_setting: str = ""
+
+
+def check_ports(places: list[Place]) -> None:
+    """Look whether each place can be had, and no two are the same.
+
+    Raises:
+        StartupError: one cannot; names the variable to change.
+    """
+    taken: dict[int, Place] = {}
+    for place in places:
+        other = taken.setdefault(place.port, place)
+        if other is not place:
+            raise StartupError(
+                f"{place.port_setting} is {place.port}, and so is {other.port_setting}: set one of them to another port"
+            )
+        try:
+            family, *_, address = socket.getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM)[0]
+            with socket.socket(family) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(address)
+        except (OSError, UnicodeError) as error:
+            raise cannot_listen(place, error) from None
+
+
+def cannot_listen(place: Place, error: Exception) -> StartupError:
+    """What to tell when `error` kept a process from listening at `place`."""
+    number = error.errno if isinstance(error, OSError) and not isinstance(error, socket.gaierror) else None
+    reason = os.strerror(number) if number else "it is not known"
+    if place.host_setting and (number is None or number in NOT_OF_THIS_MACHINE):
+        return StartupError(f"{place.host_setting}: {place.host} is no address of this machine ({reason})")
+    return StartupError(f"port {place.port} cannot be used ({reason}): free it, or set {place.port_setting} to another")

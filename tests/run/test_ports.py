@@ -1,0 +1,55 @@
+"""Every port is a setting of its own, and what is wrong with it is told by its name."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+import pytest
+
+from masking.errors import StartupError
+from masking.ports import Place, cannot_listen
+from masking.run.system import _check_ports
+from masking.settings import Settings
+from tests.integration.conftest import free_port
+
+PORTS = ["port", "simulator_port", "metrics_port", "temporal_port", "temporal_ui_port"]
+
+
+def settings(**more: Any) -> Settings:
+    return Settings(**{name: free_port() for name in PORTS} | more)
+
+
+@pytest.mark.parametrize("name", PORTS)
+def test_a_port_in_use_is_named(name: str) -> None:
+    given = settings()
+    with (
+        socket.create_server(("127.0.0.1", getattr(given, name))),
+        pytest.raises(StartupError, match=rf"port {getattr(given, name)} .*set MASKING_{name.upper()} to another"),
+    ):
+        _check_ports(given, embedded_temporal=True)
+
+
+@pytest.mark.parametrize("name", PORTS[1:])
+def test_two_of_our_ports_are_never_the_same(name: str) -> None:
+    with pytest.raises(StartupError, match=rf"MASKING_{name.upper()} is .*, and so is MASKING_PORT"):
+        _check_ports(settings(**{name: 20_001, "port": 20_001}), embedded_temporal=True)
+
+
+def test_ports_that_are_not_used_are_not_asked_for() -> None:
+    given = settings(metrics_port=0)
+    with socket.create_server(("127.0.0.1", given.temporal_port)):
+        _check_ports(given, embedded_temporal=False)
+
+
+@pytest.mark.parametrize("host", ["nowhere.invalid", "192.0.2.1", "two..dots"])
+def test_a_wrong_host_is_not_blamed_on_the_port(host: str) -> None:
+    with pytest.raises(StartupError, match=f"MASKING_HOST: {host} is no address of this machine"):
+        _check_ports(settings(host=host), embedded_temporal=True)
+    with pytest.raises(StartupError, match="MASKING_METRICS_HOST: "):
+        _check_ports(settings(metrics_host=host), embedded_temporal=True)
+
+
+def test_a_port_that_only_root_may_use_is_the_ports_fault() -> None:
+    told = cannot_listen(Place("127.0.0.1", 80, "MASKING_PORT", "MASKING_HOST"), PermissionError(13, "whatever"))
+    assert str(told) == "port 80 cannot be used (Permission denied): free it, or set MASKING_PORT to another"
