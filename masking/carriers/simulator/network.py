@@ -12,7 +12,7 @@ from masking.carriers.simulator.call import Call, Order, Surroundings
 from masking.carriers.simulator.chaos import Chaos, ChaosSwitches
 from masking.carriers.simulator.clock import SimulatedClock
 from masking.carriers.simulator.phones import Phone, WrongState
-from masking.carriers.simulator.records import CallRecord
+from masking.carriers.simulator.records import CallRecord, Leg
 
 REMEMBERED_CALLS = 2000
 MAX_PHONES = 10_000
@@ -106,6 +106,11 @@ class Network:
     def call(self, call_uuid: str) -> CallRecord | None:
         """A call by its id; None if it never was or is forgotten."""
         return self._calls.get(call_uuid)
+
+    def leg(self, leg_uuid: str) -> tuple[CallRecord, Leg] | None:
+        """A leg by its id, and its call; None if it never was or is forgotten."""
+        known = ((record, leg) for record in self._calls.values() for leg in record.legs)
+        return next((found for found in known if found[1].leg_uuid == leg_uuid), None)
 
     def calls(self) -> Iterable[CallRecord]:
         """The remembered calls, newest first."""

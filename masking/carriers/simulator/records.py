@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from decimal import Decimal
+from typing import Literal
 
 from pydantic import BaseModel
 
@@ -63,22 +64,54 @@ class Leg(BaseModel):
         return COST_PER_MINUTE * self.bill_duration / 60
 
 
+class Recording(BaseModel):
+    """A recorded conversation.
+
+    Attributes:
+        url: where its audio is served.
+        seconds: of audio.
+        added_at: when the file was there, UTC.
+    """
+
+    recording_id: str
+    file_format: str
+    url: str
+    seconds: int
+    started_at: datetime
+    ended_at: datetime
+    added_at: datetime
+
+    @property
+    def file(self) -> str:
+        """The audio file's name."""
+        return f"{self.recording_id}.{self.file_format}"
+
+
 class CallRecord(BaseModel):
     """A call as the network saw it.
 
     Attributes:
+        direction, from_number, to_number: as the application is told: digits, or `anonymous`.
         caller: the leg that began it: the phone that dialled, or the one that an application had called.
         callees: the legs that the application's instructions dialled, one after the other.
-        recordings: files, one for each recorded conversation.
+        recordings: one for each recorded conversation.
         reported: whether the application has been told of everything.
     """
 
     call_uuid: str
+    direction: Literal["inbound", "outbound"]
+    from_number: str
+    to_number: str
     caller: Leg
     callees: list[Leg] = []
-    recordings: list[str] = []
+    recordings: list[Recording] = []
     transcript: list[TranscriptLine] = []
     reported: bool = False
+
+    @property
+    def legs(self) -> tuple[Leg, ...]:
+        """Its legs in the order in which they began."""
+        return (self.caller, *self.callees)
 
     @property
     def callee(self) -> Leg | None:
@@ -87,8 +120,8 @@ class CallRecord(BaseModel):
 
     @property
     def recording(self) -> str | None:
-        """The newest recording."""
-        return self.recordings[-1] if self.recordings else None
+        """The newest recording's file."""
+        return self.recordings[-1].file if self.recordings else None
 
     @property
     def ended(self) -> bool:

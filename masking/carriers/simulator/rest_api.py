@@ -1,4 +1,4 @@
-"""The carrier's REST API as Plivo Voice has it (plivo-wire.md §7.1): place, end, and speak into calls."""
+"""The carrier's REST API as Plivo Voice has it (plivo-wire.md §7.1): place, end, speak into and look up calls."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from masking.carriers.simulator.application import Webhook
 from masking.carriers.simulator.call import Call, Order
+from masking.carriers.simulator.call_resources import PAGING, Resource, call_resource, page, recording_resource
 from masking.carriers.simulator.phones import WrongState
 from masking.carriers.simulator.requests import NETWORK, Refused, body_of, e164
 
 _CALLS = r"/v1/Account/{auth_id}/Call/"
+_RECORDINGS = r"/v1/Account/{auth_id}/Recording/"
 _AUTH_ID = re.compile(r"(MA|SA)[A-Z0-9]{18}")
 
 
@@ -49,8 +51,11 @@ def routes() -> list[web.RouteDef]:
     """The API's routes."""
     return [
         web.post(_CALLS, _place),
+        web.get(_CALLS, _ended_legs),
+        web.get(_CALLS + "{call_uuid}/", _ended_leg),
         web.delete(_CALLS + "{call_uuid}/", _end),
         web.post(_CALLS + "{call_uuid}/Speak/", _speak),
+        web.get(_RECORDINGS, _recordings),
     ]
 
 
@@ -81,6 +86,49 @@ async def _speak(request: web.Request) -> web.Response:
     return _told(202, message="speak started")
 
 
+async def _ended_leg(request: web.Request) -> web.Response:
+    auth_id = _authenticate(request)
+    # Plivo's SDKs say the id once more in the query.
+    _check_query(request, "call_uuid")
+    found = request.app[NETWORK].leg(request.match_info["call_uuid"])
+    if found is None or found[1].ended_at is None:
+        raise Refused(404, "not found")
+    return _told(200, **call_resource(*found, auth_id))
+
+
+async def _ended_legs(request: web.Request) -> web.Response:
+    auth_id = _authenticate(request)
+    _check_query(request, "parent_call_uuid", *PAGING)
+    parent = request.query.get("parent_call_uuid")
+    found = [
+        call_resource(record, leg, auth_id)
+        for record in request.app[NETWORK].calls()
+        for leg in reversed(record.legs if parent is None else record.callees)
+        if leg.ended_at is not None and parent in (None, record.call_uuid)
+    ]
+    return _listed(request, found)
+
+
+async def _recordings(request: web.Request) -> web.Response:
+    auth_id = _authenticate(request)
+    _check_query(request, "call_uuid", *PAGING)
+    call_uuid = request.query.get("call_uuid")
+    found = [
+        recording_resource(record, recording, auth_id)
+        for record in request.app[NETWORK].calls()
+        for recording in reversed(record.recordings)
+        if call_uuid in (None, record.call_uuid)
+    ]
+    return _listed(request, found)
+
+
+def _check_query(request: web.Request, *known: str) -> None:
+    """Refuse what this network would have to ignore. Raises `Refused` 400."""
+    for name in request.query:
+        if name not in known:
+            raise Refused(400, f"this network cannot look for {name[:40]} here")
+
+
 def _live(request: web.Request) -> Call:
     _authenticate(request)
     call = request.app[NETWORK].live(request.match_info["call_uuid"])
@@ -89,7 +137,8 @@ def _live(request: web.Request) -> Call:
     return call
 
 
-def _authenticate(request: web.Request) -> None:
+def _authenticate(request: web.Request) -> str:
+    """The account that asks. Raises `Refused` 401."""
     auth_id = request.match_info["auth_id"]
     try:
         given = aiohttp.BasicAuth.decode(request.headers.get("Authorization", ""), encoding="utf-8")
@@ -98,11 +147,16 @@ def _authenticate(request: web.Request) -> None:
     right = hmac.compare_digest(given.password.encode(), request.app[NETWORK].token.encode())
     if not (right and _AUTH_ID.fullmatch(auth_id) and given.login == auth_id):
         raise Refused(401, "authentication failed")
+    return auth_id
 
 
 def _plus(number: str) -> str:
     return e164(f"+{number.removeprefix('+')}")
 
 
-def _told(status: int, **about: str) -> web.Response:
+def _listed(request: web.Request, found: list[Resource]) -> web.Response:
+    return _told(200, **page(request.rel_url, found))
+
+
+def _told(status: int, **about: object) -> web.Response:
     return web.json_response({"api_id": str(uuid4()), **about}, status=status)

@@ -1,4 +1,4 @@
-"""Calls that we ask a Voice carrier for, by its REST API (plivo-wire.md §7.1).
+"""Calls that we ask a Voice carrier for, and ask it about, by its REST API (plivo-wire.md §7.1 and §7.4).
 
 CarrierError                the carrier did not do it
 ├── CarrierRefused          it said no: trying again will not help
@@ -9,15 +9,20 @@ CarrierError                the carrier did not do it
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 from urllib.parse import quote
 
 import httpx
+from pydantic import ValidationError
 
+from masking.carriers.voice.call_details import CallDetails, Page, RecordingDetails
+from masking.domain.model import Model
 from masking.errors import MaskingError
 
 TOO_MANY = 429
 NOT_FOUND = 404
+
+ModelT = TypeVar("ModelT", bound=Model)
 
 
 class CarrierError(MaskingError):
@@ -62,6 +67,7 @@ class CallsApi:
     def __init__(self, http: httpx.AsyncClient, api_url: str, auth_id: str, auth_token: str) -> None:
         self._http = http
         self._calls = f"{api_url}/v1/Account/{auth_id}/Call/"
+        self._recordings = f"{api_url}/v1/Account/{auth_id}/Recording/"
         self._auth = (auth_id, auth_token)
 
     async def place(self, order: CallOrder) -> str:
@@ -95,17 +101,50 @@ class CallsApi:
         body = {"text": text, "legs": "both", "mix": True}
         await self._ask("POST", f"{self._one(call_uuid)}Speak/", body, gone_is_fine=True)
 
-    def _one(self, call_uuid: str) -> str:
-        if not call_uuid:
-            # Without an id the carrier would end every call of the account.
-            raise CarrierRefused("a call without an id cannot be ended")
-        return f"{self._calls}{quote(call_uuid, safe='')}/"
+    async def find_call(self, call_uuid: str) -> CallDetails | None:
+        """The carrier's record of a leg, by the leg's own id; None where it has none.
 
-    async def _ask(
-        self, method: str, url: str, body: Mapping[str, object] | None = None, *, gone_is_fine: bool = False
+        A leg gets its record when it ends, or has one without an end until then: carriers may do either.
+
+        Raises:
+            CarrierRefused, CarrierUnavailable: see there. The outcome is never unknown: looking does
+                nothing, so that it can be repeated whatever went wrong.
+        """
+        answer = await self._look(self._one(call_uuid), gone_is_fine=True)
+        return None if answer.status_code == NOT_FOUND else _read(answer, CallDetails)
+
+    async def legs_of(self, call_uuid: str) -> tuple[CallDetails, ...]:
+        """The legs that were dialled for a call, 20 at most. Raises what `find_call` raises."""
+        answer = await self._look(self._calls, {"parent_call_uuid": _named(call_uuid)})
+        return tuple(leg for leg in _read(answer, Page[CallDetails]).objects if leg.parent_call_uuid == call_uuid)
+
+    async def recordings_of(self, call_uuid: str) -> tuple[RecordingDetails, ...]:
+        """The recordings of a call, 20 at most. Raises what `find_call` raises."""
+        answer = await self._look(self._recordings, {"call_uuid": _named(call_uuid)})
+        return tuple(each for each in _read(answer, Page[RecordingDetails]).objects if each.call_uuid == call_uuid)
+
+    def _one(self, call_uuid: str) -> str:
+        return f"{self._calls}{quote(_named(call_uuid), safe='')}/"
+
+    async def _look(
+        self, url: str, query: Mapping[str, str] | None = None, *, gone_is_fine: bool = False
     ) -> httpx.Response:
         try:
-            answer = await self._http.request(method, url, json=body, auth=self._auth)
+            return await self._ask("GET", url, query=query, gone_is_fine=gone_is_fine)
+        except OutcomeUnknown as error:
+            raise CarrierUnavailable(str(error)) from None
+
+    async def _ask(
+        self,
+        method: str,
+        url: str,
+        body: Mapping[str, object] | None = None,
+        *,
+        query: Mapping[str, str] | None = None,
+        gone_is_fine: bool = False,
+    ) -> httpx.Response:
+        try:
+            answer = await self._http.request(method, url, params=query, json=body, auth=self._auth)
         except (httpx.ConnectError, httpx.ConnectTimeout):
             raise CarrierUnavailable("the carrier cannot be reached") from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
@@ -117,3 +156,17 @@ class CallsApi:
         if answer.is_server_error:
             raise OutcomeUnknown(f"the carrier failed with {answer.status_code}")
         raise CarrierRefused(f"the carrier refused with {answer.status_code}")
+
+
+def _named(call_uuid: str) -> str:
+    """The id, which must be there: without it the carrier would end, or list, every call of the account."""
+    if not call_uuid:
+        raise CarrierRefused("a call without an id is none")
+    return call_uuid
+
+
+def _read(answer: httpx.Response, model: type[ModelT]) -> ModelT:
+    try:
+        return model.model_validate_json(answer.content)
+    except ValidationError:
+        raise CarrierUnavailable("the carrier's answer cannot be understood") from None
