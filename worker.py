@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from datetime import timedelta
 
 import httpx
 from temporalio.client import Client
-from temporalio.worker import PollerBehaviorAutoscaling, Worker
+from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
+from temporalio.worker import PollerBehaviorAutoscaling, Worker, WorkerDeploymentConfig
 
 from activities.callbacks import CallbackActivities
 from activities.carrier import CarrierActivities
@@ -14,9 +17,11 @@ from activities.sessions import SessionActivities
 from masking.carriers.voice.calls_api import CallsApi
 from masking.carriers.voice.webhooks import PATH as WEBHOOKS
 from masking.contract import TASK_QUEUE
+from masking.delivery.sender import CallbackSender, Patience
 from masking.privacy.keyring import Keyring, load_keyring
 from masking.process import run_process, until_stopped
 from masking.settings import Settings
+from masking.storage import tables
 from masking.storage.database import Database, database_url
 from masking.temporal import connect
 from workflows.masking_session import MaskingSession
@@ -35,10 +40,15 @@ def build_worker(
     http: httpx.AsyncClient,
     settings: Settings,
     task_queue: str = TASK_QUEUE,
+    queued: Callable[[], None] = lambda: None,
 ) -> Worker:
-    """The one place where our workflows and activities are put on a worker."""
-    sessions = SessionActivities(database, keyring)
-    callbacks = CallbackActivities(database, keyring, http)
+    """The one place where our workflows and activities are put on a worker.
+
+    Args:
+        queued: called when callbacks are there to be sent.
+    """
+    sessions = SessionActivities(database, keyring, queued)
+    callbacks = CallbackActivities(queued)
     carrier = CarrierActivities(database, keyring, carrier_calls(settings, http), f"{settings.base_url}{WEBHOOKS}")
     return Worker(
         client,
@@ -54,12 +64,46 @@ def build_worker(
             carrier.call_first_party,
             carrier.warn_calls,
             carrier.end_calls,
+            carrier.ask_missed,
         ],
         workflow_task_poller_behavior=PollerBehaviorAutoscaling(),
         activity_task_poller_behavior=PollerBehaviorAutoscaling(),
         sticky_queue_schedule_to_start_timeout=STICKY_TIMEOUT,
         graceful_shutdown_timeout=GRACE,
+        deployment_config=deployment(settings),
     )
+
+
+def deployment(settings: Settings) -> WorkerDeploymentConfig | None:
+    """The version that this worker is, where the settings name one; sessions stay on the version they began on."""
+    if settings.deployment_name is None or settings.build_id is None:
+        return None
+    return WorkerDeploymentConfig(
+        version=WorkerDeploymentVersion(deployment_name=settings.deployment_name, build_id=settings.build_id),
+        use_worker_versioning=True,
+        default_versioning_behavior=VersioningBehavior.PINNED,
+    )
+
+
+@asynccontextmanager
+async def working(
+    client: Client,
+    database: Database,
+    keyring: Keyring,
+    http: httpx.AsyncClient,
+    settings: Settings,
+    task_queue: str = TASK_QUEUE,
+) -> AsyncIterator[None]:
+    """Run workflows and activities, and send callbacks, until the context ends; what is under way is finished."""
+    patience = Patience(
+        timedelta(seconds=settings.callback_give_up_after), timedelta(seconds=settings.callback_longest_pause)
+    )
+    sender = CallbackSender(database, keyring, http, patience)
+    async with (
+        sender.running(),
+        build_worker(client, database, keyring, http, settings, task_queue, queued=sender.wake),
+    ):
+        yield
 
 
 def callback_http(settings: Settings) -> httpx.AsyncClient:
@@ -80,12 +124,10 @@ async def serve(settings: Settings) -> None:
     """Work until told to stop; what is under way is finished first."""
     keyring = load_keyring(settings)
     client = await connect(keyring)
-    async with (
-        Database(database_url(settings)) as database,
-        callback_http(settings) as http,
-        build_worker(client, database, keyring, http, settings),
-    ):
-        await until_stopped()
+    async with Database(database_url(settings)) as database, callback_http(settings) as http:
+        await tables.must_be_there(database)
+        async with working(client, database, keyring, http, settings):
+            await until_stopped()
 
 
 if __name__ == "__main__":

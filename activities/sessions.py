@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from pydantic import Field
 from temporalio import activity
 
@@ -9,11 +11,11 @@ from masking.contract import PIN_TAKEN, POOL_EXHAUSTED
 from masking.domain.callbacks import Callback
 from masking.domain.events import Side
 from masking.domain.model import Model
-from masking.domain.session import Bill, Session
+from masking.domain.session import REVISION, Bill, Session
 from masking.domain.terms import Terms
 from masking.e164 import country_of
 from masking.privacy.keyring import Keyring
-from masking.storage import callbacks, inbox, opening, routes, sessions
+from masking.storage import inbox, opening, routes, sessions
 from masking.storage.database import Database
 
 FEW_NUMBERS = 2
@@ -27,11 +29,16 @@ class OpenSession(Model):
 
 
 class Opened(Model):
-    """The number it got (E.164) and its PINs; or None, and what to tell whoever asked."""
+    """The number it got (E.164) and its PINs; or None, and what to tell whoever asked.
+
+    Attributes:
+        revision: of the rules that the session follows from here to its end.
+    """
 
     virtual_number: str | None
     pins: dict[Side, str] = Field(default_factory=dict)
     refusal: str = POOL_EXHAUSTED
+    revision: int = 1
 
 
 class ChangeParties(Model):
@@ -48,10 +55,15 @@ class PartiesChanged(Model):
 
 
 class RecordSession(Model):
-    """Write this state, and queue these callbacks."""
+    """Write this state, and queue these callbacks.
+
+    Attributes:
+        touched: the calls of which something is new, by the carrier's ids; all when None.
+    """
 
     session: Session
     callbacks: tuple[Callback, ...] = ()
+    touched: tuple[str, ...] | None = None
 
 
 class Recorded(Model):
@@ -73,11 +85,16 @@ class Unreported(Model):
 
 
 class SessionActivities:
-    """Sessions, routes and settlements in PostgreSQL."""
+    """Sessions, routes and settlements in PostgreSQL.
 
-    def __init__(self, database: Database, keyring: Keyring) -> None:
+    Args:
+        queued: called when callbacks are there to be sent.
+    """
+
+    def __init__(self, database: Database, keyring: Keyring, queued: Callable[[], None] = lambda: None) -> None:
         self._database = database
         self._keyring = keyring
+        self._queued = queued
 
     @activity.defn
     async def open_session(self, command: OpenSession) -> Opened:
@@ -98,7 +115,7 @@ class SessionActivities:
                 session.owner_id,
                 result.left,
             )
-        return Opened(virtual_number=result.virtual_number, pins=result.terms.pins)
+        return Opened(virtual_number=result.virtual_number, pins=result.terms.pins, revision=REVISION)
 
     @activity.defn
     async def change_parties(self, command: ChangeParties) -> PartiesChanged:
@@ -111,7 +128,11 @@ class SessionActivities:
     async def record_session(self, command: RecordSession) -> Recorded:
         """Write the newest state, move the leases, queue callbacks. Safe to repeat and to come late."""
         async with self._database.transaction() as connection:
-            holds = await sessions.record_session(connection, self._keyring, command.session, command.callbacks)
+            holds = await sessions.record_session(
+                connection, self._keyring, command.session, command.callbacks, command.touched
+            )
+        if command.callbacks:
+            self._queued()
         return Recorded(holds_routes=holds)
 
     @activity.defn
@@ -122,10 +143,6 @@ class SessionActivities:
 
     @activity.defn
     async def settle_session(self, command: RecordSession) -> Bill:
-        """Close the bill, and list as dead what could not be delivered. Safe to repeat."""
+        """Close the bill. Safe to repeat."""
         async with self._database.transaction() as connection:
-            final = await sessions.settle_session(connection, self._keyring, command.session)
-            dead = await callbacks.give_up(connection, command.session.session_uuid)
-        if dead:
-            activity.logger.warning("%d callbacks were never delivered; they are listed as dead", dead)
-        return final
+            return await sessions.settle_session(connection, self._keyring, command.session)

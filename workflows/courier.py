@@ -1,4 +1,8 @@
-"""Delivers a session's callbacks while the session goes on."""
+"""Has the callbacks of a session of revision 1 delivered while the session goes on.
+
+Sessions of today leave that to the worker's `CallbackSender`, so that a customer's dead endpoint
+holds no session open.
+"""
 
 from __future__ import annotations
 
@@ -27,6 +31,11 @@ class Courier:
         self._due = False
         self._working: asyncio.Task[None] | None = None
 
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is under way."""
+        return self._working is None
+
     def wake(self) -> None:
         """There is something new to deliver."""
         self._due = True
@@ -35,7 +44,7 @@ class Courier:
 
     async def finished(self) -> None:
         """Return once everything was delivered or given up."""
-        await workflow.wait_condition(lambda: self._working is None)
+        await workflow.wait_condition(lambda: self.idle)
 
     async def _work(self) -> None:
         while self._due:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from datetime import timedelta
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 from temporalio import workflow
@@ -26,17 +26,8 @@ with workflow.unsafe.imports_passed_through():
         ErrorType,
     )
     from masking.domain.callbacks import Callback
-    from masking.domain.events import (
-        Answer,
-        AnyCarrierEvent,
-        Declined,
-        Hangup,
-        PinStatus,
-        RecordingCompleted,
-        RecordingFailed,
-        RecordingInitiated,
-        Ring,
-    )
+    from masking.domain.deadlines import next_deadline, overdue_calls, waiting_for
+    from masking.domain.events import AnyCarrierEvent, Call
     from masking.domain.lifecycle import (
         Rejected,
         Step,
@@ -45,21 +36,19 @@ with workflow.unsafe.imports_passed_through():
         elapsed,
         expired,
         given_up,
-        is_overdue,
-        next_deadline,
         opened,
         refused,
         remarked,
         requested,
         settled,
         took,
-        waiting_for,
     )
-    from masking.domain.session import Bill, Phase, SessionSnapshot, bill, snapshot
+    from masking.domain.session import Bill, Carried, Phase, SessionSnapshot, SessionStart, bill, snapshot
     from masking.domain.story import story
-    from masking.domain.terms import Change, Expire, Extend, SessionRequest, Terms
+    from masking.domain.terms import Change, Expire, Extend, Terms
 
 from workflows.carrier_orders import CarrierOrders
+from workflows.carrier_signals import CarrierSignals
 from workflows.courier import Courier
 from workflows.movable_timer import MovableTimer
 
@@ -71,9 +60,15 @@ WRITE_RETRIES = RetryPolicy(
 LOOK_AGAIN_FIRST, LOOK_AGAIN_LAST = timedelta(seconds=2), timedelta(minutes=5)
 WAIT_FOR_UNREPORTED = timedelta(hours=25)
 
+REMEMBERED_UPDATES = 50
+"""So many answered updates does a session remember beyond a run of its workflow."""
+
+ParamT = TypeVar("ParamT")
+ResultT = TypeVar("ResultT")
+
 
 @workflow.defn(name=WORKFLOW_TYPE)
-class MaskingSession:
+class MaskingSession(CarrierSignals):
     """One masking session: opens, serves until it expires, drains, settles, and returns its bill.
 
     `masking.domain.lifecycle` decides everything. This class brings it the triggers (signals,
@@ -81,23 +76,36 @@ class MaskingSession:
     """
 
     @workflow.init
-    def __init__(self, request: SessionRequest) -> None:
+    def __init__(self, start: SessionStart) -> None:
         # Signals and updates can come before `run` starts, so all state is made here.
-        self._session = requested(request, workflow.now())
+        self._start, carried = start, start.carried
+        self._session = carried.session if carried is not None else requested(start, workflow.info().start_time)
         self._recorded = self._session.version
         self._unqueued: list[Callback] = []
+        self._touched: set[str] = set()
+        self._unanchored = False
         self._routes_lost = False
         self._changing = asyncio.Lock()
-        self._orders = CarrierOrders(self._hear, lambda remark: self._take(remarked(self._session, remark)))
+        self._answered_before = carried.update_ids if carried is not None else ()
+        self._answered: list[str] = []
+        self._orders = CarrierOrders(
+            self._hear,
+            lambda calls: self._take_now(given_up(self._session, workflow.now(), calls)),
+            lambda remark: self._take(remarked(self._session, remark)),
+            carried.ending if carried is not None else (),
+        )
+        self._answers_seen = 0
         self._timer = MovableTimer()
-        self._courier = Courier(DeliverCallbacks(session_uuid=request.session_uuid, account_id=self._session.owner_id))
+        self._courier = Courier(DeliverCallbacks(session_uuid=start.session_uuid, account_id=self._session.owner_id))
 
     @workflow.run
-    async def run(self, request: SessionRequest) -> Bill:
+    async def run(self, start: SessionStart) -> Bill:
         """The story of a session. Returns its final bill."""
-        await self._open()
+        if start.carried is None:
+            await self._open()
+            if self._session.phase is not Phase.REFUSED:
+                self._orders.opened(self._session)
         if self._session.phase is not Phase.REFUSED:
-            self._orders.opened(self._session)
             await self._advance_until(lambda: self._session.phase is not Phase.ACTIVE)
             await self._drain()
             await self._settle()
@@ -115,50 +123,112 @@ class MaskingSession:
         )
         if result.virtual_number is None:
             self._take(refused(self._session, result.refusal))
+            workflow.set_current_details(story(self._session))
             return
         heard_meanwhile = self._session.version != asked
-        self._take(opened(self._session, result.virtual_number, result.pins))
+        self._take(opened(self._session, result.virtual_number, result.pins, result.revision))
         if not heard_meanwhile:
             self._recorded = self._session.version
+        workflow.set_current_details(story(self._session))
 
     async def _advance_until(self, done: Callable[[], bool]) -> None:
         """Let time and triggers act on the session, recording each step, until `done`."""
+        pause = LOOK_AGAIN_FIRST
         while True:
-            self._take(elapsed(self._session, workflow.now()))
+            self._take_now(elapsed(self._session, workflow.now()))
             await self._record()
             if done():
                 self._timer.stop()
                 return
-            deadline = next_deadline(self._session)
-            if is_overdue(self._session, workflow.now()):
+            if self._session.phase is Phase.DRAINING and self._session.revision > 1:
+                self._orders.expired(self._session)
+            self._answers_seen = self._orders.answers
+            if overdue := self._overdue():
                 if await self._everything_reported():
-                    self._take(given_up(self._session, workflow.now()))
+                    if self._session.revision > 1:
+                        self._orders.ask(self._session, overdue)
+                    else:
+                        self._take_now(given_up(self._session, workflow.now()))
+                    pause = LOOK_AGAIN_FIRST
                     continue
-                deadline = workflow.now() + LOOK_AGAIN_FIRST
-            at_expiry = deadline == self._session.expires_at
-            self._timer.set(deadline, "session expiry" if at_expiry else "give up waiting for the carrier")
-            await workflow.wait_condition(lambda: self._timer.rang or self._recorded < self._session.version)
+                self._timer.set(self._look_again_at(pause, overdue), "wait for events on their way")
+                pause = min(pause * 2, LOOK_AGAIN_LAST) if self._session.revision > 1 else pause
+            elif deadline := next_deadline(self._session, besides=self._orders.asking):
+                self._timer.set(deadline.at, deadline.why)
+            else:
+                self._timer.stop()
+            self._continue_if_long()
+            await workflow.wait_condition(self._is_due)
+
+    def _overdue(self) -> list[Call]:
+        """The calls whose last events should have come, and of which the carrier is not being asked yet."""
+        overdue = overdue_calls(self._session, workflow.now())
+        return [call for call in overdue if call.call_uuid not in self._orders.asking]
+
+    def _look_again_at(self, pause: timedelta, overdue: list[Call]) -> datetime:
+        """When to look once more whether the last events of overdue calls came; no later than something else is due."""
+        again = workflow.now() + pause
+        waiting = self._orders.asking | {call.call_uuid for call in overdue}
+        other = next_deadline(self._session, besides=waiting) if self._session.revision > 1 else None
+        return min(again, other.at) if other is not None else again
+
+    def _is_due(self) -> bool:
+        """Whether there is something to look at: time, a trigger, or an answer of the carrier."""
+        answered = self._orders.answers > self._answers_seen
+        return self._timer.rang or self._recorded < self._session.version or answered
+
+    def _continue_if_long(self) -> None:
+        """Go on in a new run once the history has grown long, at a moment when nothing is half done."""
+        if not workflow.info().is_continue_as_new_suggested():
+            return
+        quiet = self._orders.idle and self._courier.idle and workflow.all_handlers_finished()
+        if quiet and self._recorded == self._session.version:
+            update_ids = (*self._answered_before, *self._answered)[-REMEMBERED_UPDATES:]
+            carried = Carried(session=self._session, ending=self._orders.ending, update_ids=update_ids)
+            workflow.continue_as_new(self._start.model_copy(update={"carried": carried}))
 
     async def _record(self) -> None:
         """Write the newest state and its callbacks down, and have the callbacks delivered."""
         while self._recorded < self._session.version:
-            session, callbacks = self._session, tuple(self._unqueued)
+            # Once for all that arrived together: telling it costs more than hearing it.
+            workflow.set_current_details(story(self._session))
+            session, callbacks, touched = self._session, tuple(self._unqueued), tuple(sorted(self._touched))
             self._unqueued.clear()
-            result = await workflow.execute_local_activity_method(
+            self._touched.clear()
+            result = await self._write(
                 SessionActivities.record_session,
-                RecordSession(session=session, callbacks=callbacks),
-                start_to_close_timeout=WRITE_TIMEOUT,
-                retry_policy=WRITE_RETRIES,
-                summary=f"record version {session.version}",
+                RecordSession(session=session, callbacks=callbacks, touched=touched),
+                f"record version {session.version}",
             )
             self._recorded = session.version
-            if callbacks:
+            if callbacks and session.revision == 1:
                 self._courier.wake()
             if not result.holds_routes and self._session.phase is Phase.ACTIVE:
                 # Only a clock far off can bring this about. Ending the session is the safe side.
                 workflow.logger.error("the session lost its routes and is ended")
                 self._routes_lost = True
-                self._take(expired(self._session, workflow.now()))
+                self._take_now(expired(self._session, workflow.now()))
+
+    async def _write(
+        self, activity: Callable[[SessionActivities, ParamT], Awaitable[ResultT]], command: ParamT, summary: str
+    ) -> ResultT:
+        """Have something written to the database, by a local activity where that is safe.
+
+        What a local activity did stays done when its workflow task is lost with its worker and done again.
+        Signals then come in the order in which they stand in the history, and more may follow; but an
+        update, or time, may act later than it did. So what these brought about has to stand in the
+        history before it is written, for which an ordinary activity sees.
+        """
+        local = not self._unanchored or self._session.revision == 1
+        self._unanchored = False
+        execute = workflow.execute_local_activity_method if local else workflow.execute_activity_method
+        return await execute(
+            activity,
+            command,
+            start_to_close_timeout=WRITE_TIMEOUT,
+            retry_policy=WRITE_RETRIES,
+            summary=summary,
+        )
 
     async def _drain(self) -> None:
         """Wait for what the session's calls still owe: their ends, their recordings, events on their way."""
@@ -204,6 +274,7 @@ class MaskingSession:
             await self._record()
             await self._courier.finished()
         self._take(settled(self._session, workflow.now()))
+        workflow.set_current_details(story(self._session))
         # An ordinary activity on purpose: that this state is the final one stands in the history before it is written.
         await workflow.execute_activity_method(
             SessionActivities.settle_session,
@@ -216,55 +287,19 @@ class MaskingSession:
 
     def _take(self, step: Step) -> None:
         """Put a decided step into effect."""
+        if step.session is self._session:
+            return
         self._session = step.session
         self._unqueued += step.callbacks
-        workflow.set_current_details(story(self._session))
 
-    # What carriers tell. Synchronous, and the domain ignores what it knows already: a signal
-    # that is repeated, late or out of order does no harm.
+    def _take_now(self, step: Step) -> None:
+        """Put a step into effect that depends on the moment, or on an update, and not on the history alone."""
+        self._unanchored = self._unanchored or step.session is not self._session
+        self._take(step)
 
     def _hear(self, event: AnyCarrierEvent) -> None:
+        self._touched.add(event.call.call_uuid)
         self._take(took(self._session, event))
-
-    @workflow.signal(description="A leg was answered.")
-    def answer(self, event: Answer) -> None:
-        """A leg was answered."""
-        self._hear(event)
-
-    @workflow.signal(description="A call about this session was not connected.")
-    def declined(self, event: Declined) -> None:
-        """A call about this session was not connected."""
-        self._hear(event)
-
-    @workflow.signal(description="The callee's phone began to ring.")
-    def ring(self, event: Ring) -> None:
-        """The callee's phone began to ring."""
-        self._hear(event)
-
-    @workflow.signal(description="A leg ended.")
-    def hangup(self, event: Hangup) -> None:
-        """A leg ended."""
-        self._hear(event)
-
-    @workflow.signal(description="A caller was asked for a PIN, or did not need one.")
-    def pin_status(self, event: PinStatus) -> None:
-        """A caller was asked for a PIN, or did not need one."""
-        self._hear(event)
-
-    @workflow.signal(description="Both parties are connected and the recording began.")
-    def recording_initiated(self, event: RecordingInitiated) -> None:
-        """Both parties are connected and the recording began."""
-        self._hear(event)
-
-    @workflow.signal(description="The recording's file is ready.")
-    def recording_completed(self, event: RecordingCompleted) -> None:
-        """The recording's file is ready."""
-        self._hear(event)
-
-    @workflow.signal(description="No recording came of a conversation that was to be recorded.")
-    def recording_failed(self, event: RecordingFailed) -> None:
-        """No recording came of a conversation that was to be recorded."""
-        self._hear(event)
 
     # What the account asks for. Each answers once the change is written down.
 
@@ -316,9 +351,10 @@ class MaskingSession:
             ApplicationError: `SessionAlreadyExpired`.
         """
         await workflow.wait_condition(lambda: self._session.phase is not Phase.OPENING)
-        self._take(_or_application_error(lambda: expired(self._session, workflow.now())))
+        if not self._was_answered():
+            self._take_now(_or_application_error(lambda: expired(self._session, workflow.now())))
         await self._written()
-        return snapshot(self._session)
+        return self._answer()
 
     @expire.validator
     def _may_expire(self, expire: Expire) -> None:
@@ -336,25 +372,23 @@ class MaskingSession:
 
     async def _change(self, change: Change) -> SessionSnapshot:
         await workflow.wait_condition(lambda: self._session.phase is not Phase.OPENING)
+        if self._was_answered():
+            return snapshot(self._session)
         async with self._changing:
             terms = _or_application_error(lambda: changed(self._session, change, workflow.now())).session.terms
             if terms.parties != self._session.terms.parties:
                 await self._take_routes_of(terms)
-            self._take(_or_application_error(lambda: changed(self._session, change, workflow.now())))
+            self._take_now(_or_application_error(lambda: changed(self._session, change, workflow.now())))
         await self._written()
         if self._routes_lost:
             raise ApplicationError("The session lost its number.", type=ErrorType.ROUTE_LOST, non_retryable=True)
-        return snapshot(self._session)
+        return self._answer()
 
     async def _take_routes_of(self, terms: Terms) -> None:
         """Hold the routes of new parties before they count as the session's."""
-        result = await workflow.execute_local_activity_method(
-            SessionActivities.change_parties,
-            ChangeParties(session=self._session, terms=terms),
-            start_to_close_timeout=WRITE_TIMEOUT,
-            retry_policy=WRITE_RETRIES,
-            summary="take the routes of the new parties",
-        )
+        self._unanchored = True
+        command = ChangeParties(session=self._session, terms=terms)
+        result = await self._write(SessionActivities.change_parties, command, "take the routes of the new parties")
         if not result.holds_routes:
             raise ApplicationError(
                 "Another session holds this party on the session's virtual number; create a new session.",
@@ -367,15 +401,23 @@ class MaskingSession:
         version = self._session.version
         await workflow.wait_condition(lambda: self._recorded >= version)
 
+    def _was_answered(self) -> bool:
+        """Whether an earlier run of this session answered this very update. Within a run, Temporal knows."""
+        update = workflow.current_update_info()
+        return update is not None and update.id in self._answered_before
+
+    def _answer(self) -> SessionSnapshot:
+        update = workflow.current_update_info()
+        if update is not None:
+            self._answered.append(update.id)
+        return snapshot(self._session)
+
     def _check_changeable(self) -> None:
-        if self._session.phase is not Phase.OPENING:
+        if self._session.phase is not Phase.OPENING and not self._was_answered():
             _or_application_error(lambda: check_changeable(self._session, workflow.now()))
 
 
-T = TypeVar("T")
-
-
-def _or_application_error(decide: Callable[[], T]) -> T:
+def _or_application_error(decide: Callable[[], ResultT]) -> ResultT:
     """Turn a rejection into the error that an update may fail with."""
     try:
         return decide()

@@ -6,27 +6,17 @@ the next and the callbacks that follow; none of them reads a clock or does I/O.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
 
 from masking.domain.callbacks import Callback, Notice, addressed, notices_about, notices_of, timeout_notice
-from masking.domain.events import (
-    AnyCarrierEvent,
-    Call,
-    Declined,
-    Hangup,
-    LegName,
-    PinStatus,
-    RecordingFailed,
-    Side,
-)
-from masking.domain.interaction import Interaction, begin, fold, longest_call
-from masking.domain.session import FormerParties, Phase, Session
+from masking.domain.deadlines import overdue_events, policy_expiry, waiting_for
+from masking.domain.events import AnyCarrierEvent, Declined, PinStatus, Side
+from masking.domain.interaction import begin, fold
+from masking.domain.session import REVISION, FormerParties, Phase, Session
 from masking.domain.terms import Change, SessionRequest
-
-UNKNOWN_CAUSE, UNKNOWN_CAUSE_CODE = "Unknown", 0
 
 KEPT = 200
 """How many wrong PINs, declined calls, remarks and former parties a session keeps."""
@@ -146,15 +136,21 @@ def requested(request: SessionRequest, now: datetime) -> Session:
     )
 
 
-def opened(session: Session, virtual_number: str, pins: Mapping[Side, str] | None = None) -> Step:
-    """The session got its virtual number (E.164), and PINs where some were to be made for it."""
+def opened(
+    session: Session, virtual_number: str, pins: Mapping[Side, str] | None = None, revision: int = REVISION
+) -> Step:
+    """The session got its virtual number (E.164), and PINs where some were to be made for it.
+
+    Args:
+        revision: of the rules that it will follow to its end, also by code that knows newer ones.
+    """
     if _outcome(session, Trigger.OPENED) is Outcome.IGNORE:
         return Step(session)
     terms = session.terms
     if terms.pin is not None and pins:
         named = {f"{side}_party": pin for side, pin in pins.items()}
         terms = terms.model_copy(update={"pin": terms.pin.model_copy(update=named)})
-    return _stepped(session, phase=Phase.ACTIVE, virtual_number=virtual_number, terms=terms)
+    return _stepped(session, phase=Phase.ACTIVE, virtual_number=virtual_number, terms=terms, revision=revision)
 
 
 def refused(session: Session, reason: str) -> Step:
@@ -226,7 +222,10 @@ def changed(session: Session, change: Change, now: datetime) -> Step:
             second_party=session.terms.second_party,
         )
         former = (*former, past)[-KEPT:]
-    return _stepped(session, terms=terms, expires_at=expires_at, modified_at=now, former_parties=former)
+    asked = session.asked_expires_at if change.session_expiry is None else None
+    return _stepped(
+        session, terms=terms, expires_at=expires_at, asked_expires_at=asked, modified_at=now, former_parties=former
+    )
 
 
 def expired(session: Session, now: datetime) -> Step:
@@ -240,22 +239,30 @@ def expired(session: Session, now: datetime) -> Step:
 
 
 def elapsed(session: Session, now: datetime) -> Step:
-    """Expire the session if its time is up by `now`."""
-    if _outcome(session, Trigger.DEADLINE) is Outcome.EXPIRE and now >= session.expires_at:
+    """Expire the session if its time is up by `now`; or let it go on, where its policy says so."""
+    if _outcome(session, Trigger.DEADLINE) is not Outcome.EXPIRE:
+        return Step(session)
+    if now >= session.expires_at:
         return _stepped(session, timeout_notice(session.expires_at), phase=Phase.DRAINING)
-    return Step(session)
+    moved = policy_expiry(session, now)
+    if moved is None:
+        return Step(session)
+    if moved <= now:
+        # The call for which it went on is over.
+        return _stepped(session, timeout_notice(now), phase=Phase.DRAINING, expires_at=now)
+    asked = session.asked_expires_at or session.expires_at
+    return _stepped(session, expires_at=moved, asked_expires_at=None if moved == asked else asked)
 
 
-def is_overdue(session: Session, now: datetime) -> bool:
-    """Whether a hangup or a recording should have come by `now` and has not."""
-    return any(_overdue(session, interaction, now) for interaction in session.interactions.values())
+def given_up(session: Session, now: datetime, calls: Collection[str] | None = None) -> Step:
+    """Stop waiting for what is overdue. Only right once no event is on its way any more.
 
-
-def given_up(session: Session, now: datetime) -> Step:
-    """Stop waiting for what is overdue. Only right once no event is on its way any more."""
+    Args:
+        calls: only these, by the carrier's ids; all when None.
+    """
     callbacks: list[Callback] = []
-    for interaction in session.conversations:
-        for event in _overdue(session, interaction, now):
+    for event in overdue_events(session, now):
+        if calls is None or event.call.call_uuid in calls:
             session, more = took(session, event)
             callbacks += more
     return Step(session, tuple(callbacks))
@@ -266,64 +273,6 @@ def settled(session: Session, now: datetime) -> Step:
     if _outcome(session, Trigger.DRAINED) is Outcome.IGNORE or waiting_for(session):
         return Step(session)
     return _stepped(session, phase=Phase.SETTLED, settled_at=now)
-
-
-def next_deadline(session: Session) -> datetime | None:
-    """When time alone will next change this session, UTC; None if it never will."""
-    deadlines = [due for i in session.interactions.values() if (due := _deadline(session, i)) is not None]
-    if session.phase is Phase.ACTIVE:
-        deadlines.append(session.expires_at)
-    return min(deadlines, default=None)
-
-
-def live_calls(session: Session) -> tuple[str, ...]:
-    """The calls in progress, by the carrier's id of the caller's leg."""
-    return tuple(i.call.call_uuid for i in session.conversations if i.live)
-
-
-def waiting_for(session: Session) -> tuple[str, ...]:
-    """What keeps the session from being settled, in words for the operator."""
-    conversations = session.conversations
-    live = sum(i.live for i in conversations)
-    recordings = sum(not i.live and i.awaits_recording for i in conversations)
-    reasons = ((live, "call to end"), (recordings, "recording to arrive"))
-    return tuple(f"{count} {what}" for count, what in reasons if count)
-
-
-def _deadline(session: Session, interaction: Interaction) -> datetime | None:
-    if interaction.live:
-        return interaction.first_seen_at + longest_call(session.terms)
-    ended_at = interaction.ended_at
-    if interaction.awaits_recording and ended_at is not None:
-        return ended_at + timedelta(seconds=session.recording_wait)
-    return None
-
-
-def _overdue(session: Session, interaction: Interaction, now: datetime) -> tuple[AnyCarrierEvent, ...]:
-    """What to take for granted about a call whose carrier has fallen silent."""
-    deadline = _deadline(session, interaction)
-    if deadline is None or now < deadline:
-        return ()
-    call = interaction.call
-    if not interaction.live:
-        event_id = f"{call.call_uuid}:recording:overdue"
-        return (RecordingFailed(event_id=event_id, at=deadline, call=call, reason="no recording arrived in time"),)
-    names = (LegName.CALLER, LegName.CALLEE) if call.dialled else (LegName.CALLER,)
-    return tuple(_lost_hangup(call, name, deadline) for name in names)
-
-
-def _lost_hangup(call: Call, leg: LegName, at: datetime) -> Hangup:
-    """The end of a leg that no event told us of: nothing is charged for what nobody reported."""
-    return Hangup(
-        event_id=f"{call.call_uuid}:{leg}:hangup:overdue",
-        at=at,
-        call=call,
-        leg=leg,
-        leg_uuid=call.call_uuid if leg is LegName.CALLER else "",
-        duration=0,
-        cause=UNKNOWN_CAUSE,
-        cause_code=UNKNOWN_CAUSE_CODE,
-    )
 
 
 def _outcome(session: Session, trigger: Trigger) -> Outcome:

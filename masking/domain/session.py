@@ -13,9 +13,16 @@ from masking.domain.events import Declined, PinStatus
 from masking.domain.interaction import Interaction
 from masking.domain.model import Model
 from masking.domain.money import Rate, billed_seconds, leg_amount
-from masking.domain.terms import AtExpiry, Terms
+from masking.domain.terms import AtExpiry, SessionRequest, Terms
 
 ZERO = Decimal(0)
+
+REVISION = 2
+"""The rules of today. A session follows those under which it was opened, so that its history replays.
+
+1: callbacks were delivered by activities of the workflow; a call whose caller had left was waited for to its
+   longest possible end; the carrier was never asked for what it had not told.
+"""
 
 
 class Phase(StrEnum):
@@ -57,6 +64,8 @@ class Session(Model):
         wrong_pins, declined: the newest tries that failed and calls that were not connected.
         remarks: what an operator should know, in words.
         former_parties: whom it had before its parties changed, oldest first.
+        asked_expires_at: the expiry that was asked for, while the session goes on beyond it for a call (UTC).
+        revision: the rules that it follows, see `REVISION`.
         version: counts the steps that changed something, so that a late write never overwrites a newer one.
         session_sequence, recording_sequence: the numbers of the last callbacks of each kind.
     """
@@ -80,6 +89,8 @@ class Session(Model):
     remarks: tuple[str, ...] = ()
     former_parties: tuple[FormerParties, ...] = ()
     at_expiry: AtExpiry = "finish"
+    asked_expires_at: datetime | None = None
+    revision: int = 1
     refusal: str = ""
     settled_at: datetime | None = None
     session_sequence: int = 0
@@ -119,6 +130,25 @@ class Session(Model):
         return tuple(sorted(self.interactions.values(), key=lambda i: (i.first_seen_at, i.call.call_uuid)))
 
 
+class Carried(Model):
+    """What one run of a session's workflow hands to the next, when its history has grown long (continue-as-new).
+
+    Attributes:
+        ending: the calls that the carrier was told to end already, by its ids.
+        update_ids: the newest updates that were answered, so that one sent again happens once.
+    """
+
+    session: Session
+    ending: tuple[str, ...] = ()
+    update_ids: tuple[str, ...] = ()
+
+
+class SessionStart(SessionRequest):
+    """What a run of the workflow begins with: what was asked for and, where it continues, what has been since."""
+
+    carried: Carried | None = None
+
+
 class Charge(Model):
     """What calls cost: legs, seconds from answer, billed seconds, and money."""
 
@@ -126,6 +156,17 @@ class Charge(Model):
     duration: int = 0
     billed_duration: int = 0
     amount: Decimal = ZERO
+
+    def __bool__(self) -> bool:
+        return any((self.call_count, self.duration, self.billed_duration, self.amount))
+
+    def __sub__(self, other: Charge) -> Charge:
+        return Charge(
+            call_count=self.call_count - other.call_count,
+            duration=self.duration - other.duration,
+            billed_duration=self.billed_duration - other.billed_duration,
+            amount=self.amount - other.amount,
+        )
 
     def __add__(self, other: Charge) -> Charge:
         return Charge(

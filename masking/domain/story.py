@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
+from masking.domain.deadlines import waiting_for
 from masking.domain.events import RecordingCompleted, RecordingFailed
 from masking.domain.interaction import Interaction, Leg
-from masking.domain.lifecycle import waiting_for
 from masking.domain.session import Phase, Session, bill, interaction_charge
 
 _HEADLINES = {
@@ -20,7 +20,11 @@ _HEADLINES = {
 
 
 SHOWN = 5
-"""So many of the newest wrong PINs, declined calls and remarks."""
+"""So many of the newest PINs that connected nobody, declined calls and remarks."""
+
+
+TOLD = 20
+"""So many of the newest calls."""
 
 
 def story(session: Session) -> str:
@@ -36,12 +40,17 @@ def _lines(session: Session) -> Iterator[str]:
     )
     yield f"### {headline}"
     yield f"- {_clock(session.created_at)} created for {session.duration} s"
-    for interaction in session.conversations:
+    conversations = session.conversations
+    if len(conversations) > TOLD:
+        yield f"- {len(conversations) - TOLD} earlier calls"
+    for interaction in conversations[-TOLD:]:
         yield from _conversation(session, interaction)
     for pin in session.wrong_pins[-SHOWN:]:
-        yield f"- {_clock(pin.at)} a wrong PIN, try {pin.retry_counter} of its call"
+        told = f"a wrong PIN, try {pin.retry_counter} of its call" if pin.status == "failed" else f"PIN: {pin.status}"
+        yield f"- {_clock(pin.at)} {told}"
     for declined in session.declined[-SHOWN:]:
-        yield f"- {_clock(declined.at)} a call was not connected: {declined.call.reason}"
+        what = "a caller was asked" if declined.decision == "AskPin" else "a call was not connected"
+        yield f"- {_clock(declined.at)} {what}: {declined.call.reason}"
     for remark in session.remarks[-SHOWN:]:
         yield f"- {remark}"
     final = bill(session)

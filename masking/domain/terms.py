@@ -14,7 +14,7 @@ from masking.domain.money import Rate
 
 Method = Literal["GET", "POST"]
 FileFormat = Literal["mp3", "wav"]
-AtExpiry = Literal["finish", "warn", "drop"]
+AtExpiry = Literal["finish", "warn", "drop", "extend"]
 
 
 class PinTerms(Model):
@@ -110,7 +110,8 @@ class SessionRequest(Model):
         pair_grace: seconds after the end during which neither party meets the number again elsewhere.
         recording_wait: seconds to wait for a recording after its call before it counts as failed.
         at_expiry: what becomes of a conversation that the session's end finds in progress: it may `finish`,
-            or both hear a warning and it ends a little later (`warn`), or it ends at once (`drop`).
+            or both hear a warning and it ends a little later (`warn`), or it ends at once (`drop`),
+            or the session goes on until it ends (`extend`).
         rate: the price, fixed here so that the bill is a function of the history.
         resource_base_url: where this account's resources are served, without a slash at the end.
     """

@@ -122,6 +122,8 @@ def load_keyring(settings: Settings) -> Keyring:
         content = path.read_text()
     except OSError as error:
         raise StartupError(f"MASKING_KEYS_FILE: cannot read {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise StartupError(f"MASKING_KEYS_FILE: {path} is no text") from None
     return _parse(content, "MASKING_KEYS_FILE")
 
 

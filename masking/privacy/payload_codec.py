@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 
 from temporalio.api.common.v1 import Payload
@@ -12,9 +13,15 @@ from masking.privacy.keyring import Keyring
 ENCODING = b"binary/encrypted"
 PURPOSE = "temporal payload"
 
+COMPRESSED_FROM = 2048
+"""Bytes."""
+
 
 class EncryptingCodec(PayloadCodec):
-    """AES-256-GCM over whole payloads; the key's id travels in the metadata, so that keys can rotate."""
+    """AES-256-GCM over whole payloads; the key's id travels in the metadata, so that keys can rotate.
+
+    Large payloads are compressed first: ciphertext cannot be.
+    """
 
     def __init__(self, keyring: Keyring) -> None:
         self._keyring = keyring
@@ -28,11 +35,15 @@ class EncryptingCodec(PayloadCodec):
         return [self._decoded(payload) for payload in payloads]
 
     def _encoded(self, payload: Payload) -> Payload:
-        key_id, ciphertext = self._keyring.seal(payload.SerializeToString(), PURPOSE)
-        return Payload(metadata={"encoding": ENCODING, "encryption-key-id": key_id.encode()}, data=ciphertext)
+        content, metadata = payload.SerializeToString(), {"encoding": ENCODING}
+        if len(content) >= COMPRESSED_FROM:
+            content, metadata = zlib.compress(content, 1), metadata | {"compression": b"zlib"}
+        key_id, ciphertext = self._keyring.seal(content, PURPOSE)
+        return Payload(metadata=metadata | {"encryption-key-id": key_id.encode()}, data=ciphertext)
 
     def _decoded(self, payload: Payload) -> Payload:
         if payload.metadata.get("encoding") != ENCODING:
             return payload
         key_id = payload.metadata.get("encryption-key-id", b"").decode()
-        return Payload.FromString(self._keyring.open(key_id, payload.data, PURPOSE))
+        content = self._keyring.open(key_id, payload.data, PURPOSE)
+        return Payload.FromString(zlib.decompress(content) if "compression" in payload.metadata else content)

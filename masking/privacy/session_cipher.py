@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import os
+import zlib
 from typing import TypeVar
 
 from masking.domain.model import Model
 from masking.privacy.keyring import KEY_BYTES, Keyring, seal, unseal
 
 PURPOSE = "session data key"
+
+COMPRESSED_FROM = 2048
+"""Bytes."""
+ZLIB = b"\x78"
+"""How compressed content begins; JSON of a model begins with a brace."""
 
 ModelT = TypeVar("ModelT", bound=Model)
 
@@ -26,8 +32,11 @@ class SessionCipher:
         self._data_key = data_key
 
     def seal(self, model: Model) -> bytes:
-        """The ciphertext of a model."""
-        return seal(self._data_key, model.model_dump_json().encode(), self._associated)
+        """The ciphertext of a model, compressed first where it is large."""
+        content = model.model_dump_json().encode()
+        if len(content) >= COMPRESSED_FROM:
+            content = zlib.compress(content, 1)
+        return seal(self._data_key, content, self._associated)
 
     def open(self, model_type: type[ModelT], ciphertext: bytes) -> ModelT:
         """The model in a ciphertext.
@@ -35,7 +44,10 @@ class SessionCipher:
         Raises:
             Unreadable: it was altered, or is another session's.
         """
-        return model_type.model_validate_json(unseal(self._data_key, ciphertext, self._associated))
+        content = unseal(self._data_key, ciphertext, self._associated)
+        if content.startswith(ZLIB):
+            content = zlib.decompress(content)
+        return model_type.model_validate_json(content)
 
 
 def new_wrapped_key(keyring: Keyring) -> tuple[str, bytes]:

@@ -1,60 +1,122 @@
-"""Callbacks to customers: which are still to be delivered, and what became of the others."""
+"""Callbacks to customers: which are to be sent now, and what became of the others.
+
+A sender claims what is due of a session for a while. Of one session never two senders have
+callbacks in hand, so that they leave in order; a claim that a dead sender left behind ends by itself.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from itertools import groupby
 from typing import NamedTuple
 
 from psycopg.rows import class_row
 
 from masking.domain.callbacks import Callback
-from masking.privacy.keyring import Keyring
+from masking.privacy.keyring import Keyring, Unreadable
 from masking.privacy.session_cipher import unwrapped
 from masking.storage.database import Connection
 
+CLAIM_LOCK = 0x6D61736B_63616C6C
+"""Senders claim one after the other: the advisory lock's key."""
 
-class _CallbackRow(NamedTuple):
+AT_ONCE = 20
+"""So many callbacks of a session are claimed together."""
+
+
+class Due(NamedTuple):
+    """A callback to be sent now.
+
+    Attributes:
+        callback: None when it cannot be read.
+        attempts: how often it was tried already.
+        age: how long ago it arose.
+    """
+
+    callback_id: str
+    callback: Callback | None
+    attempts: int
+    age: timedelta
+
+
+class Claimed(NamedTuple):
+    """The callbacks of one session that are due, in their order; whose token signs them."""
+
     session_uuid: str
+    owner_id: str
+    due: Sequence[Due]
+
+
+class _DueRow(NamedTuple):
+    callback_id: str
+    session_uuid: str
+    owner_id: str
+    ordinal: int
     sealed_callback: bytes
+    attempts: int
+    created_at: datetime
+    now: datetime
     key_id: str
     wrapped_key: bytes
 
 
-async def pending(connection: Connection, keyring: Keyring, session_uuid: str) -> list[Callback]:
-    """A session's undelivered callbacks, in the order in which they arose."""
-    async with connection.cursor(row_factory=class_row(_CallbackRow)) as cursor:
+async def claim(connection: Connection, keyring: Keyring, sessions: int, lease: timedelta) -> list[Claimed]:
+    """Take in hand what is due of so many sessions, those that wait longest, for the time of a lease."""
+    await connection.execute("SELECT pg_advisory_xact_lock(%s)", (CLAIM_LOCK,))
+    async with connection.cursor(row_factory=class_row(_DueRow)) as cursor:
         await cursor.execute(
-            "SELECT c.session_uuid, c.sealed_callback, s.key_id, s.wrapped_key"
-            " FROM callbacks c JOIN sessions s USING (session_uuid)"
-            " WHERE c.session_uuid = %s AND c.state = 'pending' ORDER BY c.ordinal",
-            (session_uuid,),
+            "WITH ready AS (SELECT session_uuid, min(due_at) AS since FROM callbacks c"
+            "  WHERE state = 'pending' AND due_at <= now() AND NOT EXISTS (SELECT FROM callbacks held"
+            "   WHERE held.session_uuid = c.session_uuid AND held.state = 'pending' AND held.claimed_until > now())"
+            "  GROUP BY 1 ORDER BY 2 LIMIT %(sessions)s),"
+            " chosen AS (SELECT c.callback_id FROM ready r CROSS JOIN LATERAL ("
+            "  SELECT callback_id FROM callbacks WHERE session_uuid = r.session_uuid AND state = 'pending'"
+            "  AND due_at <= now() ORDER BY ordinal LIMIT %(at_once)s) c)"
+            " UPDATE callbacks c SET claimed_until = now() + %(lease)s FROM chosen, sessions s"
+            " WHERE c.callback_id = chosen.callback_id AND s.session_uuid = c.session_uuid"
+            " RETURNING c.callback_id, c.session_uuid, coalesce(s.subaccount_id, s.account_id) AS owner_id, c.ordinal,"
+            " c.sealed_callback, c.attempts, c.created_at, now(), s.key_id, s.wrapped_key",
+            {"sessions": sessions, "at_once": AT_ONCE, "lease": lease},
         )
-        rows = await cursor.fetchall()
-    return [
-        unwrapped(keyring, row.session_uuid, row.key_id, row.wrapped_key).open(Callback, row.sealed_callback)
-        for row in rows
-    ]
+        rows = sorted(await cursor.fetchall(), key=lambda row: (row.session_uuid, row.ordinal))
+    claimed = []
+    for (session_uuid, owner_id), of_session in groupby(rows, key=lambda row: (row.session_uuid, row.owner_id)):
+        claimed.append(Claimed(session_uuid, owner_id, [_due(row, keyring) for row in of_session]))
+    return claimed
+
+
+def _due(row: _DueRow, keyring: Keyring) -> Due:
+    try:
+        cipher = unwrapped(keyring, row.session_uuid, row.key_id, row.wrapped_key)
+        callback = cipher.open(Callback, row.sealed_callback)
+    except Unreadable:
+        callback = None
+    return Due(row.callback_id, callback, row.attempts, row.now - row.created_at)
 
 
 async def note_delivered(connection: Connection, callback_id: str, outcome: str) -> None:
     """The customer's endpoint took it."""
     await connection.execute(
-        "UPDATE callbacks SET state = 'delivered', attempts = attempts + 1, last_outcome = %s, delivered_at = now()"
-        " WHERE callback_id = %s AND state <> 'delivered'",
+        "UPDATE callbacks SET state = 'delivered', attempts = attempts + 1, last_outcome = %s, delivered_at = now(),"
+        " claimed_until = NULL WHERE callback_id = %s AND state <> 'delivered'",
         (outcome, callback_id),
     )
 
 
-async def note_failed(connection: Connection, callback_id: str, outcome: str) -> None:
-    """A try failed; it stays pending. `outcome` holds no address and no content."""
+async def note_failed(connection: Connection, callback_id: str, outcome: str, pause: timedelta | None) -> None:
+    """A try failed; it is to be tried again after `pause`, or never. `outcome` holds no address and no content."""
     await connection.execute(
-        "UPDATE callbacks SET attempts = attempts + 1, last_outcome = %s WHERE callback_id = %s AND state = 'pending'",
-        (outcome, callback_id),
+        "UPDATE callbacks SET attempts = attempts + 1, last_outcome = %(outcome)s, claimed_until = NULL,"
+        " state = CASE WHEN %(pause)s::interval IS NULL THEN 'dead' ELSE state END,"
+        " due_at = now() + coalesce(%(pause)s::interval, '0') WHERE callback_id = %(id)s AND state = 'pending'",
+        {"outcome": outcome, "pause": pause, "id": callback_id},
     )
 
 
-async def give_up(connection: Connection, session_uuid: str) -> int:
-    """List a session's pending callbacks as dead. Returns how many there are."""
-    dead = await connection.execute(
-        "UPDATE callbacks SET state = 'dead' WHERE session_uuid = %s AND state = 'pending'", (session_uuid,)
+async def put_back(connection: Connection, callback_ids: Sequence[str], pause: timedelta) -> None:
+    """These were not tried after all; they are due after `pause`."""
+    await connection.execute(
+        "UPDATE callbacks SET claimed_until = NULL, due_at = GREATEST(due_at, now() + %s) WHERE callback_id = ANY(%s)",
+        (pause, list(callback_ids)),
     )
-    return dead.rowcount

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ from psycopg.rows import class_row
 
 from masking.domain.callbacks import Callback
 from masking.domain.events import Side
-from masking.domain.interaction import resource_ids
+from masking.domain.interaction import Interaction, resource_ids
 from masking.domain.session import Bill, Session, bill
 from masking.domain.terms import Terms
 from masking.privacy.keyring import Keyring
@@ -67,11 +67,18 @@ async def insert_session(connection: Connection, keyring: Keyring, session: Sess
 
 
 async def record_session(
-    connection: Connection, keyring: Keyring, session: Session, callbacks: Iterable[Callback]
+    connection: Connection,
+    keyring: Keyring,
+    session: Session,
+    callbacks: Iterable[Callback],
+    touched: Collection[str] | None = None,
 ) -> bool:
     """Write a session's newest state, move its leases, and queue the callbacks that follow from it.
 
     Safe to repeat and to come late: an older version than the stored one changes nothing.
+
+    Args:
+        touched: the calls of which something is new, by the carrier's ids; all when None.
 
     Returns:
         Whether the session still holds its routes.
@@ -117,15 +124,16 @@ async def record_session(
                 cipher.seal(callback),
             ),
         )
-    await _note_resources(connection, session)
+    calls = session.interactions if touched is None else touched
+    await _note_resources(connection, session, [session.interactions[c] for c in calls if c in session.interactions])
     return await move_leases(connection, session)
 
 
-async def _note_resources(connection: Connection, session: Session) -> None:
+async def _note_resources(connection: Connection, session: Session, interactions: Iterable[Interaction]) -> None:
     """Let each leg and recording be found by its id."""
     found = [
         (resource_id, kind, interaction.call.call_uuid)
-        for interaction in session.interactions.values()
+        for interaction in interactions
         for kind, resource_id in resource_ids(interaction)
     ]
     if found:

@@ -23,6 +23,7 @@ from masking.carriers.signature import signed_headers
 from masking.client import MaskingClient
 from masking.gateway.context import Context
 from masking.gateway.inbox_forwarder import InboxForwarder
+from masking.gateway.protocol import GatewayRunner
 from masking.gateway.request_limit import RequestLimiter
 from masking.gateway.server import build_app
 from masking.gateway.switchboard import call_policy
@@ -32,7 +33,7 @@ from masking.storage.creates import UnansweredCreates
 from masking.storage.database import Database
 from masking.temporal import masking_plugin
 from tests.conftest import ACCOUNT, TOKEN
-from worker import build_worker, callback_http
+from worker import callback_http, working
 
 CARRIER_TOKEN = "what-the-carrier-signs-with"
 UI_ORIGIN = "http://127.0.0.1:8233"
@@ -148,7 +149,7 @@ async def worker(
     """A Temporal worker, in this process."""
     async with (
         callback_http(settings) as http,
-        build_worker(temporal, database, keyring, http, settings, task_queue),
+        working(temporal, database, keyring, http, settings, task_queue),
     ):
         yield
 
@@ -178,7 +179,7 @@ async def system(
         carrier_tokens=(CARRIER_TOKEN,),
         carrier_http=http,
     )
-    runner = web.AppRunner(build_app(context), access_log=None)
+    runner = GatewayRunner(build_app(context))
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", settings.port).start()
     async with http, forwarder.running():

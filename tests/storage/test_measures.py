@@ -62,7 +62,7 @@ async def test_the_backlog_and_its_age_are_told_without_a_number_in_them(databas
             await inbox.post(connection, session.session_uuid, cipher, event)
         await connection.execute("UPDATE inbox SET received_at = received_at - interval '30 s'")
         (first,) = await inbox.claim(connection, keyring, 1)
-        await inbox.mark_forwarded(connection, [first.id], late=True)
+        await inbox.mark_late(connection, first.id)
 
     lines = (await metrics.exposed()).decode().splitlines()
     samples = dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))

@@ -16,7 +16,7 @@ from masking.domain.lifecycle import changed, expired, opened, requested
 from masking.domain.session import Phase, Session
 from masking.domain.terms import Change, SessionRequest
 from masking.privacy.keyring import Keyring
-from masking.storage import callbacks, sessions
+from masking.storage import sessions
 from masking.storage.accounts import Principal
 from masking.storage.calls import find_route
 from masking.storage.database import Database
@@ -224,22 +224,6 @@ async def test_the_final_bill_is_written_once(database: Database, keyring: Keyri
         stored = await sessions.read_session(connection, keyring, Principal(final.account_id, None), final.session_uuid)
     assert rows == [(final.session_uuid, final.settled_at)]
     assert stored == final
-
-
-async def test_callbacks_are_queued_once_and_come_back_in_order(database: Database, keyring: Keyring) -> None:
-    session = asked()
-    number = await open_(database, keyring, session)
-    assert number is not None
-    step = expired(opened(session, number).session, datetime.now(UTC))
-
-    for _ in range(2):
-        await record(database, keyring, step.session, *step.callbacks)
-
-    async with database.transaction() as connection:
-        assert await callbacks.pending(connection, keyring, session.session_uuid) == list(step.callbacks)
-        await callbacks.note_delivered(connection, step.callbacks[0].callback_id, "HTTP 200")
-        assert await callbacks.pending(connection, keyring, session.session_uuid) == []
-        assert await callbacks.give_up(connection, session.session_uuid) == 0
 
 
 async def test_nothing_personal_is_stored_in_the_clear(database: Database, keyring: Keyring, migrated_url: str) -> None:

@@ -17,7 +17,7 @@ from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
 from activities.callbacks import DeliverCallbacks, Delivered
-from activities.carrier import CallFirstParty, EndCalls
+from activities.carrier import AskMissed, CallFirstParty, EndCalls, MissedEvents
 from activities.sessions import (
     ChangeParties,
     Opened,
@@ -32,7 +32,7 @@ from masking.client import MaskingClient
 from masking.domain.callbacks import Callback
 from masking.domain.events import Call, Placed, Side
 from masking.domain.routing import Reason
-from masking.domain.session import Bill, Session, bill
+from masking.domain.session import REVISION, Bill, Session, bill
 from masking.privacy.keyring import Keyring
 from masking.temporal import data_converter
 from tests.domain.conversation import FIRST, VIRTUAL
@@ -60,17 +60,22 @@ class Remembered:
         self.party_taken = False
         self.orders: list[str] = []
         self.deliveries = 0
+        self.missed = MissedEvents()
+        self.revision = REVISION
 
     @activity.defn
     async def open_session(self, command: OpenSession) -> Opened:
         self.sessions[command.session.session_uuid] = command.session
-        return Opened(virtual_number=self.number)
+        return Opened(virtual_number=self.number, revision=self.revision)
 
     @activity.defn
     async def record_session(self, command: RecordSession) -> Recorded:
-        assert command.session.version > self.sessions[command.session.session_uuid].version
-        self.sessions[command.session.session_uuid] = command.session
-        self.callbacks += command.callbacks
+        # A workflow task that is lost and done again may write again, and more; never anything else.
+        known = {callback.callback_id: callback for callback in self.callbacks}
+        assert all(known.get(callback.callback_id, callback) == callback for callback in command.callbacks)
+        self.callbacks += [callback for callback in command.callbacks if callback.callback_id not in known]
+        if command.session.version > self.sessions[command.session.session_uuid].version:
+            self.sessions[command.session.session_uuid] = command.session
         return Recorded(holds_routes=True)
 
     @activity.defn
@@ -117,6 +122,11 @@ class Remembered:
         if self.carrier_refuses:
             raise ApplicationError("the carrier refused with 401", type="CarrierRefused", non_retryable=True)
 
+    @activity.defn
+    async def ask_missed(self, command: AskMissed) -> MissedEvents:
+        self.orders.append(f"ask {', '.join(call.call_uuid for call in command.calls)}")
+        return self.missed
+
     def activities(self) -> list[Callable[..., Any]]:
         """What to register with a worker."""
         return [
@@ -129,6 +139,7 @@ class Remembered:
             self.call_first_party,
             self.warn_calls,
             self.end_calls,
+            self.ask_missed,
         ]
 
     @property

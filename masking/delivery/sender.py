@@ -1,0 +1,154 @@
+"""Sends callbacks: at once when they arise, again and again when they are not taken."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
+from typing import NamedTuple
+
+import httpx
+import psycopg
+from psycopg_pool import PoolTimeout
+
+from masking.delivery.endpoints import Endpoints
+from masking.delivery.request import Outcome, endpoint_of, send
+from masking.privacy.keyring import Keyring, Unreadable
+from masking.storage import accounts, callbacks
+from masking.storage.callbacks import Claimed, Due
+from masking.storage.database import Database
+
+logger = logging.getLogger(__name__)
+
+LOOK_EVERY_S = 0.5
+SESSIONS_AT_ONCE = 64
+LEASE = timedelta(seconds=90)
+"""Another sender takes over what a dead one had in hand, this long after."""
+
+TIME_FOR_A_SESSION_S = 30.0
+"""After so long with one session's callbacks, the rest is put back, well before the lease ends."""
+
+FIRST_PAUSE = timedelta(seconds=1)
+
+
+class Patience(NamedTuple):
+    """How long a callback is tried, and how long the pauses between grow at most."""
+
+    give_up_after: timedelta
+    longest_pause: timedelta
+
+    def pause(self, attempts: int, age: timedelta) -> timedelta | None:
+        """The pause after so many failed tries of a callback of that age; None to give up."""
+        pause = min(FIRST_PAUSE * 2 ** min(attempts - 1, 20), self.longest_pause)
+        return pause if age + pause <= self.give_up_after else None
+
+
+class CallbackSender:
+    """Delivers what is due, at least once each and one session's in order, until one of them fails.
+
+    Several workers may run one each.
+
+    Args:
+        http: with time-outs.
+    """
+
+    def __init__(self, database: Database, keyring: Keyring, http: httpx.AsyncClient, patience: Patience) -> None:
+        self._database, self._keyring, self._http, self._patience = database, keyring, http, patience
+        self._endpoints = Endpoints()
+        self._something_new = asyncio.Event()
+        self._sending: set[asyncio.Task[None]] = set()
+
+    def wake(self) -> None:
+        """Callbacks were queued just now; do not wait for the next look."""
+        self._something_new.set()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Send until the context ends; the requests under way are finished first."""
+        stopping = asyncio.Event()
+        task = asyncio.create_task(self._run(stopping))
+        try:
+            yield
+        finally:
+            stopping.set()
+            self.wake()
+            await task
+            await asyncio.gather(*self._sending)
+
+    async def _run(self, stopping: asyncio.Event) -> None:
+        while not stopping.is_set():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._something_new.wait(), LOOK_EVERY_S)
+            self._something_new.clear()
+            try:
+                while not stopping.is_set() and await self._begin_some(stopping):
+                    pass
+            except (psycopg.Error, PoolTimeout) as error:
+                logger.warning("callbacks wait: %s", type(error).__name__)
+
+    async def _begin_some(self, stopping: asyncio.Event) -> int:
+        """Claim what is due as far as there is room, and begin to send it. How many sessions had something."""
+        room = SESSIONS_AT_ONCE - len(self._sending)
+        if room <= 0:
+            return 0
+        async with self._database.transaction() as connection:
+            claimed = await callbacks.claim(connection, self._keyring, room, LEASE)
+        for each in claimed:
+            task = asyncio.create_task(self._send_all(each, stopping))
+            self._sending.add(task)
+            task.add_done_callback(self._sent)
+        return len(claimed)
+
+    def _sent(self, task: asyncio.Task[None]) -> None:
+        self._sending.discard(task)
+        # What the session queued meanwhile could not be claimed.
+        self.wake()
+
+    async def _send_all(self, claimed: Claimed, stopping: asyncio.Event) -> None:
+        """Send one session's callbacks, one after the other, and note each outcome before the next."""
+        began, left = time.monotonic(), list(claimed.due)
+        try:
+            async with self._database.transaction() as connection:
+                tokens = await accounts.auth_tokens(connection, self._keyring, claimed.owner_id)
+            while left and not stopping.is_set() and time.monotonic() - began < TIME_FOR_A_SESSION_S:
+                await self._try(left[0], tokens)
+                left.pop(0)
+            await self._put_back(left, 0.0)
+        except (psycopg.Error, PoolTimeout, Unreadable) as error:
+            # Their claim ends by itself.
+            logger.warning("callbacks of a session wait: %s", type(error).__name__)
+
+    async def _try(self, due: Due, tokens: Sequence[str]) -> None:
+        if due.callback is None:
+            await self._note(due, Outcome("cannot be read", taken=False))
+            return
+        endpoint = endpoint_of(due.callback)
+        wait = self._endpoints.admit(endpoint, time.monotonic())
+        if wait > 0:
+            await self._put_back([due], wait)
+            return
+        taken = False
+        try:
+            outcome = await send(self._http, due.callback, tokens)
+            taken = outcome.taken
+        finally:
+            self._endpoints.done(endpoint, time.monotonic(), taken=taken)
+        await self._note(due, outcome)
+
+    async def _note(self, due: Due, outcome: Outcome) -> None:
+        async with self._database.transaction() as connection:
+            if outcome.taken:
+                await callbacks.note_delivered(connection, due.callback_id, outcome.told)
+                return
+            pause = self._patience.pause(due.attempts + 1, due.age)
+            await callbacks.note_failed(connection, due.callback_id, outcome.told, pause)
+        if pause is None:
+            logger.warning("a callback was never delivered; it is listed as dead")
+
+    async def _put_back(self, due: Sequence[Due], wait: float) -> None:
+        if due:
+            async with self._database.transaction() as connection:
+                await callbacks.put_back(connection, [each.callback_id for each in due], timedelta(seconds=wait))

@@ -1,0 +1,190 @@
+"""Sessions whose history grows long go on in a new run of their workflow, and lose nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import sys
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from temporalio.client import WorkflowExecutionStatus
+from temporalio.testing import WorkflowEnvironment
+from temporalio.worker import Worker
+
+from masking.client import MaskingClient, SessionAlreadyExpired
+from masking.contract import SIGNALS, session_workflow_id
+from masking.domain.events import AnyCarrierEvent
+from masking.domain.session import bill
+from masking.domain.terms import AtExpiry, SessionRequest
+from masking.privacy.keyring import Keyring
+from masking.temporal import data_converter
+from tests.domain.conversation import answered_call, call, moved_to
+from tests.workflow.conftest import DYNAMIC_CONFIG, Remembered
+from tests.workflow.test_masking_session import fresh
+from workflows.masking_session import MaskingSession
+
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
+
+N = int(os.environ.get("LONG_CALLS", "100"))
+"""Calls of six events each; `make chaos` sets 834, for 5,004 events."""
+AT_ONCE = 12
+SUGGESTED_AFTER = 300
+"""Events of history after which this server suggests to continue as new; 4,096 unless set."""
+
+
+@pytest.fixture(scope="module")
+async def impatient(anyio_backend: str, keyring: Keyring) -> AsyncIterator[WorkflowEnvironment]:
+    async with await WorkflowEnvironment.start_time_skipping_v2(
+        dev_server_existing_path=shutil.which("temporal", path=str(Path(sys.executable).parent)),
+        data_converter=data_converter(keyring),
+        dev_server_extra_args=[
+            *DYNAMIC_CONFIG,
+            "--dynamic-config-value",
+            f"limit.historyCount.suggestContinueAsNew={SUGGESTED_AFTER}",
+        ],
+    ) as environment:
+        yield environment
+
+
+class Long:
+    """A session on that server."""
+
+    def __init__(self, environment: WorkflowEnvironment, queue: str) -> None:
+        self.environment = environment
+        self.sessions = MaskingClient(environment.client, task_queue=queue, timeout=timedelta(seconds=20))
+        self.asked: SessionRequest = fresh(86_400)
+        self.handle = environment.client.get_workflow_handle(session_workflow_id(self.asked.session_uuid))
+
+    async def start(self, at_expiry: AtExpiry = "finish") -> None:
+        self.asked = self.asked.model_copy(update={"at_expiry": at_expiry})
+        with self.environment.with_time_skipping_disabled():
+            self.created_at = (await self.sessions.start(self.asked)).created_at
+
+    async def tell(self, events: list[AnyCarrierEvent]) -> None:
+        for event in moved_to(events, self.created_at):
+            await self.handle.signal(SIGNALS[type(event)], event)
+
+    async def runs(self) -> int:
+        """How many runs the session has had."""
+        query = f"WorkflowId = '{session_workflow_id(self.asked.session_uuid)}'"
+        return len([run async for run in self.environment.client.list_workflows(query)])
+
+    async def continued(self) -> None:
+        """Return once the session has had a second run."""
+        for _ in range(100):
+            if await self.runs() > 1:
+                return
+            await asyncio.sleep(0.1)
+        raise AssertionError("the session did not go on in a new run")
+
+
+@pytest.fixture
+async def remembered(impatient: WorkflowEnvironment) -> Remembered:
+    return Remembered()
+
+
+@pytest.fixture
+async def long(impatient: WorkflowEnvironment, remembered: Remembered) -> AsyncIterator[Long]:
+    queue = f"masking-{uuid4()}"
+    async with Worker(
+        impatient.client, task_queue=queue, workflows=[MaskingSession], activities=remembered.activities()
+    ):
+        yield Long(impatient, queue)
+
+
+def calls(count: int) -> list[list[AnyCarrierEvent]]:
+    return [answered_call(call(f"call-{n}", recorded=n % 2 == 0), begins=10 + n * 100) for n in range(count)]
+
+
+async def test_a_session_of_thousands_of_events_settles_right(long: Long, remembered: Remembered) -> None:
+    await long.start()
+    told = calls(N)
+    events = sum(len(of_call) for of_call in told)
+    assert events == 6 * N
+    for batch in range(0, N, AT_ONCE):
+        await asyncio.gather(*(long.tell(of_call) for of_call in told[batch : batch + AT_ONCE]))
+        # A query is answered only once the workflow has taken in what came before.
+        await long.sessions.snapshot(long.asked.session_uuid)
+    await long.sessions.expire(long.asked.session_uuid)
+    final = await long.sessions.final_bill(long.asked.session_uuid)
+
+    stored = remembered.sessions[long.asked.session_uuid]
+    assert (final.calls.call_count, final.calls.billed_duration) == (N * 2, N * 240)
+    assert bill(stored) == final
+    assert sorted(callback.sequence for callback in remembered.callbacks if callback.kind == "session") == [
+        *range(1, stored.session_sequence + 1)
+    ]
+    assert stored.session_sequence == N * 6 + 1
+    assert stored.recording_sequence == N
+    assert await long.runs() > 1
+
+
+async def test_updates_and_signals_that_come_while_it_continues_are_carried_over(
+    long: Long, remembered: Remembered
+) -> None:
+    await long.start()
+    stop = asyncio.Event()
+    extended: list[int] = []
+
+    async def extend() -> None:
+        while not stop.is_set():
+            seconds = 80_000 + len(extended)
+            snapshot = await long.sessions.extend(long.asked.session_uuid, seconds, update_id=f"extend-{seconds}")
+            assert (snapshot.expires_at - snapshot.modified_at).total_seconds() == seconds
+            extended.append(seconds)
+
+    extending = asyncio.create_task(extend())
+    for of_call in calls(60):
+        await long.tell(of_call)
+    stop.set()
+    await extending
+    runs = await long.runs()
+    again = await long.sessions.extend(long.asked.session_uuid, 60, update_id=f"extend-{extended[-1]}")
+    await long.sessions.expire(long.asked.session_uuid)
+    final = await long.sessions.final_bill(long.asked.session_uuid)
+
+    assert runs > 1
+    assert len(extended) > 20
+    assert (again.expires_at - again.modified_at).total_seconds() == extended[-1], "the same update again is no other"
+    assert final.calls.call_count == 120
+    assert len(remembered.bills) == 1
+
+
+async def test_an_update_of_an_earlier_run_is_answered_again_and_not_done_again(
+    long: Long, remembered: Remembered
+) -> None:
+    await long.start()
+    uuid = long.asked.session_uuid
+    first = await long.sessions.extend(uuid, 80_000, update_id="once")
+    for of_call in calls(60):
+        await long.tell(of_call)
+    await long.continued()
+    again = await long.sessions.extend(uuid, 80_000, update_id="once")
+    assert again.expires_at == first.expires_at
+
+    await long.sessions.expire(uuid, update_id="end")
+    assert (await long.sessions.final_bill(uuid)).calls.call_count == 120
+    assert (await long.handle.describe()).status is WorkflowExecutionStatus.COMPLETED
+
+
+async def test_a_call_that_was_ended_in_an_earlier_run_is_not_ended_again(long: Long, remembered: Remembered) -> None:
+    await long.start("drop")
+    uuid = long.asked.session_uuid
+    going_on = answered_call(call("going-on", recorded=False))
+    await long.tell(going_on[:3])
+    await long.sessions.expire(uuid)
+    for of_call in calls(60):
+        await long.tell(of_call)
+    await long.continued()
+    with pytest.raises(SessionAlreadyExpired):
+        await long.sessions.extend(uuid, 80_000)
+    await long.tell(going_on[3:])
+    await long.sessions.final_bill(uuid)
+
+    ended = [order for order in remembered.orders if "going-on" in order]
+    assert ended == ["end going-on"]
