@@ -18,7 +18,8 @@ from temporalio.service import RPCError, RPCStatusCode
 from masking.contract import session_workflow_id
 from masking.privacy.keyring import Keyring, Unreadable
 from masking.storage import inbox
-from masking.storage.database import Database
+from masking.storage.corrections import take_late
+from masking.storage.database import Connection, Database
 
 logger = logging.getLogger(__name__)
 
@@ -27,12 +28,25 @@ LOOK_EVERY_S = 1.0
 SIGNAL_TIMEOUT = timedelta(seconds=5)
 
 
+AWAY = {
+    RPCStatusCode.UNAVAILABLE,
+    RPCStatusCode.DEADLINE_EXCEEDED,
+    RPCStatusCode.CANCELLED,
+    RPCStatusCode.UNKNOWN,
+    RPCStatusCode.INTERNAL,
+}
+"""What a Temporal server that is away, or about to be, answers; anything else is about one workflow."""
+
+LONGEST_PAUSE = timedelta(minutes=5)
+
+
 @dataclass
 class _Outcomes:
-    """What became of a batch's events, by their row ids."""
+    """What became of a batch's events."""
 
     forwarded: list[int] = field(default_factory=list)
-    late: list[int] = field(default_factory=list)
+    late: list[inbox.WaitingEvent] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
     fault: RPCError | None = None
 
 
@@ -85,20 +99,42 @@ class InboxForwarder:
             for event in await inbox.claim(connection, self._keyring, BATCH):
                 sessions[event.session_uuid].append(event)
             await asyncio.gather(*(self._forward(events, outcomes) for events in sessions.values()))
-            await inbox.mark_forwarded(connection, outcomes.forwarded, late=False)
-            await inbox.mark_forwarded(connection, outcomes.late, late=True)
+            await inbox.mark_forwarded(connection, outcomes.forwarded)
+            for session_uuid in outcomes.refused:
+                await inbox.postpone(connection, session_uuid, LONGEST_PAUSE)
+            for event in outcomes.late:
+                if not await self._took_late(connection, event):
+                    await inbox.postpone(connection, event.session_uuid, LONGEST_PAUSE)
         # Raised only now, so that what was signalled before the fault is not signalled again.
         if outcomes.fault is not None:
             raise outcomes.fault
         return len(outcomes.forwarded) + len(outcomes.late)
 
+    async def _took_late(self, connection: Connection, event: inbox.WaitingEvent) -> bool:
+        """Whether an event could be held against the bill of its session."""
+        try:
+            settled = await take_late(connection, self._keyring, event)
+        except Unreadable:
+            logger.error("session %s cannot be read; its late events wait", event.session_uuid)
+            return False
+        if not settled:
+            logger.error("Temporal does not know session %s, which was never settled", event.session_uuid)
+        return settled
+
     async def _forward(self, events: Iterable[inbox.WaitingEvent], outcomes: _Outcomes) -> None:
         """Signal one session's events, in their order; none after one that could not be."""
         for event in events:
             try:
-                (outcomes.forwarded if await self._signal(event) else outcomes.late).append(event.id)
+                if await self._signal(event):
+                    outcomes.forwarded.append(event.id)
+                else:
+                    outcomes.late.append(event)
             except RPCError as error:
-                outcomes.fault = error
+                if error.status in AWAY:
+                    outcomes.fault = error
+                else:
+                    logger.warning("session %s takes no events now: %s", event.session_uuid, error.status.name)
+                    outcomes.refused.append(event.session_uuid)
                 return
 
     async def _signal(self, waiting: inbox.WaitingEvent) -> bool:
@@ -107,7 +143,13 @@ class InboxForwarder:
         try:
             await handle.signal(waiting.signal, waiting.event, rpc_timeout=SIGNAL_TIMEOUT)
         except RPCError as error:
-            if error.status is not RPCStatusCode.NOT_FOUND:
+            if error.status is not RPCStatusCode.NOT_FOUND or _no_namespace(error):
                 raise
             return False
         return True
+
+
+def _no_namespace(error: RPCError) -> bool:
+    """Whether it is the namespace that Temporal does not know, and not the workflow."""
+    details = error.grpc_status.details
+    return any(detail.type_url.endswith("NamespaceNotFoundFailure") for detail in details)

@@ -1,0 +1,39 @@
+"""What events that came after the bill was closed would have made of it. The bill itself stands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from masking.domain.events import AnyCarrierEvent, Hangup, RecordingCompleted
+from masking.domain.interaction import Interaction, begin, fold
+from masking.domain.session import Charge, Session, bill
+
+
+def corrected(session: Session, late: Iterable[AnyCarrierEvent]) -> Session:
+    """The session as it would be had it heard these events in time.
+
+    What had been taken for granted about a silent call gives way to what was told of it.
+    """
+    interactions = dict(session.interactions)
+    for event in late:
+        known = interactions.get(event.call.call_uuid)
+        interactions[event.call.call_uuid] = (
+            begin(event) if known is None else fold(_without_guess(known, event), event)
+        )
+    return session.model_copy(update={"interactions": interactions})
+
+
+def correction(before: Session, after: Session) -> Charge:
+    """What has to be added to the charge of all calls; parts may be negative."""
+    return bill(after).calls - bill(before).calls
+
+
+def _without_guess(interaction: Interaction, event: AnyCarrierEvent) -> Interaction:
+    """The interaction without what was only taken for granted about what `event` tells."""
+    if isinstance(event, Hangup):
+        leg = getattr(interaction, event.leg)
+        if leg.hangup is not None and leg.hangup.guessed:
+            return interaction.model_copy(update={event.leg.value: leg.model_copy(update={"hangup": None})})
+    if isinstance(event, RecordingCompleted) and not isinstance(interaction.recording, RecordingCompleted):
+        return interaction.model_copy(update={"recording": None})
+    return interaction
