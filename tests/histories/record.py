@@ -1,7 +1,8 @@
 """Records golden histories: `python -m tests.histories.record`.
 
-Run it when a new kind of session deserves one. Existing files are never changed: they
-stand for sessions that are running somewhere with the code of their day.
+Run it when a new kind of session deserves one, or the rules of sessions have a new revision.
+Existing files are never changed: they stand for sessions that are running somewhere with the
+code of their day. A file is named after its scene and, from the second on, the revision.
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ from pathlib import Path
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
+from activities.carrier import MissedEvents
 from masking.client import MaskingClient, NumberPoolExhausted
 from masking.contract import QUERY_SNAPSHOT, SIGNALS, TASK_QUEUE, session_workflow_id
-from masking.domain.events import AnyCarrierEvent, Side
-from masking.domain.session import SessionSnapshot
+from masking.domain.events import AnyCarrierEvent, Hangup, RecordingCompleted, Side
+from masking.domain.session import REVISION, SessionSnapshot
 from masking.domain.terms import AtExpiry, Change, PinTerms
 from masking.temporal import data_converter
 from tests.domain.conversation import (
@@ -48,8 +50,8 @@ class Scene:
         self.sessions = MaskingClient(environment.client)
         self.handle = environment.client.get_workflow_handle(session_workflow_id(self.uuid))
 
-    async def open(self, *, at_expiry: AtExpiry = "finish", **terms: object) -> None:
-        base = request()
+    async def open(self, *, at_expiry: AtExpiry = "finish", session_expiry: int = 3600, **terms: object) -> None:
+        base = request(session_expiry=session_expiry)
         asked = base.model_copy(
             update={
                 "session_uuid": self.uuid,
@@ -59,6 +61,11 @@ class Scene:
         )
         with self.environment.with_time_skipping_disabled():
             await self.sessions.start(asked)
+
+    async def first_run(self) -> str:
+        """The id of the session's first run."""
+        described = await self.handle.describe()
+        return described.raw_description.workflow_execution_info.first_run_id
 
     async def hear(self, events: list[AnyCarrierEvent]) -> None:
         now = await self.handle.query(QUERY_SNAPSHOT, result_type=SessionSnapshot)
@@ -127,6 +134,35 @@ async def joined(scene: Scene) -> None:
     await scene.sessions.expire(scene.uuid)
 
 
+async def silent(scene: Scene) -> None:
+    """The carrier does not tell how a call ended, and is asked for it."""
+    events = answered_call(call("golden"))
+    ends = tuple(event for event in events if isinstance(event, Hangup))
+    recordings = tuple(event for event in events if isinstance(event, RecordingCompleted))
+    scene.remembered.missed = MissedEvents(hangups=ends, recordings=recordings)
+    await scene.open(session_expiry=86_400)
+    await scene.hear([event for event in events if event not in (*ends, *recordings)])
+    await scene.wait(7200)
+    await scene.sessions.expire(scene.uuid)
+
+
+async def extended(scene: Scene) -> None:
+    """Goes on by itself while a call does, and ends with it."""
+    await scene.open(at_expiry="extend", session_expiry=60)
+    events = answered_call(call("golden", recorded=False), talks=400)
+    await scene.hear(events[:3])
+    await scene.wait(400)
+    await scene.hear(events[3:])
+
+
+async def long(scene: Scene) -> None:
+    """So many calls that the session goes on in a new run of its workflow."""
+    await scene.open(session_expiry=86_400)
+    for n in range(25):
+        await scene.hear(answered_call(call(f"golden-{n}", recorded=False)))
+    await scene.sessions.expire(scene.uuid)
+
+
 async def refused(scene: Scene) -> None:
     """No number is free."""
     scene.remembered.number = None
@@ -143,18 +179,36 @@ SCENES: tuple[Callable[[Scene], Awaitable[None]], ...] = (
     draining,
     warned,
     joined,
+    silent,
+    extended,
+    long,
     refused,
 )
 
 
+CONTINUES_AFTER = 250
+"""Events of history after which the server that records suggests to continue as new."""
+
+
+def name_of(scene: Callable[[Scene], Awaitable[None]]) -> str:
+    """The name of a scene's recording by today's rules, without its ending."""
+    return f"{scene.__name__}-r{REVISION}"
+
+
 def missing() -> list[Callable[[Scene], Awaitable[None]]]:
-    """The scenes that have no recording yet."""
-    return [scene for scene in SCENES if not (FOLDER / f"{scene.__name__}.json").exists()]
+    """The scenes that have no recording by today's rules yet."""
+    return [scene for scene in SCENES if not (FOLDER / f"{name_of(scene)}.json").exists()]
 
 
-def write(name: str, history: str) -> None:
-    """Keep a recording."""
-    (FOLDER / f"{name}.json").write_text(history)
+async def write(name: str, scene: Scene) -> None:
+    """Keep a recording: each run of the workflow in a file of its own."""
+    client, workflow_id = scene.environment.client, session_workflow_id(scene.uuid)
+    run_id, number = (await scene.first_run()), 1
+    while run_id:
+        history = await client.get_workflow_handle(workflow_id, run_id=run_id).fetch_history()
+        (FOLDER / f"{name}{f'-run{number}' if number > 1 else ''}.json").write_text(history.to_json())
+        continued = history.events[-1].workflow_execution_continued_as_new_event_attributes
+        run_id, number = continued.new_execution_run_id, number + 1
 
 
 async def main() -> None:
@@ -162,7 +216,11 @@ async def main() -> None:
     async with await WorkflowEnvironment.start_time_skipping_v2(
         dev_server_existing_path=shutil.which("temporal", path=str(Path(sys.executable).parent)),
         data_converter=data_converter(KEYRING),
-        dev_server_extra_args=DYNAMIC_CONFIG,
+        dev_server_extra_args=[
+            *DYNAMIC_CONFIG,
+            "--dynamic-config-value",
+            f"limit.historyCount.suggestContinueAsNew={CONTINUES_AFTER}",
+        ],
     ) as environment:
         for play in missing():
             remembered = Remembered()
@@ -175,7 +233,7 @@ async def main() -> None:
                 scene = Scene(environment, remembered, play.__name__)
                 await play(scene)
                 await scene.handle.result()
-                write(play.__name__, (await scene.handle.fetch_history()).to_json())
+                await write(name_of(play), scene)
     # Temporal's core may abort an interpreter that ends at once (sdk-python #300).
     await asyncio.sleep(0.05)
 
