@@ -1,0 +1,83 @@
+"""`masking inbox`: what carriers told us that no workflow has, or that came too late."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from typing import Annotated, Literal
+
+import typer
+
+from masking.command_line import AsJson, plain, say
+from masking.operate.console import on_system
+from masking.operate.system import OperatedSystem
+from masking.storage.corrections import Correction, corrections_of
+from masking.storage.inbox import Standing, retry, standing
+
+app = typer.Typer(
+    name="inbox", help="Carriers' events: those that wait, and those that came too late.", no_args_is_help=True
+)
+
+Session = Annotated[str | None, typer.Option("--session", help="Only of this session.", metavar="UUID")]
+
+
+@app.command(name="list")
+def list_(
+    state: Annotated[
+        Literal["waiting", "unreadable", "late"],
+        typer.Option(help="On their way; impossible to decrypt; or come after their session had been settled."),
+    ] = "waiting",
+    session: Session = None,
+    limit: Annotated[int, typer.Option(help="The oldest so many.", min=1, max=10_000)] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """List events, oldest first: which session, which signal, since when. Never what they say."""
+
+    async def find(system: OperatedSystem) -> list[Standing]:
+        async with system.database.transaction() as connection:
+            return await standing(connection, state, limit, session)
+
+    found = on_system(find)
+    if as_json:
+        typer.echo(json.dumps({"events": [plain(event) for event in found]}))
+        return
+    for event in found:
+        tries = f", {event.attempts} tries" if event.attempts else ""
+        typer.echo(f"{event.received_at:%Y-%m-%d %H:%M:%S} UTC  {event.session_uuid}  {event.signal}{tries}")
+    typer.echo(f"{len(found)} {state}." if len(found) < limit else f"{limit} {state} shown; more with --limit.")
+
+
+@app.command(name="retry")
+def retry_(as_json: AsJson = False) -> None:
+    """Let events that wait for a later try, or could not be read, be tried at once: after keys were mended, say."""
+
+    async def again(system: OperatedSystem) -> int:
+        async with system.database.transaction() as connection:
+            return await retry(connection)
+
+    count = on_system(again)
+    say({"retried": count}, f"{count} events will be tried again.", as_json=as_json)
+
+
+@app.command()
+def corrections(
+    session: Annotated[str, typer.Argument(help="The session's id.", metavar="SESSION")], as_json: AsJson = False
+) -> None:
+    """Tell what late events added to a session's bill after it was closed. The bill itself never changes."""
+
+    async def find(system: OperatedSystem) -> list[Correction]:
+        async with system.database.transaction() as connection:
+            return await corrections_of(connection, session)
+
+    found = on_system(find)
+    if as_json:
+        told = [plain(each) | {"amount": format(each.amount, "f")} for each in found]
+        typer.echo(json.dumps({"corrections": told}))
+        return
+    for each in found:
+        typer.echo(
+            f"{each.corrected_at:%Y-%m-%d %H:%M:%S} UTC  {each.call_count:+} legs, {each.billed_duration:+} s billed,"
+            f" {each.amount:+f} {each.currency}"
+        )
+    total = sum((each.amount for each in found), Decimal(0))
+    typer.echo(f"{len(found)} corrections, {total:+f} in all.")

@@ -1,0 +1,128 @@
+"""The inbox: nothing waits behind what cannot move, and late events correct bills without editing them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+
+from masking.domain.events import AnyCarrierEvent, Hangup
+from masking.domain.lifecycle import elapsed, given_up, opened, settled
+from masking.domain.session import Session, bill
+from masking.privacy.keyring import Keyring
+from masking.storage import inbox, sessions
+from masking.storage.corrections import corrections_of, take_late
+from masking.storage.database import Database
+from masking.storage.inbox import WaitingEvent
+from tests.domain.conversation import answered_call, call, hear
+from tests.storage.test_routes import asked, open_
+
+pytestmark = pytest.mark.anyio
+
+
+async def active(database: Database, keyring: Keyring, first: str = "+12025550101") -> Session:
+    session = asked(first)
+    number = await open_(database, keyring, session)
+    assert number is not None
+    return opened(session, number).session
+
+
+async def post(database: Database, keyring: Keyring, session: Session, *events: AnyCarrierEvent) -> None:
+    async with database.transaction() as connection:
+        cipher = await sessions.session_cipher(connection, keyring, session.session_uuid)
+        assert cipher is not None
+        for event in events:
+            await inbox.post(connection, session.session_uuid, cipher, event)
+
+
+async def claimed(database: Database, keyring: Keyring) -> list[WaitingEvent]:
+    async with database.transaction() as connection:
+        return await inbox.claim(connection, keyring, 50)
+
+
+async def test_an_event_that_cannot_be_read_holds_up_no_other_and_stays(
+    database: Database, keyring: Keyring, caplog: pytest.LogCaptureFixture
+) -> None:
+    session = await active(database, keyring)
+    events = answered_call(call())
+    await post(database, keyring, session, *events[:3])
+    async with database.transaction() as connection:
+        await connection.execute(
+            "UPDATE inbox SET sealed_event = set_byte(sealed_event, 20, get_byte(sealed_event, 20) # 1)"
+            " WHERE event_id = %s",
+            (events[0].event_id,),
+        )
+
+    assert [waiting.event for waiting in await claimed(database, keyring)] == events[1:3]
+    assert "1 events cannot be read" in caplog.text
+    async with database.transaction() as connection:
+        (kept,) = await inbox.standing(connection, "unreadable", 10)
+        assert (kept.event_id, kept.session_uuid) == (events[0].event_id, session.session_uuid)
+        assert await inbox.unreported(connection, session.session_uuid) == 3, "it still keeps the bill open"
+        await connection.execute(
+            "UPDATE inbox SET sealed_event = set_byte(sealed_event, 20, get_byte(sealed_event, 20) # 1)"
+            " WHERE event_id = %s",
+            (events[0].event_id,),
+        )
+        assert await inbox.retry(connection) == 1
+    assert [waiting.event for waiting in await claimed(database, keyring)] == events[:3]
+
+
+async def test_a_session_that_takes_no_events_is_tried_less_and_less_and_the_others_go_on(
+    database: Database, keyring: Keyring
+) -> None:
+    stuck, fine = await active(database, keyring), await active(database, keyring, "+12025550111")
+    await post(database, keyring, stuck, *answered_call(call("stuck"))[:2])
+    await post(database, keyring, fine, *answered_call(call("fine"))[:1])
+    async with database.transaction() as connection:
+        for _ in range(3):
+            await inbox.postpone(connection, stuck.session_uuid, timedelta(minutes=5))
+        row = await (
+            await connection.execute("SELECT DISTINCT due_at - now() FROM inbox WHERE due_at > now()")
+        ).fetchall()
+
+    assert row == [(timedelta(seconds=4),)]
+    assert [waiting.session_uuid for waiting in await claimed(database, keyring)] == [fine.session_uuid]
+    async with database.transaction() as connection:
+        await inbox.postpone(connection, stuck.session_uuid, timedelta(seconds=1))
+        waiting = await inbox.standing(connection, "waiting", 10, stuck.session_uuid)
+    assert [each.attempts for each in waiting] == [4, 4]
+
+
+async def test_late_events_correct_a_closed_bill_by_entries_of_their_own(database: Database, keyring: Keyring) -> None:
+    session = await active(database, keyring)
+    now = datetime.now(UTC)
+    events = [e.model_copy(update={"at": now}) for e in answered_call(call(recorded=False))]
+    ends = [event for event in events if isinstance(event, Hangup)]
+    heard = elapsed(hear(session, events[:3]).session, session.expires_at).session
+    final = settled(given_up(heard, now + timedelta(days=1)).session, now).session
+    async with database.transaction() as connection:
+        closed = await sessions.settle_session(connection, keyring, final)
+    assert closed.calls.amount == 0
+    await post(database, keyring, session, *ends)
+
+    for _ in range(2):
+        for waiting in await claimed(database, keyring):
+            async with database.transaction() as connection:
+                assert await take_late(connection, keyring, waiting)
+    async with database.transaction() as connection:
+        entries = await corrections_of(connection, session.session_uuid)
+        kept = await inbox.standing(connection, "late", 10)
+        stored = await (await connection.execute("SELECT total_call_amount FROM settlements")).fetchall()
+
+    whole = bill(hear(session, events).session).calls
+    assert sum((entry.amount for entry in entries), Decimal(0)) == whole.amount > 0
+    assert sum(entry.billed_duration for entry in entries) == whole.billed_duration
+    assert {entry.event_id for entry in entries} == {event.event_id for event in ends}
+    assert {entry.event_id for entry in kept} == {event.event_id for event in ends}
+    assert stored == [(0,)], "the bill that was closed stands"
+
+
+async def test_an_event_of_a_session_that_temporal_lost_is_kept_waiting(database: Database, keyring: Keyring) -> None:
+    session = await active(database, keyring)
+    await post(database, keyring, session, answered_call(call())[0])
+    (waiting,) = await claimed(database, keyring)
+    async with database.transaction() as connection:
+        assert not await take_late(connection, keyring, waiting)
+        assert await inbox.unreported(connection, session.session_uuid) == 1
