@@ -1,0 +1,240 @@
+"""Callbacks reach customers who fail in every way, at least once each and in order while all goes well."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+
+import httpx
+import pytest
+from aiohttp import web
+
+from masking.delivery.sender import CallbackSender, Patience
+from masking.domain.callbacks import Callback
+from masking.domain.lifecycle import opened
+from masking.domain.session import Session
+from masking.privacy.keyring import Keyring
+from masking.storage import callbacks
+from masking.storage.database import Database
+from masking.storage.sessions import record_session
+from tests.integration.conftest import free_port
+from tests.storage.test_routes import asked, open_
+
+pytestmark = pytest.mark.anyio
+
+PATIENCE = Patience(give_up_after=timedelta(hours=24), longest_pause=timedelta(seconds=1))
+
+
+class Customer:
+    """An endpoint that answers as it is told, and remembers."""
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self.taken: list[str] = []
+        self.statuses: list[int] = []
+        self.stall = False
+        self.released = asyncio.Event()
+
+    def url(self, path: str = "events") -> str:
+        return f"http://127.0.0.1:{self.port}/{path}"
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        form = await request.post()
+        self.taken.append(str(form["SequenceNumber"]))
+        if self.stall:
+            await self.released.wait()
+        if request.path == "/endless":
+            response = web.StreamResponse()
+            await response.prepare(request)
+            for _ in range(1000):
+                await response.write(b"x" * 65_536)
+            return response
+        if request.path == "/elsewhere":
+            return web.Response(status=302, headers={"Location": self.url()})
+        return web.Response(status=self.statuses.pop(0) if self.statuses else 200)
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator[Customer]:
+        app = web.Application()
+        app.router.add_route("*", "/{path}", self.answer)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", self.port).start()
+        try:
+            yield self
+        finally:
+            self.released.set()
+            await runner.cleanup()
+
+
+@pytest.fixture
+async def customer() -> AsyncIterator[Customer]:
+    async with Customer().listening() as customer:
+        yield customer
+
+
+@asynccontextmanager
+async def sending(database: Database, keyring: Keyring, patience: Patience = PATIENCE) -> AsyncIterator[CallbackSender]:
+    timeout = httpx.Timeout(1.0, connect=0.5)
+    async with httpx.AsyncClient(timeout=timeout, follow_redirects=False, trust_env=False) as http:
+        sender = CallbackSender(database, keyring, http, patience)
+        async with sender.running():
+            yield sender
+
+
+class Queue:
+    """Sessions that have something to tell."""
+
+    def __init__(self, database: Database, keyring: Keyring) -> None:
+        self.database, self.keyring = database, keyring
+        self.parties = 0
+
+    async def session(self) -> Session:
+        self.parties += 2
+        session = asked(f"+120255501{self.parties:02}", f"+120255501{self.parties + 1:02}")
+        number = await open_(self.database, self.keyring, session)
+        assert number is not None
+        return opened(session, number).session
+
+    async def put(self, session: Session, url: str, *sequences: int) -> None:
+        queued = [
+            Callback(
+                callback_id=f"{session.session_uuid}:session:{n}", kind="session", sequence=n, name="SessionTimeout",
+                at=datetime.now(UTC), url=url, method="POST", params={"SequenceNumber": str(n)},
+            )
+            for n in sequences
+        ]  # fmt: skip
+        async with self.database.transaction() as connection:
+            await record_session(connection, self.keyring, session, queued)
+
+    async def states(self) -> list[tuple[object, ...]]:
+        async with self.database.transaction() as connection:
+            rows = await connection.execute("SELECT sequence, state, attempts, last_outcome FROM callbacks ORDER BY 1")
+            return await rows.fetchall()
+
+
+@pytest.fixture
+def queue(database: Database, keyring: Keyring) -> Queue:
+    return Queue(database, keyring)
+
+
+async def until(done: Callable[[], bool], seconds: float = 10.0) -> None:
+    async with asyncio.timeout(seconds):
+        while not done():  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+
+
+async def test_callbacks_of_a_session_arrive_in_order(
+    database: Database, keyring: Keyring, queue: Queue, customer: Customer
+) -> None:
+    session = await queue.session()
+    async with sending(database, keyring) as sender:
+        for first in range(1, 50, 5):
+            await queue.put(session, customer.url(), *range(first, first + 5))
+            sender.wake()
+        await until(lambda: len(customer.taken) == 50)
+    assert customer.taken == [str(n) for n in range(1, 51)]
+    assert {state for _, state, _, _ in await queue.states()} == {"delivered"}
+
+
+async def test_what_is_not_taken_is_tried_again_and_later_ones_may_overtake(
+    database: Database, keyring: Keyring, queue: Queue, customer: Customer
+) -> None:
+    customer.statuses = [500]
+    session = await queue.session()
+    await queue.put(session, customer.url(), 1, 2)
+    async with sending(database, keyring):
+        await until(lambda: len(customer.taken) == 3)
+    assert customer.taken == ["1", "2", "1"]
+    assert await queue.states() == [(1, "delivered", 2, "HTTP 200"), (2, "delivered", 1, "HTTP 200")]
+
+
+@pytest.mark.parametrize(
+    ("path", "outcome"), [("elsewhere", "HTTP 302"), ("endless", "HTTP 200")], ids=["redirect", "endless answer"]
+)
+async def test_only_the_status_of_the_first_answer_counts(
+    database: Database, keyring: Keyring, queue: Queue, customer: Customer, path: str, outcome: str
+) -> None:
+    session = await queue.session()
+    await queue.put(session, customer.url(path), 1)
+    async with sending(database, keyring, Patience(timedelta(0), timedelta(seconds=1))):
+        began = time.monotonic()
+        await until(lambda: len(customer.taken) == 1)
+    assert time.monotonic() - began < 5
+    ((_, state, _, told),) = await queue.states()
+    assert (state, told) == ("delivered" if "200" in outcome else "dead", outcome)
+
+
+async def test_a_dead_and_a_stalling_endpoint_delay_nobody_elses_callbacks(
+    database: Database, keyring: Keyring, queue: Queue, customer: Customer
+) -> None:
+    nobody = free_port()
+    async with Customer().listening() as stalling:
+        stalling.stall = True
+        for n in range(12):
+            await queue.put(await queue.session(), f"http://127.0.0.1:{nobody}/", n + 100)
+            await queue.put(await queue.session(), stalling.url(), n + 200)
+        async with sending(database, keyring) as sender:
+            await asyncio.sleep(0.5)
+            began = time.monotonic()
+            for n in range(12):
+                await queue.put(await queue.session(), customer.url(), n)
+            sender.wake()
+            await until(lambda: len(customer.taken) == 12)
+            assert time.monotonic() - began < 3
+    pending = [sequence for sequence, state, _, _ in await queue.states() if state == "pending"]
+    assert len(pending) == 24
+
+
+async def test_what_was_given_up_is_listed_as_dead(
+    database: Database, keyring: Keyring, queue: Queue, caplog: pytest.LogCaptureFixture
+) -> None:
+    session = await queue.session()
+    await queue.put(session, f"http://127.0.0.1:{free_port()}/secret-path", 1)
+    async with sending(database, keyring, Patience(timedelta(0), timedelta(seconds=1))):
+        await until(lambda: "listed as dead" in caplog.text)
+    assert await queue.states() == [(1, "dead", 1, "ConnectError")]
+    assert "secret-path" not in caplog.text
+
+
+async def test_what_a_dead_sender_had_in_hand_is_taken_over_and_meanwhile_nobody_overtakes_it(
+    database: Database, keyring: Keyring, queue: Queue, customer: Customer
+) -> None:
+    session = await queue.session()
+    await queue.put(session, customer.url(), 1)
+    async with database.transaction() as connection:
+        (claimed,) = await callbacks.claim(connection, keyring, 10, timedelta(seconds=2))
+    assert [due.callback_id for due in claimed.due] == [f"{session.session_uuid}:session:1"]
+    await queue.put(session, customer.url(), 2)
+    async with sending(database, keyring):
+        await asyncio.sleep(1)
+        assert customer.taken == []
+        await until(lambda: len(customer.taken) == 2)
+    assert customer.taken == ["1", "2"]
+
+
+async def test_two_senders_send_each_callback_once(
+    database: Database, keyring: Keyring, queue: Queue, customer: Customer
+) -> None:
+    for n in range(20):
+        await queue.put(await queue.session(), customer.url(), 2 * n, 2 * n + 1)
+    async with sending(database, keyring), sending(database, keyring):
+        await until(lambda: len(customer.taken) >= 40)
+        await asyncio.sleep(0.7)
+    assert sorted(map(int, customer.taken)) == list(range(40))
+
+
+async def test_a_first_try_follows_at_once(
+    database: Database, keyring: Keyring, queue: Queue, customer: Customer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = await queue.session()
+    async with sending(database, keyring) as sender:
+        monkeypatch.setattr("masking.delivery.sender.LOOK_EVERY_S", 3600.0)
+        await asyncio.sleep(1)
+        for n in range(1, 6):
+            await queue.put(session, customer.url(), n)
+            sender.wake()
+        await until(lambda: len(customer.taken) == 5)
