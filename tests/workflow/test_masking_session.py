@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from uuid import uuid4
 
@@ -242,3 +243,40 @@ async def test_the_story_is_told_to_the_operator(
     assert "the second party called" in told
     assert (await sessions.snapshot(paused.session_uuid)).phase is Phase.ACTIVE
     await sessions.expire(paused.session_uuid)
+
+
+async def test_of_an_extension_and_the_expiry_that_it_meets_exactly_one_wins_and_the_caller_is_told_which(
+    environment: WorkflowEnvironment, sessions: MaskingClient, remembered: Remembered
+) -> None:
+    async def raced(delay: float) -> tuple[bool, int]:
+        asked = fresh(1)
+        with environment.with_time_skipping_disabled():
+            await sessions.start(asked)
+        await asyncio.sleep(delay)
+        try:
+            extended = await sessions.extend(asked.session_uuid, 3600)
+            assert extended.status is Status.ACTIVE
+            won = True
+        except (SessionAlreadyExpired, SessionNotFound):
+            won = False
+        if won:
+            await sessions.expire(asked.session_uuid)
+        final = await sessions.final_bill(asked.session_uuid)
+        timeouts = [c.at for c in remembered.callbacks if c.callback_id.startswith(asked.session_uuid)]
+        assert len(timeouts) == 1, "it expires once"
+        return won, final.duration
+
+    # Around the very moment of the expiry, and well before and after it.
+    outcomes = await asyncio.gather(*(raced(delay / 100) for delay in (5, 60, *range(90, 112), 140)))
+    assert outcomes[0][0]
+    assert not outcomes[-1][0]
+    assert all(duration == 1 for won, duration in outcomes if not won)
+
+
+async def test_expiring_twice_is_one_expiry(sessions: MaskingClient, remembered: Remembered) -> None:
+    asked = fresh()
+    await sessions.start(asked)
+    first, again = await asyncio.gather(*(sessions.expire(asked.session_uuid, update_id="end") for _ in range(2)))
+    assert first == again
+    await sessions.final_bill(asked.session_uuid)
+    assert remembered.names == ["SessionTimeout"]
