@@ -42,8 +42,9 @@ def reaches(sessions: Iterable[Session], caller: str, pin: str, at: datetime) ->
     """The sessions of one number that a caller met at a moment, the one that decided about its call first.
 
     As for a call that happens now (`masking.storage.calls`): a caller's own route goes before a PIN, a PIN
-    before "anyone", and only a caller whom no session knows is a stranger, to the live session that
-    ends last. Beside it stand the sessions whose grace still held the caller's route.
+    before "anyone", and only a caller whom no session knows is a stranger: to a live session that asks for
+    a PIN, else to one that has an announcement, of several the one that ends last. Beside it stand the
+    sessions whose grace still held the caller's route.
 
     Args:
         sessions: those on the number, with their final times. An extension is only taken before
@@ -58,7 +59,8 @@ def reaches(sessions: Iterable[Session], caller: str, pin: str, at: datetime) ->
     if found:
         return found
     strangers = [s for s in around if at < s.expires_at and terms_at(s, at).speaks_to_strangers]
-    strangers.sort(key=lambda session: (-session.expires_at.timestamp(), session.session_uuid))
+    asks = {session.session_uuid: terms_at(session, at).pin is not None for session in strangers}
+    strangers.sort(key=lambda s: (not asks[s.session_uuid], -s.expires_at.timestamp(), s.session_uuid))
     return [Reach(session, "stranger", None, live=True) for session in strangers[:1]]
 
 

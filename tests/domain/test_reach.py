@@ -84,3 +84,11 @@ def test_the_live_session_of_a_caller_stands_before_the_one_that_cools(order: in
         ("live", True, Side.FIRST),
         (ended.session_uuid, False, Side.FIRST),
     ]
+
+
+def test_of_several_sessions_the_one_that_asks_for_a_pin_meets_the_stranger() -> None:
+    pin = PinTerms(first_party="1111", second_party="2222", prompt_play="https://customer.example/pin.mp3")
+    announcing = session_with(unknown_caller_play="https://customer.example/unknown.mp3")
+    asking = session_with(pin=pin).model_copy(update={"session_uuid": "asks", "expires_at": at(300)})
+    assert [r.session.session_uuid for r in reaches([announcing, asking], STRANGER, "", at(10))] == ["asks"]
+    assert [r.session for r in reaches([announcing, asking], STRANGER, "", at(400))] == [announcing]
