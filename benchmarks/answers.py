@@ -1,8 +1,8 @@
 """How fast a call is decided with 100,000 live routes: `python -m benchmarks.answers`.
 
-A carrier's signed answer webhook over HTTP, through the gateway's application, on a real
-PostgreSQL of its own, with Temporal stopped. Each call belongs to another session, so that each is connected and
-written down. Prints the median and the 99th percentile, and their ratio to the cheapest
+A carrier's signed answer webhook over HTTP, and the one that brings a PIN, through the gateway's application, on a
+real PostgreSQL of its own, with Temporal stopped. Each call belongs to another session, so that each is connected
+and written down. Prints the median and the 99th percentile, and their ratio to the cheapest
 request that the same server answers in the same run (`GET /healthz`), since machines differ.
 """
 
@@ -50,11 +50,20 @@ NUMBERS = [(f"+120255502{n:02}", "US") for n in range(50)]
 
 
 class Pair(NamedTuple):
-    """Two parties and their number; digits."""
+    """Two parties, their number, and the first one's PIN where they have PINs; digits."""
 
     first: str
     second: str
     number: str
+    pin: str = ""
+
+
+class Asked(NamedTuple):
+    """A call, by its numbers, digits; with what was pressed when it is asked for a PIN."""
+
+    caller: str
+    number: str
+    digits: str | None = None
 
 
 async def fill(url: str, sessions: int, console: Console) -> list[Pair]:
@@ -62,17 +71,20 @@ async def fill(url: str, sessions: int, console: Console) -> list[Pair]:
     random.seed(7)
     now, pairs, rows, routes = datetime.now(UTC), [], [], []
     for n in track(range(sessions), "Storing sessions", console=console):
-        pair = Pair(f"1202{5_000_000 + 2 * n}", f"1202{5_000_001 + 2 * n}", NUMBERS[n % len(NUMBERS)][0][1:])
-        pairs.append(pair)
         pin = PinTerms(
             first_party=f"{n:09}", second_party=f"{n + 500_000_000:09}", prompt_play="https://x.example/pin.mp3"
         )
+        pair = Pair(
+            f"1202{5_000_000 + 2 * n}", f"1202{5_000_001 + 2 * n}", NUMBERS[n % len(NUMBERS)][0][1:],
+            pin.first_party if n % 101 == 0 else "",
+        )  # fmt: skip
+        pairs.append(pair)
         request = SessionRequest(
             session_uuid=str(UUID(int=random.getrandbits(128), version=4)),
             account_id=ACCOUNT,
             terms=Terms(
                 first_party=f"+{pair.first}", second_party=f"+{pair.second}", call_time_limit=3600, ring_timeout=120,
-                record=True, pin=pin if n % 101 == 0 else None,
+                record=True, pin=pin if pair.pin else None,
             ),
             session_expiry=86400,
             rate=Rate(per_minute="0.0085"),
@@ -99,15 +111,19 @@ async def fill(url: str, sessions: int, console: Console) -> list[Pair]:
 
 
 class Caller:
-    """Posts what a carrier would when a call reaches a number."""
+    """Posts what a carrier would when a call reaches a number, or its caller has entered a PIN."""
 
     def __init__(self, http: aiohttp.ClientSession, base: str) -> None:
         self._http, self._base = http, base
 
-    async def ask(self, caller: str, number: str) -> str:
+    async def ask(self, call: Asked) -> str:
         """The XML that the gateway answers with."""
-        url = f"{self._base}/carrier/voice/answer"
-        form = {"CallUUID": str(uuid4()), "From": caller, "To": number, "Direction": "inbound", "Event": "StartApp"}
+        call_uuid = str(uuid4())
+        form = {"CallUUID": call_uuid, "From": call.caller, "To": call.number, "Direction": "inbound"}
+        if call.digits is None:
+            url, form = f"{self._base}/carrier/voice/answer", form | {"Event": "StartApp"}
+        else:
+            url, form = f"{self._base}/carrier/voice/calls/{call_uuid}/pin?wrong=0", form | {"Digits": call.digits}
         async with self._http.post(url, data=form, headers=signed_headers("POST", url, form, [CARRIER_TOKEN])) as got:
             return await got.text()
 
@@ -117,12 +133,12 @@ class Caller:
             return await got.text()
 
 
-async def timed(name: str, asked: list[tuple[str, str]], caller: Caller, expected: str, console: Console) -> Measured:
-    """Ask once for each caller and number, one after the other."""
+async def timed(name: str, asked: list[Asked], caller: Caller, expected: str, console: Console) -> Measured:
+    """Ask once for each call, one after the other."""
     taken = []
-    for number, (phone, virtual) in enumerate(track(asked, name, console=console)):
+    for number, call in enumerate(track(asked, name, console=console)):
         began = time.perf_counter()
-        document = await caller.ask(phone, virtual)
+        document = await caller.ask(call)
         if number >= 20:
             taken.append((time.perf_counter() - began) * 1000)
         if expected not in document:
@@ -151,19 +167,25 @@ async def main(sessions: int, times: int, *, as_json: bool) -> int:
                     await caller.health()
                     healths.append((time.perf_counter() - began) * 1000)
                 health = Measured.of("health", healths)
-                sample = random.sample(pairs, times)
+                sample = random.sample([pair for pair in pairs if not pair.pin], times)
+                strangers = [f"1202{4_000_000 + n}" for n in range(times)]
+                guarded = [pair for pair in pairs if pair.pin][:times]
+                kinds = {
+                    "a party is connected": ([Asked(p.first, p.number) for p in sample], "<Dial"),
+                    "a second call gets busy": ([Asked(p.second, p.number) for p in sample], "busy"),
+                    "a stranger is asked for a PIN": (
+                        [Asked(s, p.number) for s, p in zip(strangers, sample, strict=True)], "<GetDigits",
+                    ),
+                    "a wrong PIN is asked for again": (
+                        [Asked(s, p.number, "123") for s, p in zip(strangers, sample, strict=True)], "<GetDigits",
+                    ),
+                    "a right PIN connects": (
+                        [Asked(f"1203{n:07}", p.number, p.pin) for n, p in enumerate(guarded)], "<Dial",
+                    ),
+                }  # fmt: skip
                 results = [
-                    await timed(
-                        "a party is connected", [(p.first, p.number) for p in sample], caller, "<Dial", console
-                    ),
-                    await timed(
-                        "a second call gets busy", [(p.second, p.number) for p in sample], caller, "busy", console
-                    ),
-                    await timed(
-                        "a stranger is asked for a PIN", [("12025999999", p.number) for p in sample], caller,
-                        "<GetDigits", console,
-                    ),
-                ]  # fmt: skip
+                    await timed(name, asked, caller, expected, console) for name, (asked, expected) in kinds.items()
+                ]
     live = 2 * sessions
     return report(
         console, health, results, LIMITS, title=f"{live} live routes", about={"live_routes": live}, as_json=as_json

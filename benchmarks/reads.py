@@ -34,6 +34,10 @@ from masking.storage.database import Database
 
 LIMITS = Limits(median=20.0, p99=100.0)
 NUMBERS = [(f"+120255502{n:02}", "US") for n in range(50)]
+BUSY_NUMBER = NUMBERS[0][0]
+BUSINESS = "+12025551000"
+"""A party of two in five sessions."""
+SUBACCOUNT = "SABENCHMARK000000000"
 DAYS = 40
 
 
@@ -43,17 +47,27 @@ def party(n: int) -> str:
 
 
 def stored_session(n: int, count: int, now: datetime) -> Session:
-    """The n-th of `count` sessions, the last of them made a moment ago; nine of ten have ended."""
+    """The n-th of `count` sessions, the last of them made a moment ago; nine of ten have ended.
+
+    Of five, two are the business's, one is the subaccount's, and one has the busy number, whichever they are.
+    """
     made = now - timedelta(days=DAYS) * ((count - n) / count)
     request = SessionRequest(
         session_uuid=str(UUID(int=random.getrandbits(128), version=4)),
         account_id=ACCOUNT,
-        terms=Terms(first_party=party(n), second_party=party(n * 7 + 1), call_time_limit=3600, ring_timeout=120),
+        subaccount_id=SUBACCOUNT if random.random() < 0.2 else None,
+        terms=Terms(
+            first_party=BUSINESS if random.random() < 0.4 else party(n),
+            second_party=party(n * 7 + 1),
+            call_time_limit=3600,
+            ring_timeout=120,
+        ),
         session_expiry=60 + n % 86_000,
         rate=Rate(per_minute="0.0085"),
         resource_base_url=f"http://localhost/v1/Account/{ACCOUNT}",
     )
-    session = opened(requested(request, made), NUMBERS[n % len(NUMBERS)][0]).session
+    number = BUSY_NUMBER if random.random() < 0.2 else NUMBERS[n % len(NUMBERS)][0]
+    session = opened(requested(request, made), number).session
     if n % 10 and session.expires_at > now:
         session = expired(session, now).session
     if session.expires_at <= now:
@@ -80,7 +94,7 @@ async def fill(url: str, count: int, console: Console) -> list[str]:
     return ids
 
 
-def reads(ids: list[str]) -> dict[str, Callable[[], str]]:
+def reads(ids: list[str], count: int) -> dict[str, Callable[[], str]]:
     """The address of each kind of read, another at every call."""
     now = datetime.now(UTC)
 
@@ -90,23 +104,44 @@ def reads(ids: list[str]) -> dict[str, Callable[[], str]]:
     def somebody() -> str:
         return party(random.randrange(20_000))
 
-    month = f"created_time__gte={moment(29)}"
+    def far(share: float = 1.0) -> str:
+        """An offset anywhere among the sessions of 30 days, of which a list shows a share."""
+        return f"offset={random.randrange(int(count * 30 / DAYS * share))}"
+
+    month = f"created_time__gte={moment(29.9)}"
+    week_of_expiry = f"expiry_time__gte={moment(30)}&expiry_time__lt={moment(23)}"
+    month_of_expiry = f"expiry_time__gte={moment(29.9)}"
+    business, busy = f"first_party={BUSINESS[1:]}", f"virtual_number={BUSY_NUMBER[1:]}"
+    of_subaccount = f"subaccount={SUBACCOUNT}"
     return {
         "retrieve": lambda: f"{random.choice(ids)}/",
         "list": lambda: "",
-        "list, a far page": lambda: f"?offset={random.randrange(10_000, 15_000)}",
-        "list, 30 days, a far page": lambda: f"?{month}&offset={random.randrange(70_000)}",
-        "list, active": lambda: "?status=active",
-        "list, expired": lambda: f"?status=expired&offset={random.randrange(5_000)}",
-        "list, in-progress": lambda: "?status=in-progress",
+        "list, a far page": lambda: f"?offset={random.randrange(int(count * 7 / DAYS))}",
+        "list, 30 days": lambda: f"?{month}",
+        "list, 30 days, a far page": lambda: f"?{month}&{far()}",
+        "list, active, 30 days": lambda: f"?status=active&{month}",
+        "list, expired, 30 days, a far page": lambda: f"?status=expired&{month}&{far(0.95)}",
+        "list, in-progress, 30 days": lambda: f"?status=in-progress&{month}",
         "list, first party": lambda: f"?first_party={somebody()[1:]}",
         "list, second party, 30 days": lambda: f"?second_party={somebody()[1:]}&{month}",
         "list, both parties": lambda: f"?first_party={somebody()[1:]}&second_party={somebody()[1:]}",
+        "list, busy party, 30 days": lambda: f"?{business}&{month}",
+        "list, busy party, 30 days, a far page": lambda: f"?{business}&{month}&{far(0.39)}",
         "list, virtual number": lambda: f"?virtual_number={random.choice(NUMBERS)[0][1:]}",
+        "list, busy number, 30 days, a far page": lambda: f"?{busy}&{month}&{far(0.21)}",
+        "list, subaccount, 30 days, a far page": lambda: f"?{of_subaccount}&{month}&{far(0.19)}",
+        "list, busy party and number, a far page": lambda: f"?{business}&{busy}&{month}&{far(0.08)}",
+        "list, busy party, number, subaccount": lambda: f"?{business}&{busy}&{of_subaccount}&{month}",
+        "list, busy party and anybody": lambda: f"?{business}&second_party={somebody()[1:]}&{month}",
+        "list, busy party, expired, a far page": lambda: f"?{business}&status=expired&{month}&{far(0.37)}",
         "list, created within an hour": lambda: f"?created_time__gte={moment(3.04)}&created_time__lt={moment(3)}",
         "list, expiry within an hour": lambda: f"?expiry_time__gte={moment(3.04)}&expiry_time__lt={moment(3)}",
+        "list, expiry in an old week, a far page": lambda: f"?{week_of_expiry}&{far(7 / 30)}",
+        "list, expiry in 30 days, a far page": lambda: f"?{month_of_expiry}&{far()}",
+        "list, busy party, expiry in 30 days, far": lambda: f"?{business}&{month_of_expiry}&{far(0.39)}",
         "list, duration": lambda: f"?duration__gte={random.randrange(80_000)}",
-        "list, duration, 30 days": lambda: f"?duration={random.randrange(60, 86_000)}&{month}",
+        "list, one duration, 30 days": lambda: f"?duration={random.randrange(60, 86_000)}&{month}",
+        "list, durations, 30 days, a far page": lambda: f"?duration__gte=20000&{month}&{far(0.7)}",
     }
 
 
@@ -133,6 +168,9 @@ async def main(count: int, times: int, *, as_json: bool) -> int:
             async with database.transaction() as connection:
                 await ensure_account(connection, KEYRING, ACCOUNT, TOKEN)
                 await ensure_numbers(connection, ACCOUNT, NUMBERS)
+                await connection.execute(
+                    "INSERT INTO accounts (auth_id, parent_id) VALUES (%s, %s)", (SUBACCOUNT, ACCOUNT)
+                )
             ids = await fill(url, count, console)
             async with (
                 gateway_app(database, url) as app,
@@ -141,7 +179,7 @@ async def main(count: int, times: int, *, as_json: bool) -> int:
             ):
                 health = await measure(http, "health", lambda: f"{base}/healthz", times)
                 results = []
-                for name, tail in track(list(reads(ids).items()), "Measuring", console=console):
+                for name, tail in track(list(reads(ids, count).items()), "Measuring", console=console):
                     address = f"{base}/v1/Account/{ACCOUNT}/Masking/Session/"
                     results.append(await measure(http, name, lambda: address + tail(), times))  # noqa: B023 used at once
     title = f"{count} sessions stored"

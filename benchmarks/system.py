@@ -15,6 +15,7 @@ from masking.client import MaskingClient
 from masking.domain.session import Session
 from masking.gateway.context import Context
 from masking.gateway.inbox_forwarder import InboxForwarder
+from masking.gateway.protocol import GatewayRunner
 from masking.gateway.request_limit import RequestLimiter
 from masking.gateway.server import build_app
 from masking.gateway.switchboard import call_policy
@@ -32,8 +33,8 @@ CARRIER_TOKEN = "what-the-carrier-signs-with"
 KEYRING = Keyring({"k1": b"1" * 32}, "k1", b"2" * 32)
 
 SESSION_COLUMNS = (
-    "session_uuid, account_id, virtual_number, phase, status, created_at, modified_at, expires_at, duration,"
-    " first_party_hash, second_party_hash, key_id, wrapped_key, sealed_terms, sealed_session, version"
+    "session_uuid, account_id, subaccount_id, virtual_number, phase, status, created_at, modified_at, expires_at,"
+    " duration, first_party_hash, second_party_hash, key_id, wrapped_key, sealed_terms, sealed_session, version"
 )
 
 
@@ -45,6 +46,7 @@ def session_row(session: Session) -> tuple[object, ...]:
     return (
         session.session_uuid,
         session.account_id,
+        session.subaccount_id,
         session.virtual_number,
         session.phase,
         session.status,
@@ -106,7 +108,7 @@ async def gateway_app(database: Database, url: str, *, port: int = 8080) -> Asyn
 @asynccontextmanager
 async def served(app: web.Application, port: int = 0) -> AsyncIterator[str]:
     """The application on a port, of the system's choice unless given; its base URL."""
-    runner = web.AppRunner(app, access_log=None)
+    runner = GatewayRunner(app)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", port).start()
     try:

@@ -15,6 +15,7 @@ MaskingError
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from datetime import timedelta
 from typing import TypeVar
 from uuid import uuid4
@@ -125,6 +126,9 @@ class MaskingClient:
         except (WorkflowUpdateFailedError, WorkflowUpdateRPCTimeoutOrCancelledError, RPCError, TimeoutError) as error:
             raise _named(error) from None
         except WorkflowAlreadyStartedError:
+            # The handle fails with it too, and asyncio logs an error that nobody takes.
+            with suppress(WorkflowAlreadyStartedError):
+                await start.workflow_handle()
             raise SessionAlreadyExpired("a session with this id has already ended") from None
 
     async def extend(self, session_uuid: str, session_expiry: int, *, update_id: str | None = None) -> SessionSnapshot:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, NoReturn, TypeVar
 
 from masking.errors import StartupError
+from masking.log_lines import OncePerOutage
 from masking.settings import Settings, load_settings
 
 LIFELINE_VARIABLE = "MASKING_LIFELINE_FD"
@@ -53,9 +54,12 @@ def run_process(main: Callable[[Settings], Coroutine[Any, Any, None]], name: str
 def configure_logging(settings: Settings, process: str) -> None:
     """Log to standard error: our own records from the level that was set, the libraries' from warnings up.
 
-    Libraries log what they handle, addresses with phone numbers in them included.
+    Libraries log what they handle, addresses with phone numbers in them included. A warning that is repeated
+    is written once in a while.
     """
     logging.basicConfig(level=logging.WARNING, format=f"%(asctime)s {process} %(levelname)s %(name)s: %(message)s")
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(OncePerOutage())
     for ours in OURS:
         logging.getLogger(ours).setLevel(settings.log_level.upper())
 

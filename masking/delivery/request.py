@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 import httpx
@@ -13,6 +14,10 @@ from masking.domain.callbacks import Callback
 
 AT_MOST_S = 30.0
 """How long one try may take in all."""
+
+SHORT_BODY = 4096
+SHORT_BODY_WITHIN_S = 0.2
+"""A body of so many bytes is read, if it comes within so many seconds, so that its connection can serve again."""
 
 
 class Outcome(NamedTuple):
@@ -44,6 +49,15 @@ async def send(http: httpx.AsyncClient, callback: Callback, tokens: Sequence[str
             asyncio.timeout(AT_MOST_S),
             http.stream(callback.method, url, headers=headers, data=form or None) as response,
         ):
+            await _read_if_short(response)
             return Outcome(f"HTTP {response.status_code}", taken=response.is_success)
     except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
         return Outcome(type(error).__name__, taken=False)
+
+
+async def _read_if_short(response: httpx.Response) -> None:
+    length = response.headers.get("Content-Length", "")
+    if length.isdecimal() and int(length) <= SHORT_BODY:
+        with suppress(httpx.HTTPError, TimeoutError):
+            async with asyncio.timeout(SHORT_BODY_WITHIN_S):
+                await response.aread()

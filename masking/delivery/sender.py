@@ -89,18 +89,18 @@ class CallbackSender:
             except (psycopg.Error, PoolTimeout) as error:
                 logger.warning("callbacks wait: %s", type(error).__name__)
 
-    async def _begin_some(self, stopping: asyncio.Event) -> int:
-        """Claim what is due as far as there is room, and begin to send it. How many sessions had something."""
+    async def _begin_some(self, stopping: asyncio.Event) -> bool:
+        """Claim what is due as far as there is room, and begin to send it. Whether more may be due."""
         room = SESSIONS_AT_ONCE - len(self._sending)
         if room <= 0:
-            return 0
+            return False
         async with self._database.transaction() as connection:
             claimed = await callbacks.claim(connection, self._keyring, room, LEASE)
         for each in claimed:
             task = asyncio.create_task(self._send_all(each, stopping))
             self._sending.add(task)
             task.add_done_callback(self._sent)
-        return len(claimed)
+        return len(claimed) == room
 
     def _sent(self, task: asyncio.Task[None]) -> None:
         self._sending.discard(task)

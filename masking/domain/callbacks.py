@@ -67,7 +67,7 @@ def notices_of(session: Session, interaction: Interaction, event: AnyCarrierEven
     """What the customer hears because `event` was new; `interaction` already holds it."""
     told = notices_about(session, event)
     ended_now = isinstance(event, Hangup) and not interaction.live
-    return (*told, _parties_hung_up(session, interaction, event.at)) if ended_now else told
+    return (*told, _parties_hung_up(session, interaction)) if ended_now else told
 
 
 def notices_about(session: Session, event: AnyCarrierEvent) -> tuple[Notice, ...]:
@@ -149,16 +149,18 @@ def _notice(session: Session, event: AnyCarrierEvent) -> Notice:
             raise ValueError("nobody is told of this")
         case _:
             assert_never(event)
-    return Notice(kind=kind, name=name, at=event.at, params=parties | about)
+    at = event.happened_at if isinstance(event, Hangup) else event.at
+    return Notice(kind=kind, name=name, at=at, params=parties | about)
 
 
-def _parties_hung_up(session: Session, interaction: Interaction, at: datetime) -> Notice:
+def _parties_hung_up(session: Session, interaction: Interaction) -> Notice:
     """The call is done: both legs' charge, and the cause that ended the caller's."""
     call = interaction.call
     params = _parties(call) | _charged(interaction_charge(interaction, session.rate))
     if interaction.caller.hangup is not None:
         params |= _cause(interaction.caller.hangup)
-    return Notice(kind="session", name="SessionPartiesHangup", at=interaction.ended_at or at, params=params)
+    at = max(leg.hangup.happened_at for _, leg in interaction.legs if leg.hangup is not None)
+    return Notice(kind="session", name="SessionPartiesHangup", at=at, params=params)
 
 
 def _parties(call: Call) -> Params:

@@ -28,23 +28,23 @@ def events_of(call_uuid: str, route: Route, decision: Decision, now: datetime) -
     The carrier has no webhook for the callee's ringing: it begins when the carrier gets our answer.
     """
     call = call_of(call_uuid, route, decision)
-    if not isinstance(decision, Connect):
-        if isinstance(decision, AskPin):
-            # What comes of the question is told instead.
-            return ()
-        return (Declined(event_id=f"{call_uuid}:declined", at=now, call=call, decision=type(decision).__name__),)
-    begun: list[AnyCarrierEvent] = []
+    heard: list[AnyCarrierEvent] = []
     if decision.pin is not None:
-        begun.append(
+        heard.append(
             PinStatus(
                 event_id=f"{call_uuid}:pin", at=now, call=call, status=decision.pin, retry_counter=decision.wrong_pins
             )
         )
-    begun.append(
-        Answer(event_id=f"{call_uuid}:caller:answer", at=now, call=call, leg=LegName.CALLER, leg_uuid=call_uuid)
-    )
-    begun.append(Ring(event_id=f"{call_uuid}:callee:ring", at=now, call=call))
-    return tuple(begun)
+    if isinstance(decision, Connect):
+        heard.append(
+            Answer(event_id=f"{call_uuid}:caller:answer", at=now, call=call, leg=LegName.CALLER, leg_uuid=call_uuid)
+        )
+        heard.append(Ring(event_id=f"{call_uuid}:callee:ring", at=now, call=call))
+    else:
+        # A call may be asked first and declined later. What comes of a question, its own events tell.
+        step = "asked" if isinstance(decision, AskPin) else "declined"
+        heard.append(Declined(event_id=f"{call_uuid}:{step}", at=now, call=call, decision=type(decision).__name__))
+    return tuple(heard)
 
 
 def placed_call(call_uuid: str, route: Route) -> Call:
@@ -59,9 +59,9 @@ def placed_call(call_uuid: str, route: Route) -> Call:
     )
 
 
-def wrong_pin(call_uuid: str, asked: Route, wrong_pins: int, now: datetime) -> PinStatus:
-    """What the session that asked hears of a wrong PIN, the `wrong_pins`-th of the call."""
-    call = Call(call_uuid=call_uuid, caller=asked.caller, from_number=asked.caller_number, to_number="", dialled=False)
+def wrong_pin(call_uuid: str, asked: Route, wrong_pins: int, decision: Decision, now: datetime) -> PinStatus:
+    """What the session that asked hears of a wrong PIN, the `wrong_pins`-th of the call, and of what was decided."""
+    call = call_of(call_uuid, asked, decision)
     return PinStatus(
         event_id=f"{call_uuid}:pin:{wrong_pins}", at=now, call=call, status="failed", retry_counter=wrong_pins
     )

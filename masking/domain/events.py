@@ -74,7 +74,7 @@ class Placed(CarrierEvent):
 
 
 class Declined(CarrierEvent):
-    """A call about this session was not connected.
+    """A call about this session was not connected, or not before a PIN is entered.
 
     Attributes:
         decision: what was done with it instead; `call.reason` tells why.
@@ -97,6 +97,10 @@ class Ring(CarrierEvent):
     """Unknown to carriers that name the leg only once it is answered."""
 
 
+OVERDUE = ":overdue"
+"""How the identity of an event ends that nobody told us of."""
+
+
 class Hangup(CarrierEvent):
     """A leg ended.
 
@@ -105,6 +109,7 @@ class Hangup(CarrierEvent):
         cause: the carrier's words (plivo-wire.md §7.6).
         cause_code: its number, 4000 being a normal hangup.
         source: who ended it, in the carrier's words.
+        ended_at: when it ended, UTC, where the carrier says so; `at` is then when we were told.
     """
 
     leg: LegName
@@ -113,10 +118,21 @@ class Hangup(CarrierEvent):
     cause: str
     cause_code: int
     source: str = ""
+    ended_at: datetime | None = None
+
+    @property
+    def guessed(self) -> bool:
+        """Whether nobody told us of it: it was taken for granted once everybody had been silent for long enough."""
+        return self.event_id.endswith(OVERDUE)
+
+    @property
+    def happened_at(self) -> datetime:
+        """When it ended, as far as anybody told us, UTC."""
+        return self.ended_at or self.at
 
 
 class PinStatus(CarrierEvent):
-    """A PIN was asked for, or was not needed.
+    """A PIN was asked for, or was not needed. Where `call.dialled` is false, it connected nobody.
 
     Attributes:
         retry_counter: how many tries of the call were wrong, this one included.

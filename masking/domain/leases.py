@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 from masking.domain.events import Side
 from masking.domain.terms import Terms
 
-Kind = Literal["number", "pin", "anyone", "stranger"]
+Kind = Literal["number", "pin", "anyone", "question", "stranger"]
 
 ANYBODY = "anyone"
 
@@ -20,8 +20,8 @@ class Identity(NamedTuple):
     """What a caller is known by.
 
     Attributes:
-        kind: `stranger` recognises nobody: it marks a session that has a question or an
-            announcement for callers whom nothing else recognises.
+        kind: two recognise nobody, and mark what a session has for callers whom nothing else
+            recognises: `question` that it asks them for a PIN, `stranger` that it has an announcement.
         value: the number (E.164), the PIN, or what stands for it.
         side: the party that such a caller is.
     """
@@ -38,14 +38,14 @@ def identities(session_uuid: str, terms: Terms) -> tuple[Identity, ...]:
     if terms.open_side is not None:
         held.append(Identity("anyone", ANYBODY, terms.open_side))
     if terms.speaks_to_strangers:
-        held.append(Identity("stranger", session_uuid, Side.FIRST))
+        held.append(Identity("stranger" if terms.pin is None else "question", session_uuid, Side.FIRST))
     return tuple(held)
 
 
 def shares_a_number(kind: Kind, other: Kind) -> bool:
     """Whether sessions with these identities may live on one number.
 
-    A session that is open to anyone cannot share it with one that asks callers for a PIN:
+    A session that is open to anyone cannot share it with one that speaks to strangers:
     a caller would be taken for the other's.
     """
-    return {kind, other} != {"anyone", "stranger"}
+    return "anyone" not in (kind, other) or not {kind, other} & {"question", "stranger"}

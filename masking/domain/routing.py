@@ -31,8 +31,9 @@ class Reason(StrEnum):
     WRONG_PIN = "the PIN was wrong, or none was entered"
     TOO_MANY_WRONG_PINS = "too many wrong PINs of late"
     SESSION_ENDED = "the session has ended"
+    FORMER_PARTY = "the caller was a party of the session, and is none any more"
     CONVERSATION_IN_PROGRESS = "the session already has a conversation"
-    NOBODY_TO_REACH = "nobody has called this single party yet"
+    NOBODY_TO_REACH = "nobody has called this single party, or the last caller hid its number"
     SAME_PHONE = "the caller would be connected to itself"
     FOREIGN_CALLER_ID = "the callee would see a number that is not of the pool"
 
@@ -43,7 +44,8 @@ class CallPolicy(Model):
     Attributes:
         ended_play_url: audio for callers of a session that has ended; words of ours when empty.
         ended_answer_url: the number's ordinary application, which gets such callers instead; none when empty.
-        pin_failures_per_caller, pin_failures_per_number: so many wrong PINs within the window end all asking.
+        pin_failures_per_caller, pin_failures_per_number: after so many wrong PINs within the window
+            none is asked for or looked at any more.
     """
 
     ended_play_url: str = ""
@@ -53,7 +55,7 @@ class CallPolicy(Model):
 
 
 class Guesses(Model):
-    """Wrong PINs of late: of this caller, and on this number."""
+    """Wrong PINs of late: of this caller on any number, and of anybody on this number."""
 
     by_caller: int = 0
     on_number: int = 0
@@ -66,9 +68,10 @@ class Route(Model):
         recognised: by what the session knows the caller; `stranger` when by nothing.
         caller: the party that the caller is.
         caller_number: the phone it calls from, E.164; empty when it hides.
-        last_caller: who reached a single party last, E.164; empty when nobody did.
+        last_caller: who reached a single party last, E.164; empty when nobody did, or it hid.
         virtual_number: the session's number, E.164; None if it is no number of the pool.
         expires_at: from then on no new call is forwarded, UTC.
+        released: whether the caller was a party and is none any more, the session going on.
         busy: whether a conversation of the session is in progress.
     """
 
@@ -82,6 +85,7 @@ class Route(Model):
     busy: bool
     terms: Terms
     last_caller: str = ""
+    released: bool = False
 
     @property
     def may_be_asked(self) -> bool:
@@ -95,13 +99,24 @@ class Route(Model):
         return self.terms.parties.get(self.caller.other, self.last_caller)
 
 
-class Connect(Model):
+class Treatment(Model):
+    """Base of decisions.
+
+    Attributes:
+        pin: what the caller's authentication came to, connected or not; None where there was none.
+        wrong_pins: how many tries of this call were wrong before.
+    """
+
+    reason: Reason
+    pin: PinOutcome | None = None
+    wrong_pins: int = 0
+
+
+class Connect(Treatment):
     """Dial the callee, show it `caller_id`, and bridge.
 
     Attributes:
         play_to_caller, play_to_callee: audio that each hears before; may be empty.
-        pin: what the caller's authentication came to; None where no PIN is asked for.
-        wrong_pins: how many tries of this call were wrong before.
     """
 
     to: str
@@ -111,35 +126,30 @@ class Connect(Model):
     record: FileFormat | None
     play_to_caller: str = ""
     play_to_callee: str = ""
-    pin: PinOutcome | None = None
-    wrong_pins: int = 0
     reason: Reason = Reason.REGISTERED_CALLER
 
 
-class AskPin(Model):
+class AskPin(Treatment):
     """Have the caller enter a PIN; after a wrong one, say so and wait first.
 
     Attributes:
-        wrong_pins: how many tries of this call were wrong so far.
         after_play: audio before the prompt; empty on the first try, or when there is none.
         wait: seconds between that and the prompt.
     """
 
     prompt_play: str
-    wrong_pins: int = 0
     after_play: str = ""
     wait: int = 0
     reason: Reason = Reason.ASKED_FOR_PIN
 
 
-class Announce(Model):
+class Announce(Treatment):
     """Play audio, and hang up."""
 
     play_url: str
-    reason: Reason
 
 
-class SayEnded(Model):
+class SayEnded(Treatment):
     """Tell the caller that the session has ended, or hand the call to the number's ordinary application."""
 
     play_url: str = ""
@@ -147,16 +157,14 @@ class SayEnded(Model):
     reason: Reason = Reason.SESSION_ENDED
 
 
-class Busy(Model):
+class Busy(Treatment):
     """Answer with the busy signal."""
 
     reason: Reason = Reason.CONVERSATION_IN_PROGRESS
 
 
-class Refuse(Model):
+class Refuse(Treatment):
     """Do not answer the call; end it if it has been."""
-
-    reason: Reason
 
 
 Decision = Connect | AskPin | Announce | SayEnded | Busy | Refuse
@@ -171,14 +179,15 @@ def decide(called_number: str, route: Route, guesses: Guesses, now: datetime, po
     """
     if route.recognised == "stranger":
         return _for_stranger(route, guesses, now, policy)
-    obstacle = _obstacle(called_number, route, now, policy)
+    obstacle, pin = _obstacle(called_number, route, now, policy), route.terms.pin
+    authorised: PinOutcome | None = "AuthorizedCaller" if pin is not None and not pin.force else None
     if obstacle is not None:
-        return obstacle
-    pin = route.terms.pin
+        # A session that has ended authorises nobody.
+        return obstacle if isinstance(obstacle, SayEnded) else obstacle.model_copy(update={"pin": authorised})
     if pin is not None and pin.force:
         return _ask(route, guesses, policy)
     reason = Reason.OPEN_TO_ANYONE if route.recognised == "anyone" else Reason.REGISTERED_CALLER
-    return _connect(called_number, route, reason, pin="AuthorizedCaller" if pin is not None else None)
+    return _connect(called_number, route, reason, pin=authorised)
 
 
 def decide_unknown() -> Decision:
@@ -201,14 +210,16 @@ def decide_pin(
         asked: the session that asked.
         entered: the session and party whose PIN it is; None when it is nobody's.
         wrong_pins: how many tries of this call were wrong before this one.
-        guesses: without this one.
+        guesses: without this one. Where there are too many, the PIN does not matter.
     """
+    if _too_many(guesses, policy):
+        return Refuse(reason=Reason.TOO_MANY_WRONG_PINS)
     another_session = entered is not None and entered.session_uuid != asked.session_uuid
     if entered is None or (asked.recognised == "number" and another_session):
         return _after_wrong_pin(asked, wrong_pins + 1, guesses, policy)
     obstacle = _obstacle(called_number, entered, now, policy)
     if obstacle is not None:
-        return obstacle
+        return obstacle.model_copy(update={"pin": "success", "wrong_pins": wrong_pins})
     return _connect(called_number, entered, Reason.PIN_ENTERED, pin="success", wrong_pins=wrong_pins)
 
 
@@ -231,7 +242,8 @@ def _for_stranger(route: Route, guesses: Guesses, now: datetime, policy: CallPol
 def _obstacle(called_number: str, route: Route, now: datetime, policy: CallPolicy) -> Decision | None:
     """What keeps a recognised caller from being connected; None when nothing does."""
     if now >= route.expires_at:
-        return SayEnded(play_url=policy.ended_play_url, answer_url=policy.ended_answer_url)
+        reason = Reason.FORMER_PARTY if route.released else Reason.SESSION_ENDED
+        return SayEnded(play_url=policy.ended_play_url, answer_url=policy.ended_answer_url, reason=reason)
     # The last line of defence: whatever the data says, nobody is ever shown a number outside the pool.
     if route.virtual_number != called_number:
         return Refuse(reason=Reason.FOREIGN_CALLER_ID)
@@ -269,14 +281,12 @@ def _too_many(guesses: Guesses, policy: CallPolicy) -> bool:
     return guesses.by_caller >= policy.pin_failures_per_caller or guesses.on_number >= policy.pin_failures_per_number
 
 
-def _connect(
-    called_number: str, route: Route, reason: Reason, *, pin: PinOutcome | None = None, wrong_pins: int = 0
-) -> Connect:
+def _connect(called: str, route: Route, reason: Reason, pin: PinOutcome | None = None, wrong_pins: int = 0) -> Connect:
     terms = route.terms
     plays = {Side.FIRST: terms.first_party_play_url, Side.SECOND: terms.second_party_play_url}
     return Connect(
         to=route.callee_number,
-        caller_id=called_number,
+        caller_id=called,
         ring_timeout=terms.ring_timeout,
         call_time_limit=terms.call_time_limit,
         record=terms.record_file_format if terms.record else None,

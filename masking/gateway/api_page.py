@@ -77,6 +77,9 @@ def _operation(body: Element, verb: str, path: str, operation: Json) -> None:
 def _leads_to(body: Element, words: str, content: Json) -> None:
     line = SubElement(body, "p")
     line.text = words
+    if "application/json" not in content:
+        line.text += " or ".join(content)
+        return
     name = content["application/json"]["schema"]["$ref"].rsplit("/", 1)[-1]
     SubElement(line, "a", href=f"#{name}").text = name
 

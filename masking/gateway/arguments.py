@@ -22,22 +22,29 @@ from masking.storage.accounts import AUTH_ID
 
 URL_LENGTH = 1000
 NOT_GIVEN_WHEN_ZERO = ("session_expiry", "call_time_limit", "ring_timeout", "virtual_number_cooloff_period")
+PARTIES = ("first_party", "second_party")
 ALIASES = {
     "create_session_with_single_Party": "create_session_with_single_party",
     "sub_account": "subaccount",
     "geo_match": "geomatch",
     "is_pin_authentication": "is_pin_authentication_required",
 }
-"""Spellings that real SDKs and old documents use (plivo-wire.md §1.4)."""
+"""Spellings that real SDKs and old documents use (plivo-wire.md §1.4). Beside the right one they do not count."""
 
 
-_WRITTEN = re.compile(r"\+?[0-9 ().-]+")
+_WRITTEN = re.compile(r"\+? ?\(?[0-9][0-9 ().-]*")
+_DECIMAL = re.compile(r"\+?[0-9]+\.0{1,2}")
+"""What a spreadsheet makes of a number: its fraction is not part of it."""
 
 
 def e164(value: Any) -> str:
-    """A phone number in E.164. Raises `PydanticCustomError` for what is none."""
-    text = str(value).strip()
-    number = valid_e164(text) if len(text) <= 24 and _WRITTEN.fullmatch(text) else None
+    """A phone number in E.164: a string of digits and separators, with or without +, or a whole number.
+
+    Raises `PydanticCustomError` for what is none.
+    """
+    text = str(value).strip() if isinstance(value, str | int) else ""
+    written = len(text) <= 24 and _WRITTEN.fullmatch(text) and not _DECIMAL.fullmatch(text)
+    number = valid_e164(text) if written else None
     if number is None:
         raise PydanticCustomError("rule", "is not a valid phone number.")
     return number
@@ -117,8 +124,9 @@ class _Arguments(BaseModel):
     def _read_tolerantly(cls, data: Any) -> Any:
         if not isinstance(data, dict):
             return data
-        named = {ALIASES.get(str(key), str(key)): value for key, value in data.items()}
-        return {key: value for key, value in named.items() if not _is_not_given(key, value)}
+        given = {str(key): value for key, value in data.items() if not _is_not_given(str(key), value)}
+        aliased = {ALIASES[key]: value for key, value in given.items() if key in ALIASES}
+        return {**aliased, **given}
 
 
 def _is_not_given(key: str, value: object) -> bool:
@@ -205,8 +213,14 @@ def read_create(body: object) -> CreateArguments:
     return arguments
 
 
-def read_update(body: object) -> UpdateArguments:
-    """Check the body of an update. Raises `ApiError` 400 with Plivo's sentence."""
+def read_update(body: object, *, single_party: bool) -> UpdateArguments:
+    """Check the body of an update. Raises `ApiError` 400 with Plivo's sentence.
+
+    Args:
+        single_party: whether the session was created with a single party; only then its parties are read.
+    """
+    if not single_party and isinstance(body, dict):
+        body = {key: value for key, value in body.items() if key not in PARTIES}
     try:
         return UpdateArguments.model_validate(body)
     except ValidationError as error:

@@ -16,11 +16,14 @@ PRINCIPAL = web.RequestKey("principal", Principal)
 
 @web.middleware
 async def authenticated(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Let requests for an account through only with that account's credentials, and not too many of them."""
+    """Let requests for an account through only with that account's credentials, and not too many of them.
+
+    A main account and its subaccounts are counted as one; who does not sign in is not counted.
+    """
     auth_id = request.match_info.get(PATH_AUTH_ID)
     if auth_id is not None:
-        request[PRINCIPAL] = await _signed_in(request, auth_id)
-        retry_after = request.app[CONTEXT].limiter.seconds_to_wait(auth_id)
+        principal = request[PRINCIPAL] = await _signed_in(request, auth_id)
+        retry_after = request.app[CONTEXT].limiter.seconds_to_wait(principal.account_id)
         if retry_after:
             raise ApiError(429, "Too many requests. Wait and try again.", {"Retry-After": str(retry_after)})
     return await handler(request)

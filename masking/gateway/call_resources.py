@@ -12,11 +12,13 @@ from masking.domain.wire_format import plivo_number, plivo_time
 from masking.gateway.authentication import PATH_AUTH_ID, PRINCIPAL
 from masking.gateway.context import CONTEXT
 from masking.gateway.errors import ApiError
+from masking.gateway.paths import path
 from masking.gateway.resources import CallObject, RecordingObject, answered
+from masking.gateway.session_objects import seen_by
 from masking.storage.sessions import find_resource, read_session
 
-CALL = r"/v1/Account/{auth_id}/Call{_slashes:/+}{resource_id:[^/]+}{_more_slashes:/*}"
-RECORDING = r"/v1/Account/{auth_id}/Recording{_slashes:/+}{resource_id:[^/]+}{_more_slashes:/*}"
+CALL = path("v1/Account/{auth_id}/Call/{resource_id}")
+RECORDING = path("v1/Account/{auth_id}/Recording/{resource_id}")
 
 
 def routes() -> list[web.RouteDef]:
@@ -52,7 +54,8 @@ async def found_resource(request: web.Request, kind: str) -> tuple[Session, Inte
         session = found and await read_session(connection, context.keyring, request[PRINCIPAL], found.session_uuid)
     if found is None or session is None or found.call_uuid not in session.interactions:
         raise ApiError(404, "not found")
-    return session, session.interactions[found.call_uuid]
+    shown = seen_by(session, context.settings.base_url, request.match_info[PATH_AUTH_ID])
+    return shown, shown.interactions[found.call_uuid]
 
 
 def _leg_object(session: Session, interaction: Interaction, leg: Leg, auth_id: str, *, is_caller: bool) -> CallObject:
@@ -67,7 +70,7 @@ def _leg_object(session: Session, interaction: Interaction, leg: Leg, auth_id: s
         to_number=plivo_number(ends[1]),
         initiation_time=plivo_time(leg.rang_at or leg.answered_at or interaction.first_seen_at),
         answer_time=plivo_time(leg.answered_at) or None,
-        end_time=plivo_time(hangup.at) if hangup else None,
+        end_time=plivo_time(hangup.happened_at) if hangup else None,
         call_duration=charge.duration,
         bill_duration=charge.duration,
         billed_duration=charge.billed_duration,

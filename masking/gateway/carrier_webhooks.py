@@ -6,7 +6,6 @@ None of them waits for Temporal: a call connects while Temporal is away.
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -14,17 +13,17 @@ from aiohttp.typedefs import Handler
 from masking.carriers.signature import is_signed_by
 from masking.carriers.voice.answer_xml import greeting_xml, hangup_xml
 from masking.carriers.voice.webhooks import PATH, Form, caller_hangup, dial_event, recording_completed
-from masking.domain.events import AnyCarrierEvent, Call, Hangup, LegName, Side
+from masking.domain.events import AnyCarrierEvent, Hangup, LegName, Side
 from masking.gateway.context import CONTEXT
 from masking.gateway.errors import ApiError
 from masking.storage import inbox
-from masking.storage.calls import find_call, note_call_ended
+from masking.storage.calls import KnownCall, find_call, note_call_ended
 
 HANGUP_PATH = f"{PATH}/hangup"
 FORM: web.RequestKey[dict[str, str]] = web.RequestKey("form", dict[str, str])
 
-Reading = Callable[[Form, Call, datetime], AnyCarrierEvent | None]
-"""What a webhook's form tells of a call, at a moment."""
+Reading = Callable[[Form, KnownCall], AnyCarrierEvent | None]
+"""What a webhook's form tells of a call."""
 
 
 def routes() -> list[web.RouteDef]:
@@ -53,12 +52,16 @@ async def signed_by_carrier(request: web.Request, handler: Handler) -> web.Strea
 
 async def _dial_event(request: web.Request) -> web.Response:
     """Something happened to the callee's leg."""
-    return await _hear(request, request.match_info["call_uuid"], dial_event)
+    return await _hear(
+        request, request.match_info["call_uuid"], lambda form, known: dial_event(form, known.call, known.now)
+    )
 
 
 async def _recording(request: web.Request) -> web.Response:
     """A conversation's recording is ready."""
-    return await _hear(request, request.match_info["call_uuid"], recording_completed)
+    return await _hear(
+        request, request.match_info["call_uuid"], lambda form, known: recording_completed(form, known.call, known.now)
+    )
 
 
 async def _dial_done(request: web.Request) -> web.Response:
@@ -79,7 +82,11 @@ async def _greeting(request: web.Request) -> web.Response:
 
 async def _hangup(request: web.Request) -> web.Response:
     """The caller's leg ended."""
-    return await _hear(request, request[FORM].get("CallUUID", ""), caller_hangup)
+    return await _hear(
+        request,
+        request[FORM].get("CallUUID", ""),
+        lambda form, known: caller_hangup(form, known.call, known.began_at, known.now),
+    )
 
 
 async def _hear(request: web.Request, call_uuid: str, read: Reading) -> web.Response:
@@ -87,7 +94,7 @@ async def _hear(request: web.Request, call_uuid: str, read: Reading) -> web.Resp
     context, form = request.app[CONTEXT], request[FORM]
     async with context.database.transaction() as connection:
         known = await find_call(connection, context.keyring, call_uuid)
-        event = read(form, known.call, known.now) if known is not None else None
+        event = read(form, known) if known is not None else None
         if known is not None and event is not None:
             await inbox.post(connection, known.session_uuid, known.cipher, event)
             if isinstance(event, Hangup) and event.leg is LegName.CALLER:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import uuid
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import NamedTuple
 
 from aiohttp import web
@@ -21,6 +22,10 @@ from masking.storage.accounts import Principal
 
 IDEMPOTENCY_KEY = "Idempotency-Key"
 KEY_LENGTH = 255
+
+
+class NeverOpened(Exception):
+    """The session with this id was refused after its caller had stopped waiting: there is none and will be none."""
 
 
 class Create(NamedTuple):
@@ -53,10 +58,20 @@ async def create_once(
 
     Args:
         create: creates the session with an id and reads it back; the same id again gives the same session.
+            Raises `NeverOpened` where that one was refused.
 
     Raises:
         ApiError: 422, the key was used with another body; or what the session's refusal means.
     """
+    while True:
+        # Each round that ends so has forgotten one session; a fresh one does not end so.
+        with suppress(NeverOpened):
+            return await _once(context, principal, wanted, create)
+
+
+async def _once(
+    context: Context, principal: Principal, wanted: Create, create: Callable[[str], Awaitable[Session]]
+) -> Session:
     fresh, account_id = str(uuid.uuid4()), principal.account_id
     if wanted.key_hash is None:
         async with context.creates.claimed(account_id, wanted.body_hash, fresh) as session_uuid:
@@ -73,6 +88,9 @@ async def create_once(
 async def _created(context: Context, session_uuid: str, create: Callable[[str], Awaitable[Session]]) -> Session:
     try:
         return await create(session_uuid)
+    except NeverOpened:
+        await _forget(context, session_uuid)
+        raise
     except SessionError as error:
         if not isinstance(error, OutcomeUnknown):
             # There is no session: the same request may try again.

@@ -39,14 +39,17 @@ _ANSWERS: tuple[type[BaseModel], ...] = (
 _ARGUMENTS: tuple[type[BaseModel], ...] = (CreateArguments, UpdateArguments)
 _REF = "#/components/schemas/{model}"
 
+_AUDIO = ("audio/mpeg", "audio/wav")
 _ERRORS = {
     400: "An argument is missing or wrong, the session has expired, or no number is free.",
     401: "The credentials are missing or wrong.",
     404: "The account has no such session, call or recording.",
+    405: "Not with this method; Allow names those that there are.",
     413: "The body is larger than 64 KiB.",
-    415: "The body is not application/json.",
+    415: "The body is not application/json, or compressed in another way than gzip and deflate.",
     422: "The Idempotency-Key was used with another body.",
     429: "Too many requests; Retry-After tells how many seconds to wait.",
+    502: "The carrier does not hand out the audio.",
     503: "The outcome is not known yet. The same request again gives the same session.",
 }
 
@@ -87,7 +90,7 @@ def document(base_url: str) -> Json:
         "info": {
             "title": "Masking sessions",
             "version": version("masking"),
-            "description": "Plivo's Masking Session API. Paths work with and without a slash at the end.",
+            "description": "Plivo's Masking Session API. Any slash of a path may be several, with or without some at the end.",
         },
         "servers": [{"url": base_url}],
         "security": [{"basic": []}],
@@ -145,6 +148,17 @@ def _paths() -> Json:
                 (200, RecordingObject), errors=(401, 404, 429),
             ),
         },
+        "/v1/Account/{auth_id}/Recording/{recording_id}.{file_format}": {
+            "get": _operation(
+                "getRecordingMedia", "Retrieve a recording's audio",
+                [
+                    account, _in_path("recording_id", "The recording's id."),
+                    _in_path("file_format", "The recording's format.", enum=["mp3", "wav"]),
+                ],
+                (200, {kind: {"schema": {"type": "string", "contentMediaType": kind}} for kind in _AUDIO}),
+                errors=(401, 404, 429, 502),
+            ),
+        },
     }  # fmt: skip
 
 
@@ -152,19 +166,23 @@ def _operation(
     operation_id: str,
     summary: str,
     parameters: list[Json],
-    answer: tuple[int, type[BaseModel]],
+    answer: tuple[int, type[BaseModel] | Json],
     arguments: type[BaseModel] | None = None,
     *,
     errors: tuple[int, ...],
 ) -> Json:
-    status, model = answer
+    status, given = answer
+    content = given if isinstance(given, dict) else _content(given)
     described: Json = {
         "operationId": operation_id,
         "summary": summary,
         "parameters": parameters,
         "responses": {
-            str(status): {"description": "Done.", "content": _content(model)},
-            **{str(code): {"description": _ERRORS[code], "content": _content(ErrorAnswer)} for code in errors},
+            str(status): {"description": "Done.", "content": content},
+            **{
+                str(code): {"description": _ERRORS[code], "content": _content(ErrorAnswer)}
+                for code in sorted({*errors, 405})
+            },
         },
     }
     if arguments is not None:
@@ -176,8 +194,9 @@ def _content(model: type[BaseModel]) -> Json:
     return {"application/json": {"schema": {"$ref": _REF.format(model=model.__name__)}}}
 
 
-def _in_path(name: str, description: str) -> Json:
-    return {"name": name, "in": "path", "required": True, "schema": {"type": "string"}, "description": description}
+def _in_path(name: str, description: str, **schema: Any) -> Json:
+    rule = {"type": "string", **schema}
+    return {"name": name, "in": "path", "required": True, "schema": rule, "description": description}
 
 
 def _list_parameters() -> list[Json]:

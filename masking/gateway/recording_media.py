@@ -9,8 +9,9 @@ from masking.domain.events import RecordingCompleted
 from masking.gateway.call_resources import found_resource
 from masking.gateway.context import CONTEXT
 from masking.gateway.errors import ApiError
+from masking.gateway.paths import path
 
-MEDIA = r"/v1/Account/{auth_id}/Recording/{resource_id:[^/]+}.{file_format:mp3|wav}"
+MEDIA = path("v1/Account/{auth_id}/Recording/{resource_id}.{file_format:mp3|wav}")
 CONTENT_TYPES = {"mp3": "audio/mpeg", "wav": "audio/wav"}
 
 

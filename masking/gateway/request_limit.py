@@ -10,7 +10,7 @@ MAX_ACCOUNTS = 10_000
 
 
 class RequestLimiter:
-    """Counts each account's requests in a sliding window, within this process.
+    """Counts the requests of each main account in a sliding window, within this process.
 
     Args:
         requests: how many are allowed in a window; 0 allows any number.

@@ -18,15 +18,19 @@ from masking.gateway import (
     switchboard,
 )
 from masking.gateway.authentication import authenticated
+from masking.gateway.content_encoding import decoded
 from masking.gateway.context import CONTEXT, Context
 from masking.gateway.errors import errors_as_json
 from masking.gateway.inbox_forwarder import InboxForwarder
 from masking.gateway.metrics import metrics_served
+from masking.gateway.protocol import GatewayRunner
 from masking.gateway.request_limit import RequestLimiter
+from masking.ports import Place, cannot_listen
 from masking.privacy.keyring import load_keyring
 from masking.privacy.payload_codec import EncryptingCodec
 from masking.process import until_stopped
 from masking.settings import Settings
+from masking.storage import tables
 from masking.storage.creates import UnansweredCreates
 from masking.storage.database import Database, database_url
 from masking.temporal import connect
@@ -39,7 +43,8 @@ CARRIER_TIMEOUT_S = 10.0
 def build_app(context: Context) -> web.Application:
     """The gateway's application."""
     app = web.Application(
-        middlewares=[errors_as_json, authenticated, carrier_webhooks.signed_by_carrier], client_max_size=MAX_BODY
+        middlewares=[errors_as_json, authenticated, decoded, carrier_webhooks.signed_by_carrier],
+        client_max_size=MAX_BODY,
     )
     app[CONTEXT] = context
     app.add_routes(health.routes())
@@ -58,7 +63,7 @@ async def serve(settings: Settings) -> None:
     """Serve until told to stop; requests under way are answered first.
 
     Raises:
-        StartupError: PostgreSQL is not there, a setting is missing, or the port is taken.
+        StartupError: PostgreSQL or its tables are not there, a setting is missing, or the port is taken.
     """
     keyring = load_keyring(settings)
     if settings.carrier_auth_token is None:
@@ -71,6 +76,7 @@ async def serve(settings: Settings) -> None:
         UnansweredCreates(database, url) as creates,
         httpx.AsyncClient(timeout=CARRIER_TIMEOUT_S, trust_env=False) as carrier_http,
     ):
+        await tables.must_be_there(database)
         forwarder = InboxForwarder(database, client, keyring)
         context = Context(
             settings=settings,
@@ -89,14 +95,13 @@ async def serve(settings: Settings) -> None:
 
 
 async def _listen(app: web.Application, settings: Settings) -> None:
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_S)
+    runner = GatewayRunner(app, shutdown_timeout=SHUTDOWN_S)
     await runner.setup()
     try:
         try:
             await web.TCPSite(runner, settings.host, settings.port).start()
-        except OSError as error:
-            reason = error.strerror or type(error).__name__
-            raise StartupError(f"MASKING_PORT: cannot listen on {settings.host}:{settings.port}: {reason}") from None
+        except (OSError, UnicodeError) as error:
+            raise cannot_listen(Place(settings.host, settings.port, "MASKING_PORT", "MASKING_HOST"), error) from None
         await until_stopped()
     finally:
         await runner.cleanup()

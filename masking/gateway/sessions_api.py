@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from contextlib import suppress
 from datetime import UTC, datetime
-from urllib.parse import urlencode
 
 from aiohttp import web
 
@@ -16,9 +15,11 @@ from masking.domain.terms import SessionRequest
 from masking.gateway.arguments import CreateArguments, read_create, read_update
 from masking.gateway.authentication import PATH_AUTH_ID, PRINCIPAL
 from masking.gateway.context import CONTEXT, Context
-from masking.gateway.create_once import Create, create_once
+from masking.gateway.create_once import Create, NeverOpened, create_once
 from masking.gateway.errors import ApiError
 from masking.gateway.list_arguments import read_list
+from masking.gateway.list_pages import links
+from masking.gateway.paths import path
 from masking.gateway.resources import (
     ListAnswer,
     ListMeta,
@@ -27,20 +28,17 @@ from masking.gateway.resources import (
     SessionExpired,
     SessionList,
     SessionUpdated,
-    account_url,
     answered,
-    listed,
-    session_object,
 )
 from masking.gateway.session_errors import api_error
+from masking.gateway.session_objects import account_url, listed, seen_by, session_object
 from masking.settings import Settings
 from masking.storage.accounts import Principal, is_subaccount_of
-from masking.storage.session_list import SessionPage, list_sessions
+from masking.storage.session_list import list_sessions, list_sessions_from
 from masking.storage.sessions import read_session
 
-SESSIONS = r"/v1/Account/{auth_id}/Masking/Session{_slashes:/*}"
-SESSION = r"/v1/Account/{auth_id}/Masking/Session{_slashes:/+}{session_uuid:[^/]+}{_more_slashes:/*}"
-"""With and without a trailing slash, doubled ones too: no SDK follows a redirect."""
+SESSIONS = path("v1/Account/{auth_id}/Masking/Session")
+SESSION = path("v1/Account/{auth_id}/Masking/Session/{session_uuid}")
 
 
 def routes() -> list[web.RouteDef]:
@@ -68,7 +66,10 @@ async def create(request: web.Request) -> web.Response:
         # A session that has run its course since is still the answer to its key.
         with suppress(SessionAlreadyExpired):
             await context.sessions.start(request)
-        return await _stored(context, principal, session_uuid)
+        session = await _read(context, principal, auth_id, session_uuid)
+        if session is None:
+            raise NeverOpened
+        return session
 
     session = await create_once(context, principal, wanted, start)
     shown = session_object(session, _now())
@@ -81,60 +82,67 @@ async def create(request: web.Request) -> web.Response:
 async def list_(request: web.Request) -> web.Response:
     """`GET …/Session/`: 200 with a page of sessions, newest first."""
     context, now = request.app[CONTEXT], _now()
-    wanted, limit, offset = read_list(request.query, now)
+    wanted, limit, offset, cursor, filters = read_list(request.query, now)
+    keyring, principal = context.keyring, request[PRINCIPAL]
     async with context.database.transaction() as connection:
-        page = await list_sessions(connection, context.keyring, request[PRINCIPAL], wanted, limit=limit, offset=offset)
+        if cursor is None:
+            page, total = await list_sessions(connection, keyring, principal, wanted, limit=limit, offset=offset)
+        else:
+            page = await list_sessions_from(connection, keyring, principal, wanted, cursor.position, limit=limit)
+            total = cursor.total_count
     auth_id = request.match_info[PATH_AUTH_ID]
-    meta = ListMeta(
-        limit=limit,
-        next=_page_address(request, page, limit, offset + limit) if offset + limit < page.total_count else None,
-        offset=offset,
-        previous=_page_address(request, page, limit, max(0, offset - limit)) if offset > 0 else None,
-        total_count=page.total_count,
-    )
-    objects = [listed(session, now, auth_id) for session in page.sessions]
+    addresses = [
+        query and f"/v1/Account/{auth_id}/Masking/Session/?{query}"
+        for query in links(page, total, filters, cursor, now, limit=limit, offset=offset)
+    ]
+    meta = ListMeta(limit=limit, next=addresses[1], offset=offset, previous=addresses[0], total_count=total)
+    shown = (seen_by(session, context.settings.base_url, auth_id) for session in page.sessions)
+    objects = [listed(session, now, auth_id) for session in shown]
     return answered(ListAnswer(response=SessionList(meta=meta, objects=objects)))
 
 
 async def retrieve(request: web.Request) -> web.Response:
     """`GET …/Session/{uuid}/`: 200 with the session."""
-    session = await _stored(request.app[CONTEXT], request[PRINCIPAL], request.match_info["session_uuid"])
-    return answered(SessionAnswer(response=session_object(session, _now())))
+    return answered(SessionAnswer(response=session_object(await _asked_for(request), _now())))
 
 
 async def update(request: web.Request) -> web.Response:
     """`POST …/Session/{uuid}/`: 200 with the changed session."""
-    context, principal, session_uuid = request.app[CONTEXT], request[PRINCIPAL], request.match_info["session_uuid"]
-    change = read_update(await _json_body(request)).change()
-    await _stored(context, principal, session_uuid)
+    body, session = await _json_body(request), await _asked_for(request)
+    change = read_update(body, single_party=session.terms.single_party).change()
     try:
-        await context.sessions.modify(session_uuid, change)
+        await request.app[CONTEXT].sessions.modify(session.session_uuid, change)
     except SessionError as error:
         raise api_error(error) from None
-    session = await _stored(context, principal, session_uuid)
-    return answered(SessionUpdated(session=session_object(session, _now())))
+    return answered(SessionUpdated(session=session_object(await _asked_for(request), _now())))
 
 
 async def expire(request: web.Request) -> web.Response:
     """`DELETE …/Session/{uuid}/`: 200; a body is ignored."""
-    context, session_uuid = request.app[CONTEXT], request.match_info["session_uuid"]
-    await _stored(context, request[PRINCIPAL], session_uuid)
+    session = await _asked_for(request)
     try:
-        await context.sessions.expire(session_uuid)
+        await request.app[CONTEXT].sessions.expire(session.session_uuid)
     except SessionError as error:
         raise api_error(error) from None
     return answered(SessionExpired())
 
 
-async def _stored(context: Context, principal: Principal, session_uuid: str) -> Session:
-    """The account's session; other accounts' sessions do not exist for it."""
-    if "\0" in session_uuid:
-        raise ApiError(404, "not found")
-    async with context.database.transaction() as connection:
-        session = await read_session(connection, context.keyring, principal, session_uuid)
+async def _asked_for(request: web.Request) -> Session:
+    """The session that the path names; other accounts' sessions do not exist for it."""
+    names = request.match_info
+    session = await _read(request.app[CONTEXT], request[PRINCIPAL], names[PATH_AUTH_ID], names["session_uuid"])
     if session is None:
         raise ApiError(404, "not found")
     return session
+
+
+async def _read(context: Context, principal: Principal, auth_id: str, session_uuid: str) -> Session | None:
+    """A session of the account's, as `auth_id` sees it."""
+    if "\0" in session_uuid:
+        return None
+    async with context.database.transaction() as connection:
+        session = await read_session(connection, context.keyring, principal, session_uuid)
+    return session and seen_by(session, context.settings.base_url, auth_id)
 
 
 async def _subaccount(context: Context, principal: Principal, arguments: CreateArguments) -> str | None:
@@ -171,15 +179,6 @@ def _session_request(
         rate=Rate(per_minute=settings.rate_per_minute, increment=settings.billing_increment),
         resource_base_url=account_url(settings.base_url, auth_id),
     )
-
-
-def _page_address(request: web.Request, page: SessionPage, limit: int, offset: int) -> str:
-    """Another page's address. It fixes the newest session, so that new ones do not shift the pages."""
-    query = {**request.query, "limit": str(limit), "offset": str(offset)}
-    if not any(key.startswith("created_time") for key in query) and page.sessions:
-        newest = page.sessions[0].created_at if int(request.query.get("offset") or 0) == 0 else _now()
-        query["created_time__lte"] = newest.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")
-    return f"/v1/Account/{request.match_info[PATH_AUTH_ID]}/Masking/Session/?{urlencode(query)}"
 
 
 async def _json_body(request: web.Request) -> object:

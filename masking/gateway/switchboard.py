@@ -118,7 +118,9 @@ async def _first_party_hung_up(request: web.Request) -> web.Response:
             # It ended before anybody noted that it was placed.
             call = placed_call(call_uuid, found.route)
             await note_call(connection, found, call, None)
-        await inbox.post(connection, found.route.session_uuid, found.cipher, caller_hangup(form, call, found.now))
+        began_at = known.began_at if known is not None else found.now
+        hangup = caller_hangup(form, call, began_at, found.now)
+        await inbox.post(connection, found.route.session_uuid, found.cipher, hangup)
         await note_call_ended(connection, call_uuid)
     context.forwarder.wake()
     return web.Response()
@@ -135,7 +137,7 @@ async def _decided(connection: Connection, context: Context, inbound: InboundCal
     if found.route.may_be_asked:
         guesses = await pin_failures.guesses(connection, keyring, called, caller, _window(context))
     decision = decide(called, found.route, guesses, found.now, context.policy)
-    if decision.reason is not Reason.UNKNOWN_CALLER:
+    if decision != decide_unknown():
         await _note(connection, call_uuid, found, decision)
     return decision
 
@@ -144,6 +146,7 @@ async def _decided_by_pin(
     connection: Connection, context: Context, inbound: InboundCall, digits: str, wrong_pins: int
 ) -> Decision:
     keyring, (call_uuid, caller, called) = context.keyring, inbound
+    guesses = await pin_failures.guesses(connection, keyring, called, caller, _window(context), in_turn=True)
     entered = await find_route_by_pin(connection, keyring, called, digits, caller, call_uuid) if digits else None
     asked = await find_route(connection, keyring, called, caller, call_uuid, lock=False)
     if asked is None:
@@ -151,24 +154,27 @@ async def _decided_by_pin(
     asked = asked or entered
     if asked is None:
         return decide_unknown()
-    guesses = await pin_failures.guesses(connection, keyring, called, caller, _window(context))
     decision = decide_pin(
         called, asked.route, entered.route if entered else None, wrong_pins, guesses, asked.now, context.policy
     )
-    if entered is not None and decision.reason not in (Reason.WRONG_PIN, Reason.ASKED_FOR_PIN):
+    if decision.reason in (Reason.WRONG_PIN, Reason.ASKED_FOR_PIN):
+        event = wrong_pin(call_uuid, asked.route, wrong_pins + 1, decision, asked.now)
+        async with connection.pipeline():
+            await pin_failures.note_failure(connection, keyring, event.event_id, called, caller, _window(context))
+            await _post(connection, asked, [event])
+    elif decision.reason is Reason.TOO_MANY_WRONG_PINS:
+        await _note(connection, call_uuid, asked, decision)
+    elif entered is not None:
         await _note(connection, call_uuid, entered, decision)
-    elif asked.route.terms.pin is not None:
-        event = wrong_pin(call_uuid, asked.route, wrong_pins + 1, asked.now)
-        await pin_failures.note_failure(connection, keyring, event.event_id, called, caller, _window(context))
-        await _post(connection, asked, [event])
     return decision
 
 
 async def _note(connection: Connection, call_uuid: str, found: FoundRoute, decision: Decision) -> None:
     """Write down what was decided: the call, where there is one now, and what the session is to hear."""
-    if isinstance(decision, Connect):
-        await note_call(connection, found, call_of(call_uuid, found.route, decision), decision)
-    await _post(connection, found, events_of(call_uuid, found.route, decision, found.now))
+    async with connection.pipeline():
+        if isinstance(decision, Connect):
+            await note_call(connection, found, call_of(call_uuid, found.route, decision), decision)
+        await _post(connection, found, events_of(call_uuid, found.route, decision, found.now))
 
 
 async def _post(connection: Connection, found: FoundRoute, events: Iterable[AnyCarrierEvent]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -27,6 +28,8 @@ app = typer.Typer(
 
 EXIT_NOT_CONNECTED = 1
 REFRESH_S = 0.1
+WIDE = 160
+"""Columns of what is written to a file or another program."""
 
 Number = Annotated[str, typer.Argument(help="A phone's number, E.164.", metavar="NUMBER")]
 OnRing = Literal["answer", "busy", "reject", "ignore", "manual"]
@@ -138,14 +141,47 @@ def calls(limit: Annotated[int, typer.Option(help="How many.", min=1, max=100)] 
         return
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table("began", "caller", "callee", "screen of the callee", "talked", "ended with")
+    table = Table("began", "caller", "callee", "screen of the callee", "talked", "ended with", "call")
     for record in found:
         callee = record.callee
         cause = f"{record.caller.cause.code} {record.caller.cause.name}" if record.ended else "goes on"
         shown = (callee.number, callee.screen or "no number", f"{callee.duration} s") if callee else ("", "", "")
-        table.add_row(f"{record.caller.began_at:%H:%M:%S}", record.caller.number, *shown, cause)
-    Console().print(table)
+        began = f"{record.caller.began_at:%H:%M:%S}"
+        table.add_row(began, record.caller.number, *shown, cause, Text(record.call_uuid, no_wrap=True))
+    Console(width=None if sys.stdout.isatty() else WIDE).print(table)
+
+
+@app.command()
+def transcript(
+    call_uuid: Annotated[str, typer.Argument(help="The call's id, as `calls` lists it.", metavar="CALL")],
+    as_json: AsJson = False,
+) -> None:
+    """Tell one call from its beginning: what each leg saw, heard and pressed."""
+    record = _on_network(lambda phones: phones.call(call_uuid))
+    if as_json:
+        typer.echo(record.model_dump_json())
+        return
+    from rich.console import Console
+
+    from masking.phones.handsets import outcome, told
+
+    Console(width=None if sys.stdout.isatty() else WIDE).print(told(record))
+    typer.echo(f"\n{outcome(record)}")
+
+
+@app.command()
+def numbers(as_json: AsJson = False) -> None:
+    """List the numbers in service, and where each asks what to do with a call."""
+    found = _on_network(lambda phones: phones.numbers())
+    if as_json:
+        typer.echo(json.dumps({"numbers": [each.model_dump() for each in found]}))
+        return
+    for each in found:
+        typer.echo(f"{each.number}  {each.answer_url}")
+    if not found:
+        typer.echo("No number is in service.")
 
 
 @app.command()

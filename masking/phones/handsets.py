@@ -20,7 +20,17 @@ def drawn(record: CallRecord, caller: PhoneView, callee: PhoneView | None) -> Re
     handsets = [_handset("caller", record.caller, caller, record)]
     if record.callee is not None and callee is not None:
         handsets.append(_handset("callee", record.callee, callee, record))
-    return Group(Columns(handsets, equal=True), _line(record))
+    return Group(Columns(handsets, equal=True), told(record, SHOWN))
+
+
+def told(record: CallRecord, newest: int | None = None) -> Table:
+    """What happened on the line, a row each; all of it, or the newest rows."""
+    table = Table.grid(padding=(0, 2))
+    began = record.caller.began_at
+    for line in record.transcript[-newest:] if newest else record.transcript:
+        seconds = (line.at - began).total_seconds()
+        table.add_row(Text(f"{seconds:7.1f} s", style="dim"), line.leg, Text(line.what, style="bold"), line.detail)
+    return table
 
 
 def outcome(record: CallRecord) -> str:
@@ -47,12 +57,3 @@ def _handset(name: str, leg: Leg, phone: PhoneView, record: CallRecord) -> Panel
 
 def _last(lines: list[TranscriptLine], what: str) -> str:
     return next((line.detail for line in reversed(lines) if line.what == what), "")
-
-
-def _line(record: CallRecord) -> Table:
-    table = Table.grid(padding=(0, 2))
-    began = record.caller.began_at
-    for line in record.transcript[-SHOWN:]:
-        seconds = (line.at - began).total_seconds()
-        table.add_row(Text(f"{seconds:7.1f} s", style="dim"), line.leg, Text(line.what, style="bold"), line.detail)
-    return table

@@ -6,7 +6,7 @@ import asyncio
 import os
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,12 +28,14 @@ class Service:
     Attributes:
         is_ready: whether the process with this id does its work yet.
         environment: what it gets besides our own variables; None for one that it must not have.
+        needs: the services without which it cannot start.
     """
 
     name: str
     command: list[str]
     is_ready: Callable[[int], Awaitable[bool]]
     environment: Mapping[str, str | None] = field(default_factory=dict)
+    needs: tuple[str, ...] = ()
 
 
 class RunningService:
@@ -43,11 +45,19 @@ class RunningService:
         lifeline: the read end of the pipe that tells the process when the supervisor is gone.
         logs: the folder of its log file.
         on_restart: called with a sentence each time it is started again.
+        needs: what has to be up for it to start; while that is not, it dies of no fault of its own.
     """
 
-    def __init__(self, service: Service, lifeline: int, logs: Path, on_restart: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        service: Service,
+        lifeline: int,
+        logs: Path,
+        on_restart: Callable[[str], None],
+        needs: Sequence[RunningService] = (),
+    ) -> None:
         self.service = service
-        self._lifeline, self._on_restart = lifeline, on_restart
+        self._lifeline, self._on_restart, self._needs = lifeline, on_restart, needs
         self._log = logs / f"{service.name}.log"
         self._process: asyncio.subprocess.Process | None = None
         self._deaths: deque[float] = deque(maxlen=MANY_DEATHS)
@@ -58,6 +68,11 @@ class RunningService:
     def pid(self) -> int | None:
         """The process's id, while there is one."""
         return self._process.pid if self._process is not None else None
+
+    async def is_up(self) -> bool:
+        """Whether its process is there and does its work."""
+        process = self._process
+        return process is not None and process.returncode is None and await self.service.is_ready(process.pid)
 
     async def start(self) -> asyncio.Task[None]:
         """Start it and return once it is ready.
@@ -128,13 +143,19 @@ class RunningService:
             if self._stopping:
                 return
             now = time.monotonic()
-            self._deaths.append(now)
+            if await self._has_what_it_needs():
+                self._deaths.append(now)
             if len(self._deaths) == MANY_DEATHS and now - self._deaths[0] < WITHIN_S:
                 raise StartupError(f"{self.service.name} keeps dying; {self._last_words(code)}")
             pause = FIRST_PAUSE_S if now - started_at > WITHIN_S else min(pause * 2, LAST_PAUSE_S)
             self._on_restart(f"{self.service.name} ended ({_told(code)}); starting it again")
             await asyncio.sleep(pause)
+            while not await self._has_what_it_needs():  # noqa: ASYNC110 these are other processes
+                await asyncio.sleep(LOOK_EVERY_S)
             process = await self._spawn()
+
+    async def _has_what_it_needs(self) -> bool:
+        return all([await each.is_up() for each in self._needs])
 
     def _last_words(self, code: int) -> str:
         """What the process said before it ended."""

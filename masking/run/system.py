@@ -99,7 +99,8 @@ class _Services:
 
     async def start(self, service: Service) -> None:
         self._say(service.name)
-        running = RunningService(service, self._lifeline, self._logs, self._say)
+        needs = [each for each in self._running if each.service.name in service.needs]
+        running = RunningService(service, self._lifeline, self._logs, self._say, needs)
         self._stack.push_async_callback(running.stop)
         self._running.append(running)
         watching = await running.start()
@@ -217,12 +218,19 @@ async def _start_temporal(settings: Settings, data: Path, services: _Services) -
 def _our_services(settings: Settings, environment: Mapping[str, str | None], client: Client) -> list[Service]:
     host = socket.gethostname()
     return [
-        Service("worker", [sys.executable, str(WORKER)], lambda pid: is_polling(client, f"{pid}@{host}"), environment),
+        Service(
+            "worker",
+            [sys.executable, str(WORKER)],
+            lambda pid: is_polling(client, f"{pid}@{host}"),
+            environment,
+            needs=("postgres", "temporal"),
+        ),
         Service(
             "gateway",
             [sys.executable, "-m", "masking.gateway"],
             lambda _: is_healthy(settings.gateway_url),
             environment,
+            needs=("postgres",),
         ),
         Service(
             "simulator",

@@ -6,7 +6,7 @@ import hmac
 import re
 import secrets
 import string
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -142,12 +142,16 @@ async def list_accounts(connection: Connection) -> list[Account]:
 
 
 async def ensure_account(connection: Connection, keyring: Keyring, auth_id: str, auth_token: str) -> None:
-    """Make the main account `auth_id` if it is missing, and let `auth_token` be its only token."""
-    await connection.execute("INSERT INTO accounts (auth_id) VALUES (%s) ON CONFLICT DO NOTHING", (auth_id,))
-    await connection.execute(
-        "DELETE FROM tokens WHERE auth_id = %s AND token_hash <> %s",
-        (auth_id, _token_hash(keyring, auth_id, auth_token)),
+    """Make the main account `auth_id` with this token, if it is missing; one that exists keeps its tokens."""
+    made = await connection.execute(
+        "INSERT INTO accounts (auth_id) VALUES (%s) ON CONFLICT DO NOTHING RETURNING auth_id", (auth_id,)
     )
+    if await made.fetchone() is not None:
+        await ensure_token(connection, keyring, auth_id, auth_token)
+
+
+async def ensure_token(connection: Connection, keyring: Keyring, auth_id: str, auth_token: str) -> None:
+    """Let `auth_token` be valid for an account that exists, for good; its other tokens stay as they are."""
     await _add_token(connection, keyring, auth_id, auth_token)
 
 
@@ -178,6 +182,25 @@ async def ensure_numbers(connection: Connection, auth_id: str, numbers: Iterable
             "INSERT INTO numbers (number, account_id, country) VALUES (%s, %s, %s) ON CONFLICT (number) DO NOTHING",
             (number, auth_id, country),
         )
+
+
+async def move_numbers(connection: Connection, auth_id: str, numbers: Collection[str]) -> int:
+    """Give the account virtual numbers (E.164) that other accounts have, where no session lives on them.
+
+    Returns:
+        How many of them stay with another account.
+    """
+    # Locked, so that no session is opened on one between the look and the change.
+    await connection.execute("SELECT FROM numbers WHERE number = ANY(%s) ORDER BY number FOR UPDATE", (list(numbers),))
+    await connection.execute(
+        "UPDATE numbers SET account_id = %(to)s WHERE number = ANY(%(numbers)s) AND account_id <> %(to)s"
+        " AND NOT EXISTS (SELECT FROM routes r WHERE r.virtual_number = numbers.number AND r.expires_at > now())",
+        {"to": auth_id, "numbers": list(numbers)},
+    )
+    left = await connection.execute(
+        "SELECT FROM numbers WHERE number = ANY(%s) AND account_id <> %s", (list(numbers), auth_id)
+    )
+    return left.rowcount
 
 
 async def _add_token(connection: Connection, keyring: Keyring, auth_id: str, auth_token: str | None = None) -> NewToken:

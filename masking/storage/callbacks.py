@@ -63,8 +63,8 @@ class _DueRow(NamedTuple):
 
 async def claim(connection: Connection, keyring: Keyring, sessions: int, lease: timedelta) -> list[Claimed]:
     """Take in hand what is due of so many sessions, those that wait longest, for the time of a lease."""
-    await connection.execute("SELECT pg_advisory_xact_lock(%s)", (CLAIM_LOCK,))
-    async with connection.cursor(row_factory=class_row(_DueRow)) as cursor:
+    async with connection.pipeline(), connection.cursor(row_factory=class_row(_DueRow)) as cursor:
+        await connection.execute("SELECT pg_advisory_xact_lock(%s)", (CLAIM_LOCK,))
         await cursor.execute(
             "WITH ready AS (SELECT session_uuid, min(due_at) AS since FROM callbacks c"
             "  WHERE state = 'pending' AND due_at <= now() AND NOT EXISTS (SELECT FROM callbacks held"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from typing import NamedTuple
 
@@ -40,6 +40,7 @@ class _RouteRow(NamedTuple):
     kind: Kind
     side: str
     virtual_number: str | None
+    released: bool
     expires_at: datetime
     key_id: str
     wrapped_key: bytes
@@ -50,24 +51,31 @@ class _RouteRow(NamedTuple):
 
 
 _ROUTE = (
-    "SELECT r.session_uuid, s.account_id, r.kind, r.side, n.number AS virtual_number,"
+    "SELECT r.session_uuid, s.account_id, r.kind, r.side, n.number AS virtual_number, r.released,"
     " LEAST(r.expires_at, s.expires_at) AS expires_at, s.key_id, s.wrapped_key, s.sealed_terms, s.sealed_last_caller,"
     " EXISTS (SELECT FROM calls c WHERE c.session_uuid = r.session_uuid AND c.ended_at IS NULL"
     "         AND c.must_end_by > now() AND c.call_uuid <> %(call_uuid)s) AS busy, now()"
     " FROM routes r JOIN sessions s USING (session_uuid) LEFT JOIN numbers n ON n.number = r.virtual_number"
 )
-_BY_IDENTITY = (
-    f"{_ROUTE} WHERE r.virtual_number = %(number)s AND r.caller_hash = ANY(%(hashes)s) AND r.held_until > now()"
-    " ORDER BY r.kind = 'number' DESC LIMIT 1"
+# Once a party was named, a session that was open to anyone knows nobody by that any more.
+_IDENTIFIED = (
+    "r.virtual_number = %(number)s AND r.caller_hash = ANY(%(hashes)s) AND r.held_until > now()"
+    " AND NOT (r.released AND r.kind = 'anyone') ORDER BY r.kind = 'number' DESC LIMIT 1"
 )
+_BY_IDENTITY = f"{_ROUTE} WHERE {_IDENTIFIED}"
+# Whoever asks for a PIN goes before whoever only announces; the index is in this order.
 _FOR_STRANGERS = (
-    f"{_ROUTE} WHERE r.virtual_number = %(number)s AND r.kind = 'stranger' AND r.expires_at > now()"
-    " ORDER BY r.expires_at DESC, r.session_uuid LIMIT 1"
+    f"{_ROUTE} WHERE r.virtual_number = %(number)s AND r.kind IN ('question', 'stranger') AND r.expires_at > now()"
+    " ORDER BY r.kind = 'stranger', r.expires_at DESC, r.session_uuid LIMIT 1"
 )
 _OF_SESSION = (
     f"{_ROUTE} WHERE r.session_uuid = %(session_uuid)s AND r.kind = 'number' AND r.side = 'first' AND NOT r.released"
 )
-_LOCKED = " FOR NO KEY UPDATE OF s"
+_HOLD_IDENTIFIED = (
+    f"SELECT session_uuid FROM sessions WHERE session_uuid = (SELECT r.session_uuid FROM routes r WHERE {_IDENTIFIED})"  # noqa: S608 fixed fragments only
+    " FOR NO KEY UPDATE"
+)
+_HOLD_SESSION = "SELECT session_uuid FROM sessions WHERE session_uuid = %(session_uuid)s FOR NO KEY UPDATE"
 
 
 async def find_route(
@@ -85,32 +93,37 @@ async def find_route(
     """
     hashes = [identity_hash(keyring, "anyone", ANYBODY)]
     hashes += [identity_hash(keyring, "number", caller)] if caller else []
-    query = _BY_IDENTITY + _LOCKED if lock else _BY_IDENTITY
-    return await _found(connection, keyring, query, number, caller, call_uuid, hashes)
+    asked = {"number": number, "hashes": hashes, "call_uuid": call_uuid}
+    row = await _read(connection, _BY_IDENTITY, asked, hold=_HOLD_IDENTIFIED if lock else "")
+    return row and _opened(row, keyring, caller)
 
 
 async def find_route_for_strangers(
     connection: Connection, keyring: Keyring, number: str, caller: str, call_uuid: str
 ) -> FoundRoute | None:
-    """The live session on `number` that has something to say to callers nobody knows; of several the longest-lived."""
-    return await _found(connection, keyring, _FOR_STRANGERS, number, caller, call_uuid)
+    """The live session on `number` that has something to say to callers nobody knows.
+
+    Of several one that asks for a PIN, else one that has an announcement; of these the longest-lived.
+    """
+    row = await _read(connection, _FOR_STRANGERS, {"number": number, "call_uuid": call_uuid})
+    return row and _opened(row, keyring, caller)
 
 
 async def find_route_by_pin(
     connection: Connection, keyring: Keyring, number: str, pin: str, caller: str, call_uuid: str
 ) -> FoundRoute | None:
     """The session and party whose PIN it is on `number`. Locks the session as `find_route` does."""
-    hashes = [identity_hash(keyring, "pin", pin)]
-    return await _found(connection, keyring, _BY_IDENTITY + _LOCKED, number, caller, call_uuid, hashes)
+    asked = {"number": number, "hashes": [identity_hash(keyring, "pin", pin)], "call_uuid": call_uuid}
+    row = await _read(connection, _BY_IDENTITY, asked, hold=_HOLD_IDENTIFIED)
+    return row and _opened(row, keyring, caller)
 
 
 async def find_first_party(
     connection: Connection, keyring: Keyring, session_uuid: str, call_uuid: str
 ) -> FoundRoute | None:
     """The route of a session's first party, live or not. Locks the session as `find_route` does."""
-    async with connection.cursor(row_factory=class_row(_RouteRow)) as cursor:
-        await cursor.execute(_OF_SESSION + _LOCKED, {"session_uuid": session_uuid, "call_uuid": call_uuid})
-        row = await cursor.fetchone()
+    asked = {"session_uuid": session_uuid, "call_uuid": call_uuid}
+    row = await _read(connection, _OF_SESSION, asked, hold=_HOLD_SESSION)
     if row is None:
         return None
     found = _opened(row, keyring, "")
@@ -118,19 +131,24 @@ async def find_first_party(
     return found._replace(route=found.route.model_copy(update={"caller_number": caller}))
 
 
-async def _found(
-    connection: Connection,
-    keyring: Keyring,
-    query: str,
-    number: str,
-    caller: str,
-    call_uuid: str,
-    hashes: Sequence[bytes] = (),
-) -> FoundRoute | None:
+async def _read(connection: Connection, query: str, asked: Mapping[str, object], *, hold: str = "") -> _RouteRow | None:
+    """The route that `query` finds, once `hold` has locked its session; both in one round trip.
+
+    A statement sees what was there when it began. The one that locks may have waited for another
+    call of the session; the one that reads begins after that, so that it knows of that call.
+    """
     async with connection.cursor(row_factory=class_row(_RouteRow)) as cursor:
-        await cursor.execute(query, {"number": number, "hashes": list(hashes), "call_uuid": call_uuid})
-        row = await cursor.fetchone()
-    return None if row is None else _opened(row, keyring, caller)
+        if not hold:
+            await cursor.execute(query, asked)
+            return await cursor.fetchone()
+        while True:
+            async with connection.pipeline():
+                held = await connection.execute(hold, asked)
+                await cursor.execute(query, asked)
+                locked, row = await held.fetchone(), await cursor.fetchone()
+            if row is None or locked == (row.session_uuid,):
+                return row
+            # While it waited, the route became another session's.
 
 
 def _opened(row: _RouteRow, keyring: Keyring, caller: str) -> FoundRoute:
@@ -139,7 +157,7 @@ def _opened(row: _RouteRow, keyring: Keyring, caller: str) -> FoundRoute:
     route = Route(
         session_uuid=row.session_uuid,
         account_id=row.account_id,
-        recognised=row.kind,
+        recognised="stranger" if row.kind == "question" else row.kind,
         caller=Side(row.side),
         caller_number=caller,
         virtual_number=row.virtual_number,
@@ -147,6 +165,7 @@ def _opened(row: _RouteRow, keyring: Keyring, caller: str) -> FoundRoute:
         busy=row.busy,
         terms=cipher.open(Terms, row.sealed_terms),
         last_caller=cipher.open(LastCaller, last).number if last is not None else "",
+        released=row.released,
     )
     return FoundRoute(route, cipher, row.now)
 
@@ -183,17 +202,22 @@ async def note_call(connection: Connection, found: FoundRoute, call: Call, decis
         "UPDATE routes SET held_until = GREATEST(held_until, %s) WHERE session_uuid = %s",
         (must_end_by, route.session_uuid),
     )
-    if route.terms.single_party and call.dialled and call.caller not in route.terms.parties and call.from_number:
+    if route.terms.single_party and call.dialled and call.caller not in route.terms.parties:
+        # Nobody can be called back who hides, and least of all whoever called before.
+        last = found.cipher.seal(LastCaller(number=call.from_number)) if call.from_number else None
         await connection.execute(
-            "UPDATE sessions SET sealed_last_caller = %s WHERE session_uuid = %s",
-            (found.cipher.seal(LastCaller(number=call.from_number)), route.session_uuid),
+            "UPDATE sessions SET sealed_last_caller = %s WHERE session_uuid = %s", (last, route.session_uuid)
         )
 
 
 async def claim_first_call(connection: Connection, session_uuid: str) -> bool:
-    """Whether the carrier was not asked yet to call the session's first party; it counts as asked from now on."""
+    """Whether the first party of a live session may be called; the carrier counts as asked from now on.
+
+    It may be asked once only, and not after the session's end.
+    """
     claimed = await connection.execute(
-        "UPDATE sessions SET first_call_asked_at = now() WHERE session_uuid = %s AND first_call_asked_at IS NULL",
+        "UPDATE sessions SET first_call_asked_at = now()"
+        " WHERE session_uuid = %s AND first_call_asked_at IS NULL AND expires_at > now()",
         (session_uuid,),
     )
     return claimed.rowcount == 1
@@ -205,12 +229,13 @@ async def unclaim_first_call(connection: Connection, session_uuid: str) -> None:
 
 
 class KnownCall(NamedTuple):
-    """A call that was decided earlier."""
+    """A call that was decided earlier. `began_at` and `now` are by the database's clock, UTC."""
 
     session_uuid: str
     call: Call
     cipher: SessionCipher
     terms: Terms
+    began_at: datetime
     now: datetime
 
 
@@ -220,6 +245,7 @@ class _CallRow(NamedTuple):
     key_id: str
     wrapped_key: bytes
     sealed_terms: bytes
+    started_at: datetime
     now: datetime
 
 
@@ -227,7 +253,7 @@ async def find_call(connection: Connection, keyring: Keyring, call_uuid: str) ->
     """The session's call with this id; None for a call that belonged to no session."""
     async with connection.cursor(row_factory=class_row(_CallRow)) as cursor:
         await cursor.execute(
-            "SELECT c.session_uuid, c.sealed_call, s.key_id, s.wrapped_key, s.sealed_terms, now()"
+            "SELECT c.session_uuid, c.sealed_call, s.key_id, s.wrapped_key, s.sealed_terms, c.started_at, now()"
             " FROM calls c JOIN sessions s USING (session_uuid) WHERE c.call_uuid = %s",
             (call_uuid,),
         )
@@ -235,9 +261,8 @@ async def find_call(connection: Connection, keyring: Keyring, call_uuid: str) ->
     if row is None:
         return None
     cipher = unwrapped(keyring, row.session_uuid, row.key_id, row.wrapped_key)
-    return KnownCall(
-        row.session_uuid, cipher.open(Call, row.sealed_call), cipher, cipher.open(Terms, row.sealed_terms), row.now
-    )
+    call, terms = cipher.open(Call, row.sealed_call), cipher.open(Terms, row.sealed_terms)
+    return KnownCall(row.session_uuid, call, cipher, terms, row.started_at, row.now)
 
 
 async def note_call_ended(connection: Connection, call_uuid: str) -> None:

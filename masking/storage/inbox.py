@@ -2,24 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+import logging
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Literal, NamedTuple
 
 from psycopg.rows import class_row
 
 from masking.contract import EVENTS, SIGNALS
-from masking.domain.events import AnyCarrierEvent
-from masking.privacy.keyring import Keyring
+from masking.domain.events import AnyCarrierEvent, Declined, PinStatus
+from masking.privacy.keyring import Keyring, Unreadable
 from masking.privacy.session_cipher import SessionCipher, unwrapped
 from masking.storage.database import Connection
 
+logger = logging.getLogger(__name__)
+
+MOST_HEARD = 500
+"""Of so many declined calls, and of so many PINs that connected nobody, does a session hear in its life.
+
+Temporal bounds the signals of a workflow. Without a bound of ours, a machine that calls a number
+again and again could use them up, so that the session would not hear of its conversations any more.
+"""
+
+_COUNTS: Mapping[type[AnyCarrierEvent], str] = {Declined: "declined_count", PinStatus: "pin_count"}
+_POST = (
+    "INSERT INTO inbox (event_id, session_uuid, signal, sealed_event)"
+    " VALUES (%(event_id)s, %(session_uuid)s, %(signal)s, %(event)s) ON CONFLICT (event_id) DO NOTHING"
+)
+_POST_COUNTED = (
+    "WITH counted AS (UPDATE sessions SET {count} = {count} + 1 WHERE session_uuid = %(session_uuid)s"
+    "  AND NOT EXISTS (SELECT FROM inbox WHERE event_id = %(event_id)s) RETURNING {count} AS heard)"
+    " INSERT INTO inbox (event_id, session_uuid, signal, sealed_event)"
+    " SELECT %(event_id)s, %(session_uuid)s, %(signal)s, %(event)s FROM counted WHERE heard <= %(most)s"
+    " ON CONFLICT (event_id) DO NOTHING"
+)
+
 
 async def post(connection: Connection, session_uuid: str, cipher: SessionCipher, event: AnyCarrierEvent) -> None:
-    """Put an event in. The same event again changes nothing."""
+    """Put an event in. The same event again changes nothing.
+
+    One of a call that connects nobody is counted, and left out beyond `MOST_HEARD` of its kind.
+    """
+    count = None if event.call.dialled else _COUNTS.get(type(event))
     await connection.execute(
-        "INSERT INTO inbox (event_id, session_uuid, signal, sealed_event) VALUES (%s, %s, %s, %s)"
-        " ON CONFLICT (event_id) DO NOTHING",
-        (event.event_id, session_uuid, SIGNALS[type(event)], cipher.seal(event)),
+        _POST if count is None else _POST_COUNTED.format(count=count),
+        {
+            "event_id": event.event_id,
+            "session_uuid": session_uuid,
+            "signal": SIGNALS[type(event)],
+            "event": cipher.seal(event),
+            "most": MOST_HEARD,
+        },
     )
 
 
@@ -42,16 +75,29 @@ class _InboxRow(NamedTuple):
 
 
 async def claim(connection: Connection, keyring: Keyring, limit: int) -> list[WaitingEvent]:
-    """The oldest waiting events, locked until the transaction ends; others skip them."""
+    """The oldest events that are due, locked until the transaction ends; others skip them.
+
+    One that cannot be read is put aside: it must hold up no other. It stays, and counts as waiting.
+    """
     async with connection.cursor(row_factory=class_row(_InboxRow)) as cursor:
         await cursor.execute(
             "SELECT i.id, i.session_uuid, i.signal, i.sealed_event, s.key_id, s.wrapped_key"
-            " FROM inbox i JOIN sessions s USING (session_uuid) WHERE i.forwarded_at IS NULL"
+            " FROM inbox i JOIN sessions s USING (session_uuid)"
+            " WHERE i.forwarded_at IS NULL AND NOT i.unreadable AND i.due_at <= now()"
             " ORDER BY i.id LIMIT %s FOR UPDATE OF i SKIP LOCKED",
             (limit,),
         )
         rows = await cursor.fetchall()
-    return [_opened(row, keyring) for row in rows]
+    events, unreadable = [], []
+    for row in rows:
+        try:
+            events.append(_opened(row, keyring))
+        except Unreadable:
+            unreadable.append(row.id)
+    if unreadable:
+        await connection.execute("UPDATE inbox SET unreadable = true WHERE id = ANY(%s)", (unreadable,))
+        logger.error("%d events cannot be read; `masking inbox list --unreadable` names them", len(unreadable))
+    return events
 
 
 def _opened(row: _InboxRow, keyring: Keyring) -> WaitingEvent:
@@ -59,9 +105,73 @@ def _opened(row: _InboxRow, keyring: Keyring) -> WaitingEvent:
     return WaitingEvent(row.id, row.session_uuid, row.signal, cipher.open(EVENTS[row.signal], row.sealed_event))
 
 
-async def mark_forwarded(connection: Connection, ids: Sequence[int], *, late: bool) -> None:
-    """These events are done with: their workflow has them or, `late`, had closed before they came."""
-    await connection.execute("UPDATE inbox SET forwarded_at = now(), late = %s WHERE id = ANY(%s)", (late, list(ids)))
+async def mark_forwarded(connection: Connection, ids: Sequence[int]) -> None:
+    """Their workflow has these events."""
+    await connection.execute("UPDATE inbox SET forwarded_at = now() WHERE id = ANY(%s)", (list(ids),))
+
+
+async def mark_late(connection: Connection, event_id: int) -> None:
+    """The workflow had closed before this event came."""
+    await connection.execute("UPDATE inbox SET forwarded_at = now(), late = true WHERE id = %s", (event_id,))
+
+
+async def postpone(connection: Connection, session_uuid: str, longest: timedelta) -> None:
+    """Temporal does not take this session's events now; each try makes the pause longer, up to `longest`."""
+    await connection.execute(
+        "UPDATE inbox SET attempts = attempts + 1,"
+        " due_at = now() + LEAST(interval '1 second' * 2 ^ LEAST(attempts, 16), %s)"
+        " WHERE session_uuid = %s AND forwarded_at IS NULL",
+        (longest, session_uuid),
+    )
+
+
+async def late_events(connection: Connection, keyring: Keyring, session_uuid: str) -> list[WaitingEvent]:
+    """A session's events that came too late, in the order in which they did."""
+    async with connection.cursor(row_factory=class_row(_InboxRow)) as cursor:
+        await cursor.execute(
+            "SELECT i.id, i.session_uuid, i.signal, i.sealed_event, s.key_id, s.wrapped_key"
+            " FROM inbox i JOIN sessions s USING (session_uuid) WHERE i.session_uuid = %s AND i.late ORDER BY i.id",
+            (session_uuid,),
+        )
+        return [_opened(row, keyring) for row in await cursor.fetchall()]
+
+
+class Standing(NamedTuple):
+    """An event of the inbox as the operator sees it: never its content."""
+
+    event_id: str
+    session_uuid: str
+    signal: str
+    received_at: datetime
+    attempts: int
+    state: Literal["waiting", "unreadable", "late"]
+
+
+async def standing(
+    connection: Connection, state: Literal["waiting", "unreadable", "late"], limit: int, session_uuid: str | None = None
+) -> list[Standing]:
+    """The oldest events in a state."""
+    which = {
+        "waiting": "forwarded_at IS NULL AND NOT unreadable",
+        "unreadable": "forwarded_at IS NULL AND unreadable",
+        "late": "late",
+    }[state]
+    async with connection.cursor(row_factory=class_row(Standing)) as cursor:
+        await cursor.execute(
+            "SELECT event_id, session_uuid, signal, received_at, attempts, %(state)s::text AS state FROM inbox"  # noqa: S608 fixed fragments only
+            f" WHERE {which} AND (%(session)s::text IS NULL OR session_uuid = %(session)s) ORDER BY id LIMIT %(limit)s",
+            {"state": state, "session": session_uuid, "limit": limit},
+        )
+        return await cursor.fetchall()
+
+
+async def retry(connection: Connection) -> int:
+    """Let every event that waits, also those that could not be read, be tried at once. How many there are."""
+    again = await connection.execute(
+        "UPDATE inbox SET unreadable = false, due_at = now()"
+        " WHERE forwarded_at IS NULL AND (unreadable OR due_at > now())"
+    )
+    return again.rowcount
 
 
 class _Count(NamedTuple):

@@ -9,18 +9,32 @@ from masking.privacy.keyring import Keyring
 from masking.storage.database import Connection
 from masking.storage.routes import identity_hash
 
-HIDDEN = "hidden"
-"""Callers who hide their number count as one."""
 
+async def guesses(
+    connection: Connection, keyring: Keyring, number: str, caller: str, window: timedelta, *, in_turn: bool = False
+) -> Guesses:
+    """How many PINs were wrong within the window: of `caller` on any number, and of anybody on `number`.
 
-async def guesses(connection: Connection, keyring: Keyring, number: str, caller: str, window: timedelta) -> Guesses:
-    """How many PINs were wrong within the window, on `number` and of `caller` (E.164; empty when it hides)."""
-    counted = await connection.execute(
-        "SELECT count(*) FILTER (WHERE caller_hash = %s), count(*) FROM pin_failures"
-        " WHERE virtual_number = %s AND failed_at > now() - %s",
-        (identity_hash(keyring, "number", caller or HIDDEN), number, window),
-    )
-    by_caller, on_number = await counted.fetchone() or (0, 0)
+    Args:
+        number, caller: E.164; `caller` is empty when it hides.
+        in_turn: wait until whoever enters a PIN there, or the same caller elsewhere, has been
+            decided about, and let others wait until the transaction ends. So those who call
+            many times at once have no more tries than others.
+    """
+    of_caller = _caller_hash(keyring, number, caller)
+    async with connection.pipeline():
+        if in_turn:
+            # The caller before the number, everywhere: so nobody waits in a circle.
+            for turn in (of_caller, keyring.lookup_hash("turn", number)):
+                key = int.from_bytes(turn[:8], signed=True)
+                await connection.execute("SELECT pg_advisory_xact_lock(%s)", (key,))
+        counted = await connection.execute(
+            "SELECT"
+            " (SELECT count(*) FROM pin_failures WHERE caller_hash = %(caller)s AND failed_at > now() - %(window)s),"
+            " (SELECT count(*) FROM pin_failures WHERE virtual_number = %(number)s AND failed_at > now() - %(window)s)",
+            {"caller": of_caller, "number": number, "window": window},
+        )
+        by_caller, on_number = await counted.fetchone() or (0, 0)
     return Guesses(by_caller=int(str(by_caller)), on_number=int(str(on_number)))
 
 
@@ -32,5 +46,10 @@ async def note_failure(
     await connection.execute(
         "INSERT INTO pin_failures (event_id, virtual_number, caller_hash) VALUES (%s, %s, %s)"
         " ON CONFLICT (event_id) DO NOTHING",
-        (event_id, number, identity_hash(keyring, "number", caller or HIDDEN)),
+        (event_id, number, _caller_hash(keyring, number, caller)),
     )
+
+
+def _caller_hash(keyring: Keyring, number: str, caller: str) -> bytes:
+    """A caller; all who hide count as one, on each number for itself, so that they do not lock each other out."""
+    return identity_hash(keyring, "number", caller) if caller else keyring.lookup_hash("hidden caller", number)

@@ -20,6 +20,9 @@ from masking.domain.terms import Terms
 from masking.privacy.keyring import Keyring
 from masking.storage.database import Connection
 
+UNSHARED: tuple[Kind, ...] = ("anyone", "question", "stranger")
+"""The kinds that do not bear every other on one number."""
+
 PIN_DRAWS = 10
 """How often fresh PINs are drawn for one number before the next number is tried."""
 
@@ -170,7 +173,7 @@ async def _upsert(
 async def _unfit(connection: Connection, session: Session, number: str, leases: Iterable[Lease]) -> Lease | None:
     """The lease that cannot live beside what the number carries already."""
     for lease in leases:
-        unbearable = [kind for kind in ("anyone", "stranger") if not shares_a_number(lease.kind, kind)]
+        unbearable = [kind for kind in UNSHARED if not shares_a_number(lease.kind, kind)]
         if not unbearable:
             continue
         # One at a time per number: of two that do not bear each other, the second must see the first.

@@ -14,11 +14,9 @@ from masking.storage.database import Connection
 from masking.storage.routes import identity_hash
 from masking.storage.sessions import SealedSession
 
-NEAR = 1000
-"""Up to here a page is read from the newest session on; farther ones from whichever end is nearer."""
-
 Column = Literal["created_at", "expires_at", "duration"]
 Operator = Literal[">", ">=", "<", "<="]
+Direction = Literal["after", "before"]
 
 
 class Bound(NamedTuple):
@@ -40,68 +38,127 @@ class SessionFilter(NamedTuple):
     bounds: tuple[Bound, ...] = ()
 
 
+class Position(NamedTuple):
+    """A place in a list: after a session, where the older ones are, or before it."""
+
+    direction: Direction
+    created_at: datetime
+    session_uuid: str
+
+
 class SessionPage(NamedTuple):
-    """A page of sessions, and how many there are in all."""
+    """A page of sessions.
+
+    Attributes:
+        newer, older: whether the list has sessions before and after those of the page.
+        edges: the places before its first and after its last session; None for an empty page.
+    """
 
     sessions: list[Session]
-    total_count: int
-
-
-# Expired means expired, also before the workflow could write it down.
-_STATUS = {
-    "active": "(status <> 'expired' AND expires_at > now())",
-    "in-progress": "(status = 'in-progress' AND expires_at > now())",
-    "expired": "(status = 'expired' OR expires_at <= now())",
-}
+    newer: bool
+    older: bool
+    edges: tuple[Position, Position] | None
 
 
 async def list_sessions(
     connection: Connection, keyring: Keyring, owner: Principal, wanted: SessionFilter, *, limit: int, offset: int
+) -> tuple[SessionPage, int]:
+    """The sessions of an account that a filter lets through, newest first, and how many there are in all."""
+    query = _Query(connection, *_conditions(keyring, owner, wanted))
+    rows = await query.rows(limit + 1, offset)
+    page = _page(rows[:limit], keyring, newer=offset > 0, older=len(rows) > limit)
+    if page.older and page.edges is not None:
+        # The count goes on where the page ended, so that nothing is read twice.
+        return page, offset + limit + await query.total(page.edges[1])
+    if rows or offset == 0:
+        return page, offset + len(rows)
+    return page, await query.total()
+
+
+async def list_sessions_from(
+    connection: Connection,
+    keyring: Keyring,
+    owner: Principal,
+    wanted: SessionFilter,
+    position: Position,
+    *,
+    limit: int,
 ) -> SessionPage:
-    """The sessions of an account that a filter lets through, newest first."""
-    query = _Query(connection, keyring, *_conditions(keyring, owner, wanted))
-    if offset <= NEAR:
-        sessions = await query.page(limit, offset)
-        if len(sessions) < limit and (sessions or offset == 0):
-            # The last page tells the count.
-            return SessionPage(sessions, offset + len(sessions))
-        return SessionPage(sessions, await query.total())
-    total = await query.total()
-    if offset >= total:
-        return SessionPage([], total)
-    if offset <= total // 2:
-        return SessionPage(await query.page(limit, offset), total)
-    length = min(limit, total - offset)
-    oldest_first = await query.page(length, total - offset - length, direction="ASC")
-    return SessionPage(oldest_first[::-1], total)
+    """The same list from a position on: up to `limit` sessions right after or right before it, newest first."""
+    query = _Query(connection, *_conditions(keyring, owner, wanted))
+    rows = await query.rows(limit + 1, 0, position)
+    more, rows = len(rows) > limit, rows[:limit]
+    if position.direction == "after":
+        return _page(rows, keyring, newer=True, older=more)
+    return _page(rows[::-1], keyring, newer=more, older=True)
+
+
+class _Row(NamedTuple):
+    session_uuid: str
+    key_id: str
+    wrapped_key: bytes
+    sealed_session: bytes
+    created_at: datetime
+
+
+def _page(rows: list[_Row], keyring: Keyring, *, newer: bool, older: bool) -> SessionPage:
+    sealed = (SealedSession(row.session_uuid, row.key_id, row.wrapped_key, row.sealed_session) for row in rows)
+    edges = (_position("before", rows[0]), _position("after", rows[-1])) if rows else None
+    return SessionPage([session.opened(keyring) for session in sealed], newer, older, edges)
+
+
+def _position(direction: Direction, row: _Row) -> Position:
+    return Position(direction, row.created_at, row.session_uuid)
 
 
 class _Query(NamedTuple):
     """A filter as SQL: fixed fragments, and the values they refer to."""
 
     connection: Connection
-    keyring: Keyring
     conditions: list[str]
     values: dict[str, object]
 
-    async def total(self) -> int:
-        where = " AND ".join(self.conditions)
-        rows = await self.connection.execute(f"SELECT count(*) FROM sessions WHERE {where}", self.values)  # noqa: S608 fixed fragments only
+    async def total(self, position: Position | None = None) -> int:
+        """How many sessions there are; from a position on, if there is one."""
+        where, values = self._where(position)
+        rows = await self.connection.execute(f"SELECT count(*) FROM sessions WHERE {where}", values)  # noqa: S608 fixed fragments only
         (found,) = await rows.fetchone() or (0,)
         return int(str(found))
 
-    async def page(self, limit: int, offset: int, direction: Literal["ASC", "DESC"] = "DESC") -> list[Session]:
-        """Sessions by time of creation. The page is found in the index alone; only its rows are read whole."""
-        where, order = " AND ".join(self.conditions), f"created_at {direction}, session_uuid {direction}"
-        async with self.connection.cursor(row_factory=class_row(SealedSession)) as cursor:
+    async def rows(self, limit: int, offset: int, position: Position | None = None) -> list[_Row]:
+        """Sessions from the newest on, or away from a position. They are found in the index alone; only those of
+        the page are read whole."""
+        where, values = self._where(position)
+        direction = "ASC" if position is not None and position.direction == "before" else "DESC"
+        order = f"created_at {direction}, session_uuid {direction}"
+        async with self.connection.cursor(row_factory=class_row(_Row)) as cursor:
             await cursor.execute(
-                "SELECT s.session_uuid, s.key_id, s.wrapped_key, s.sealed_session FROM"  # noqa: S608 fixed fragments only
-                f" (SELECT session_uuid, created_at FROM sessions WHERE {where}"
-                f"   ORDER BY {order} LIMIT %(limit)s OFFSET %(offset)s) page"
-                f" JOIN sessions s USING (session_uuid) ORDER BY page.created_at {direction}, session_uuid {direction}",
-                {**self.values, "limit": limit, "offset": offset},
+                "SELECT s.session_uuid, s.key_id, s.wrapped_key, s.sealed_session, s.created_at FROM"  # noqa: S608 fixed fragments only
+                f" (SELECT session_uuid FROM sessions WHERE {where} ORDER BY {order}"
+                "   LIMIT %(limit)s OFFSET %(offset)s) page"
+                f" JOIN sessions s USING (session_uuid) ORDER BY s.created_at {direction}, s.session_uuid {direction}",
+                {**values, "limit": limit, "offset": offset},
             )
-            return [row.opened(self.keyring) for row in await cursor.fetchall()]
+            return await cursor.fetchall()
+
+    def _where(self, position: Position | None) -> tuple[str, dict[str, object]]:
+        if position is None:
+            return " AND ".join(self.conditions), self.values
+        beyond = "<" if position.direction == "after" else ">"
+        place = f"(created_at, session_uuid) {beyond} (%(place_created_at)s, %(place_uuid)s)"
+        values = {"place_created_at": position.created_at, "place_uuid": position.session_uuid}
+        return " AND ".join([*self.conditions, place]), {**self.values, **values}
+
+
+# No session of the account lasts longer, so whatever expires after a time was created at most so long before it.
+_LONGEST = "(SELECT (max(duration) + 1) * interval '1 second' FROM sessions WHERE account_id = %(account)s)"
+# Expired means expired, also before the workflow could write it down.
+_ALIVE = f"expires_at > now() AND created_at > now() - {_LONGEST}"
+_STATUS = {
+    "active": f"(status <> 'expired' AND {_ALIVE})",
+    "in-progress": f"(status = 'in-progress' AND {_ALIVE})",
+    "expired": "(status = 'expired' OR expires_at <= now())",
+}
 
 
 def _conditions(keyring: Keyring, owner: Principal, wanted: SessionFilter) -> tuple[list[str], dict[str, object]]:
@@ -123,6 +180,11 @@ def _conditions(keyring: Keyring, owner: Principal, wanted: SessionFilter) -> tu
     if wanted.status != "all":
         conditions.append(_STATUS[wanted.status])
     for index, bound in enumerate(wanted.bounds):
-        conditions.append(f"{bound.column} {bound.operator} %(bound{index})s")
+        value = f"%(bound{index})s"
+        conditions.append(f"{bound.column} {bound.operator} {value}")
         found[f"bound{index}"] = bound.value
+        if bound.column == "expires_at":
+            # Which the index on the time of creation can use.
+            implied = value if bound.operator in ("<", "<=") else f"{value} - {_LONGEST}"
+            conditions.append(f"created_at {bound.operator} {implied}")
     return conditions, found

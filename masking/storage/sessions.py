@@ -87,46 +87,55 @@ async def record_session(
     if cipher is None:
         return False
     charge = bill(session).calls
-    await connection.execute(
-        "UPDATE sessions SET phase = %s, status = %s, modified_at = %s, expires_at = %s, rests_until = %s,"
-        " duration = %s, first_party_hash = %s, second_party_hash = %s, sealed_terms = %s, sealed_session = %s,"
-        " version = %s, total_call_count = %s,"
-        " total_call_amount = %s, total_call_billed_duration = %s, settled_at = %s"
-        " WHERE session_uuid = %s AND version < %s",
-        (
-            session.phase,
-            session.status,
-            session.modified_at,
-            session.expires_at,
-            _rests_until(session),
-            session.duration,
-            *_party_hashes(session.terms, keyring),
-            cipher.seal(session.terms),
-            cipher.seal(session),
-            session.version,
-            charge.call_count,
-            charge.amount,
-            charge.billed_duration,
-            session.settled_at,
-            session.session_uuid,
-            session.version,
-        ),
-    )
-    for callback in callbacks:
+    calls = session.interactions if touched is None else touched
+    heard_of = [session.interactions[call] for call in calls if call in session.interactions]
+    # One round trip to the server for all of it.
+    async with connection.pipeline():
         await connection.execute(
-            "INSERT INTO callbacks (callback_id, session_uuid, kind, sequence, sealed_callback)"
-            " VALUES (%s, %s, %s, %s, %s) ON CONFLICT (callback_id) DO NOTHING",
+            "UPDATE sessions SET phase = %s, status = %s, modified_at = %s, expires_at = %s, rests_until = %s,"
+            " duration = %s, first_party_hash = %s, second_party_hash = %s, sealed_terms = %s, sealed_session = %s,"
+            " version = %s, total_call_count = %s,"
+            " total_call_amount = %s, total_call_billed_duration = %s, settled_at = %s"
+            " WHERE session_uuid = %s AND version < %s",
             (
-                callback.callback_id,
+                session.phase,
+                session.status,
+                session.modified_at,
+                session.expires_at,
+                _rests_until(session),
+                session.duration,
+                *_party_hashes(session.terms, keyring),
+                cipher.seal(session.terms),
+                cipher.seal(session),
+                session.version,
+                charge.call_count,
+                charge.amount,
+                charge.billed_duration,
+                session.settled_at,
                 session.session_uuid,
-                callback.kind,
-                callback.sequence,
-                cipher.seal(callback),
+                session.version,
             ),
         )
-    calls = session.interactions if touched is None else touched
-    await _note_resources(connection, session, [session.interactions[c] for c in calls if c in session.interactions])
+        await _queue(connection, session, cipher, callbacks)
+        await _note_resources(connection, session, heard_of)
     return await move_leases(connection, session)
+
+
+async def _queue(
+    connection: Connection, session: Session, cipher: SessionCipher, callbacks: Iterable[Callback]
+) -> None:
+    """Let these be sent, in their order."""
+    rows = [(each.callback_id, each.kind, each.sequence, cipher.seal(each)) for each in callbacks]
+    if rows:
+        ids, kinds, sequences, sealed = zip(*rows, strict=True)
+        await connection.execute(
+            "INSERT INTO callbacks (callback_id, session_uuid, kind, sequence, sealed_callback)"
+            " SELECT c.callback_id, %s, c.kind, c.sequence, c.sealed_callback"
+            " FROM unnest(%s::text[], %s::text[], %s::integer[], %s::bytea[])"
+            " WITH ORDINALITY AS c (callback_id, kind, sequence, sealed_callback, place)"
+            " ORDER BY c.place ON CONFLICT (callback_id) DO NOTHING",
+            (session.session_uuid, list(ids), list(kinds), list(sequences), list(sealed)),
+        )
 
 
 async def _note_resources(connection: Connection, session: Session, interactions: Iterable[Interaction]) -> None:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import httpx
 import pytest
 from aiohttp import web
 
@@ -16,9 +17,12 @@ from masking.carriers.simulator.application import ApplicationClient, VoiceAppli
 from masking.carriers.simulator.clock import SimulatedClock
 from masking.carriers.simulator.network import Network
 from masking.carriers.simulator.records import CallRecord
+from masking.carriers.simulator.server import build_app
+from masking.carriers.voice.calls_api import CallsApi
 from tests.integration.conftest import free_port
 
 TOKEN = "carrier-token"
+AUTH_ID = "MACARRIER00000000000"
 NUMBER, ALICE, BOB = "+12025550199", "+12025550101", "+12025550102"
 SPEED = 100.0
 
@@ -69,6 +73,28 @@ async def network(application: Application, tmp_path: Path) -> AsyncIterator[Net
         network.applications[NUMBER] = VoiceApplication(f"{application.base}/answer", f"{application.base}/hangup")
         yield network
         await network.close()
+
+
+@pytest.fixture
+async def address(network: Network, tmp_path: Path) -> AsyncIterator[str]:
+    """Where the network's REST API is."""
+    port = free_port()
+    runner = web.AppRunner(build_app(network, tmp_path / "recordings"), access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", port).start()
+    yield f"http://127.0.0.1:{port}"
+    await runner.cleanup()
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(trust_env=False, timeout=5) as http:
+        yield http
+
+
+@pytest.fixture
+def api(http: httpx.AsyncClient, address: str) -> CallsApi:
+    return CallsApi(http, address, AUTH_ID, TOKEN)
 
 
 async def until(condition: Callable[[], bool]) -> None:

@@ -173,22 +173,80 @@ async def test_a_hidden_callers_number_never_shows(network: Network, application
 
 
 @pytest.mark.parametrize(
-    "document",
+    ("instructions", "code"),
     [
-        '<Response><GetDigits numDigits="many"/></Response>',
-        '<Response><GetDigits finishOnKey="##"/></Response>',
-        "<Response><GetDigits><Hangup/></GetDigits></Response>",
-        '<Response><GetDigits redirect="maybe"/></Response>',
-        '<Response><Redirect method="PUT">http://x.example/</Redirect></Response>',
-        '<Response><Dial confirmSound="hello"><Number>12025550102</Number></Dial></Response>',
+        ('<GetDigits numDigits="many"/>', "8011"),
+        ('<GetDigits finishOnKey="##"/>', "8011"),
+        ('<GetDigits validDigits="abc"/>', "8011"),
+        ("<GetDigits><Hangup/></GetDigits>", "8011"),
+        ("<GetDigits>Your PIN?</GetDigits>", "8011"),
+        ('<GetDigits><Play loop="banana">http://x.example/a.mp3</Play></GetDigits>', "8011"),
+        ("<GetDigits><Speak>PIN<Wait/></Speak></GetDigits>", "8011"),
+        ('<GetDigits redirect="maybe"/>', "8011"),
+        ('<GetDigits action="digits"/>', "7022"),
+        ('<GetDigits method="DELETE"/>', "7032"),
+        ('<Redirect method="PUT">http://x.example/</Redirect>', "7034"),
+        ("<Redirect>ftp://x.example/</Redirect>", "7024"),
+        ("<Redirect/>", "8011"),
+        ('<Dial confirmSound="hello"><Number>12025550102</Number></Dial>', "8011"),
+        ('<Dial action="/done"><Number>12025550102</Number></Dial>', "7022"),
+        ('<Dial method="PUT"><Number>12025550102</Number></Dial>', "7032"),
+        ('<Dial><Number colour="red">12025550102</Number></Dial>', "8011"),
+        ("<Dial><Number>12025550102<Wait/></Number></Dial>", "8011"),
+        ("<Dial>Bob<Number>12025550102</Number></Dial>", "8011"),
+        ("<Dial><Number>12025550102</Number>Bob</Dial>", "8011"),
+        ('<Play loop="banana">http://x.example/a.mp3</Play>', "8011"),
+        ('<Speak loop="-1">Hello.</Speak>', "8011"),
+        ('<Hangup schedule="soon"/>', "8011"),
+        ('<Hangup schedule="0"/>', "8011"),
+        ("<Hangup>Goodbye.</Hangup>", "8011"),
+        ('<Wait silence="maybe"/>', "8011"),
+        ("Hello.<Hangup/>", "8011"),
+        ("<Hangup/>Hello.", "8011"),
     ],
 )
 async def test_what_the_real_carrier_would_refuse_ends_the_call(
-    network: Network, application: Application, document: str
+    network: Network, application: Application, instructions: str, code: str
 ) -> None:
-    application.documents["/answer"] = document
-    await reported(application, network.dial(ALICE, NUMBER))
-    assert application.forms("/hangup")[0]["HangupCauseCode"] == "8011"
+    application.documents["/answer"] = f"<Response>{instructions}</Response>"
+    record = network.dial(ALICE, NUMBER)
+    await reported(application, record)
+
+    assert application.forms("/hangup")[0]["HangupCauseCode"] == code
+    assert (record.callees, record.caller.answered_at) == ([], None), "nothing of it is carried out"
+
+
+async def test_sound_is_repeated_as_often_as_it_says(network: Network, application: Application) -> None:
+    ask(application, 'timeout="1"', '<Play loop="0">http://x.example/music.mp3</Play>')
+    question = application.documents["/answer"].replace("<Speak>PIN?", '<Speak loop="2">PIN?')
+    application.documents["/answer"] = question.replace("<Response>", '<Response><Speak loop="3">Hi.</Speak>')
+    record = network.dial(ALICE, NUMBER)
+    await until(lambda: heard(record).count("http://x.example/music.mp3") >= 4)
+    network.phone(ALICE).hang_up()
+    await reported(application, record)
+
+    assert heard(record)[:5] == ["Hi.", "Hi.", "Hi.", "PIN?", "PIN?"]
+    assert record.caller.cause.code == 4000
+
+
+async def test_a_hangup_may_be_scheduled_while_the_call_goes_on(network: Network, application: Application) -> None:
+    application.documents["/answer"] = (
+        '<Response><Hangup schedule="60"/><Speak>Hold on.</Speak><Wait length="600"/></Response>'
+    )
+    record = network.dial(ALICE, NUMBER)
+    await reported(application, record)
+
+    assert heard(record) == ["Hold on."]
+    assert record.caller.cause.code == 6000
+    assert 55 <= record.caller.duration <= 75
+
+
+async def test_a_hangup_before_the_answer_rejects_the_call(network: Network, application: Application) -> None:
+    application.documents["/answer"] = "<Response><Hangup/></Response>"
+    record = network.dial(ALICE, NUMBER)
+    await reported(application, record)
+
+    assert (record.caller.cause.code, record.caller.answered_at) == (3020, None)
 
 
 async def test_stopping_takes_a_moment_also_when_nobody_takes_the_reports(

@@ -65,7 +65,9 @@ async def test_a_call_is_connected_and_every_step_reported(network: Network, app
     ended = application.forms("/hangup")[0]
     assert int(ended["Duration"]) >= int(hangup["DialBLegDuration"]) + 3
     assert (ended["HangupCauseName"], ended["HangupCauseCode"]) == ("Normal Hangup", "4000")
-    assert ended["AnswerTime"]
+    assert ended["EndTime"] == f"{record.caller.ended_at:%Y-%m-%d %H:%M:%S}"
+    assert ended["AnswerTime"] == f"{record.caller.answered_at:%Y-%m-%d %H:%M:%S}"
+    assert asked["SessionStart"] == f"{record.caller.began_at:%Y-%m-%d %H:%M:%S.%f}"
     assert said(record) == [
         "caller dialled",
         "callee rang",

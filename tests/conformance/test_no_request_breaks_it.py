@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from urllib.parse import urlencode
 
 import httpx
 import pytest
@@ -25,7 +26,8 @@ LIST_PARAMETERS = [
 
 texts = st.text(max_size=40) | st.sampled_from(
     ["+12025550101", "12025550102", "0", "", "true", "null", "http://x.example/a.mp3", "http://[", "\0", "９", "1e5",
-     "2026-11-23 10:00", "9" * 400, "SA" + "0" * 18, "-1", "all", "%00", "' OR 1=1 --", "\ud800"]
+     "2026-11-23 10:00", "0001-01-01 00:00", "9999-12-31 23:59:59.999999", " ", "1.0",
+     "-12025550101", "9" * 400, "SA" + "0" * 18, "-1", "all", "%00", "' OR 1=1 --", "\ud800"]
 )  # fmt: skip
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | texts,
@@ -78,13 +80,36 @@ async def test_no_update_body_breaks_it(system: System, body: Any) -> None:
     check(await system.http.post(f"{system.api}/{session}/", content=as_json(body), headers=JSON))
 
 
-@given(query=st.dictionaries(st.sampled_from(LIST_PARAMETERS) | texts, texts, max_size=5))
+def sendable(text: str) -> str:
+    return text.encode(errors="replace").decode()
+
+
+@given(
+    query=st.lists(st.tuples(st.sampled_from(LIST_PARAMETERS) | texts, texts), max_size=5),
+    page=st.sampled_from([[], [("limit", "1")], [("limit", "1"), ("offset", "1")], [("limit", "1"), ("offset", " ")]]),
+    first=st.booleans(),
+)
 @thorough
-async def test_no_filter_breaks_it(system: System, query: dict[str, str]) -> None:
-    sendable = {
-        key.encode(errors="replace").decode(): value.encode(errors="replace").decode() for key, value in query.items()
-    }
-    check(await system.http.get(f"{system.api}/", params=sendable))
+async def test_no_filter_breaks_it(
+    system: System, query: list[tuple[str, str]], page: list[tuple[str, str]], first: bool
+) -> None:
+    await some_sessions(system)
+    asked = [(sendable(key), sendable(value)) for key, value in (page + query if first else query + page)]
+    answer = await system.http.get(f"{system.api}/?{urlencode(asked)}")
+    check(answer)
+    if answer.status_code == 200:
+        meta = answer.json()["response"]["meta"]
+        for address in (meta["next"], meta["previous"]):
+            if address is not None:
+                neighbour = await system.http.get(f"{system.settings.base_url}{address}")
+                check(neighbour)
+                assert neighbour.status_code == 200, "a link of ours leads somewhere"
+
+
+async def test_the_filters_that_are_tried_reach_pages_with_neighbours(system: System) -> None:
+    await some_sessions(system)
+    meta = (await system.http.get(f"{system.api}/?limit=1&offset=1")).json()["response"]["meta"]
+    assert None not in (meta["next"], meta["previous"])
 
 
 @given(
@@ -94,13 +119,24 @@ async def test_no_filter_breaks_it(system: System, query: dict[str, str]) -> Non
     content=st.binary(max_size=50),
     content_type=st.sampled_from(["application/json", "text/xml", "application/json; charset=nope", "", "a/b"]),
     key=st.none() | st.binary(min_size=1, max_size=20).map(lambda raw: bytes(b for b in raw if b >= 33 and b != 127)),
+    more=st.sampled_from(
+        [{}, *({"Content-Encoding": e} for e in ("gzip", "deflate", "br", "zstd", "é")), {"Expect": "foo"},
+         {"X-Long": "1" * 9000}]
+    ),
 )  # fmt: skip
 @thorough
 async def test_no_path_type_or_header_breaks_it(
-    system: System, method: str, tail: str, resource: str, content: bytes, content_type: str, key: bytes | None
+    system: System,
+    method: str,
+    tail: str,
+    resource: str,
+    content: bytes,
+    content_type: str,
+    key: bytes | None,
+    more: dict[str, str],
 ) -> None:
     account = system.api.removesuffix("/Masking/Session")
-    headers: dict[str, str | bytes] = {"Content-Type": content_type}
+    headers: dict[str, str | bytes] = {"Content-Type": content_type, **more}
     if key:
         headers["Idempotency-Key"] = key
     check(
@@ -115,10 +151,17 @@ async def test_no_path_type_or_header_breaks_it(
     )
 
 
-async def the_session(system: System) -> str:
+async def some_sessions(system: System) -> None:
+    """Enough sessions for pages, made when there are none."""
+    if (await system.http.get(f"{system.api}/?limit=1")).json()["response"]["meta"]["total_count"] == 0:
+        for _ in range(3):
+            await the_session(system, fresh=True)
+
+
+async def the_session(system: System, *, fresh: bool = False) -> str:
     """A live session to update, made when there is none."""
     listed = (await system.http.get(f"{system.api}/", params={"status": "active"})).json()["response"]["objects"]
-    if listed:
+    if listed and not fresh:
         return str(listed[0]["session_uuid"])
     body = {"first_party": "+12025550101", "second_party": "+12025550102", "session_expiry": 86400}
     return str((await system.http.post(f"{system.api}/", json=body)).json()["session_uuid"])

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from masking.domain.callbacks import Callback
 from masking.domain.events import AnyCarrierEvent, PinStatus, Placed, Side
+from masking.domain.routing import Reason
 from masking.domain.session import bill
 from tests.domain.conversation import (
     active_session,
@@ -35,6 +36,14 @@ CALLS: dict[str, list[AnyCarrierEvent]] = {
         wrong_pin_of("d", when=1500),
         RIGHT_PIN,
         *answered_call(call("d"), begins=1510),
+    ],
+    "a right PIN, and busy": [
+        RIGHT_PIN.model_copy(update={"event_id": "h:pin", "at": at(2100), "call": declined_call("h").call}),
+        declined_call("h", when=2100),
+    ],
+    "asked, and never right": [
+        declined_call("i", Reason.ASKED_FOR_PIN, when=2200).model_copy(update={"event_id": "i:asked"}),
+        wrong_pin_of("i", when=2205),
     ],
     "guesses": [wrong_pin_of("e", tries, when=1800 + tries) for tries in (1, 2, 3)],
     "not connected": [declined_call("f", when=2000), declined_call("g", when=2001)],

@@ -6,7 +6,8 @@ from decimal import Decimal
 
 import pytest
 
-from masking.domain.events import LegName, Side
+from masking.domain.deadlines import waiting_for
+from masking.domain.events import Hangup, LegName, PinStatus, Side
 from masking.domain.lifecycle import (
     TABLE,
     Outcome,
@@ -15,16 +16,13 @@ from masking.domain.lifecycle import (
     changed,
     elapsed,
     expired,
-    given_up,
-    is_overdue,
-    next_deadline,
     opened,
     refused,
     requested,
     settled,
     took,
-    waiting_for,
 )
+from masking.domain.routing import Reason
 from masking.domain.session import Phase, Session, Status, bill, snapshot
 from masking.domain.story import story
 from masking.domain.terms import Change
@@ -37,6 +35,7 @@ from tests.domain.conversation import (
     answered_call,
     at,
     call,
+    declined_call,
     hangup,
     hear,
     request,
@@ -213,37 +212,39 @@ def test_a_call_in_progress_at_expiry_is_waited_for_and_billed() -> None:
     assert bill(session).calls.billed_duration == 240
 
 
-def test_a_recording_that_never_comes_is_given_up_and_the_customer_told() -> None:
-    session = hear(active_session(), [e for e in answered_call(call()) if "completed" not in e.event_id]).session
-    assert waiting_for(session) == ("1 recording to arrive",)
-    due = next_deadline(session)
-    assert due == at(90 + 300)
-    assert not is_overdue(session, at(389))
-    assert is_overdue(session, due)
+def test_a_right_pin_that_connected_nobody_is_told_and_makes_no_interaction() -> None:
+    of = declined_call("busy").call
+    pin = PinStatus(event_id="busy:pin", at=at(6), call=of, status="success", retry_counter=1)
+    session, callbacks = hear(active_session(), [pin, declined_call("busy")])
 
-    session, callbacks = given_up(session, due)
-
-    assert [c.name for c in callbacks] == ["SessionRecordingFailed"]
-    assert waiting_for(session) == ()
-
-
-def test_a_hangup_that_never_comes_costs_nothing_and_does_not_hold_the_session_for_ever() -> None:
-    events = answered_call(call(recorded=False))
-    session = hear(active_session(request(session_expiry=60)), events[:3]).session
-    session = elapsed(session, at(60)).session
-    due = next_deadline(session)
-    assert due == at(10 + 120 + 3600 + 60)
-
-    session, callbacks = given_up(session, due)
-
-    assert [c.name for c in callbacks] == [
-        "SessionFirstPartyHangup",
-        "SessionSecondPartyHangup",
-        "SessionPartiesHangup",
+    assert (session.interactions, session.status) == ({}, Status.ACTIVE)
+    assert [(c.name, c.params["PinAuthenticationStatus"], c.params["PinRetryCounter"]) for c in callbacks] == [
+        ("SessionPinAuthenticationStatus", "success", "1")
     ]
-    assert callbacks[0].params["PlivoHangupCause"] == "Unknown"
-    assert bill(session).calls.amount == 0
-    assert settled(session, due).session.phase is Phase.SETTLED
+    assert "To" not in callbacks[0].params
+    assert "14:00:06 PIN: success\n" in story(session)
+    assert "a call was not connected: the session already has a conversation" in story(session)
+    assert hear(session, [pin]).session is session
+
+
+def test_a_session_knows_whom_it_asked_for_a_pin_and_why() -> None:
+    asked = declined_call("guest", Reason.ASKED_FOR_PIN).model_copy(update={"decision": "AskPin"})
+    session, callbacks = hear(active_session(), [asked])
+
+    assert callbacks == ()
+    assert session.interactions == {}
+    assert "- 14:00:06 a caller was asked: the caller has to enter a PIN" in story(session)
+
+
+def test_a_hangup_is_told_with_the_carriers_time_where_it_says_so() -> None:
+    events = answered_call(call(recorded=False), begins=10, talks=75)
+    late = [e.model_copy(update={"at": at(700)}) if isinstance(e, Hangup) else e for e in events]
+    late[-1] = late[-1].model_copy(update={"ended_at": at(90)})
+    callbacks = hear(active_session(), late).callbacks
+
+    told = {c.name: c.params["EventTimestamp"] for c in callbacks}
+    assert told["SessionFirstPartyHangup"] == "2026-11-23 14:01:30 +0000 UTC"
+    assert told["SessionSecondPartyHangup"] == told["SessionPartiesHangup"] == "2026-11-23 14:11:40 +0000 UTC"
 
 
 def test_an_event_after_settlement_leaves_the_bill_as_it_is() -> None:

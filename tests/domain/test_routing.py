@@ -130,6 +130,10 @@ def test_a_pin_connects_only_its_own_party_and_a_wrong_one_nobody(
 ) -> None:
     decision = decide_pin(called, asked, entered, wrong, tried, now, POLICY)  # type: ignore[arg-type]
 
+    if tried.by_caller >= POLICY.pin_failures_per_caller or tried.on_number >= POLICY.pin_failures_per_number:
+        assert decision == Refuse(reason=Reason.TOO_MANY_WRONG_PINS), "the PIN does not matter then"
+    elif entered is not None and (asked.recognised != "number" or asked.session_uuid == entered.session_uuid):
+        assert (decision.pin, decision.wrong_pins) == ("success", wrong), "connected or not"
     if isinstance(decision, Connect):
         assert entered is not None
         check_never_wrong(decision, entered, called, now)
@@ -154,16 +158,35 @@ def test_what_a_session_hears_of_a_decision_names_its_reason(
 
     assert all(event.call.reason == decision.reason for event in heard)
     kinds = [type(event).__name__ for event in heard]
+    authorised = ["PinStatus"] if decision.pin else []
     if isinstance(decision, Connect):
-        assert kinds == (["PinStatus"] if route.terms.pin else []) + ["Answer", "Ring"]
+        assert bool(authorised) == (route.terms.pin is not None)
+        assert kinds == [*authorised, "Answer", "Ring"]
         assert all(event.call.dialled and event.call.to_number == decision.to for event in heard)
-    elif isinstance(decision, AskPin):
-        assert kinds == []
     else:
-        (event,) = heard
-        assert isinstance(event, Declined)
-        assert event.decision == type(decision).__name__
-        assert not event.call.dialled
+        assert kinds == [*authorised, "Declined"]
+        told = heard[-1]
+        assert isinstance(told, Declined)
+        assert told.decision == type(decision).__name__
+        assert not any(event.call.dialled for event in heard), "no conversation comes of it"
+
+
+@given(routes(), st.none() | routes(), st.integers(0, 6), numbers, guesses, moments)
+def test_no_two_events_of_a_call_that_is_asked_for_a_pin_have_one_identity(
+    route: Route, entered: Route | None, wrong: int, called: str, tried: Guesses, now: object
+) -> None:
+    asked = decide(called, route, tried, now, POLICY)  # type: ignore[arg-type]
+    if not isinstance(asked, AskPin):
+        return
+    decision = decide_pin(called, route, entered, wrong, tried, now, POLICY)  # type: ignore[arg-type]
+    heard = [*events_of("call-1", route, asked, at(0))]
+    heard += [wrong_pin("call-1", route, tries, asked, at(tries)) for tries in range(1, wrong + 1)]
+    if decision.reason in (Reason.WRONG_PIN, Reason.ASKED_FOR_PIN):
+        heard.append(wrong_pin("call-1", route, wrong + 1, decision, at(9)))
+    else:
+        heard += events_of("call-1", entered or route, decision, at(9))
+
+    assert len({event.event_id for event in heard}) == len(heard)
 
 
 def a_route(recognised: str = "number", **changes: object) -> Route:
@@ -219,9 +242,10 @@ def test_a_caller_is_asked_once_more_than_it_was_wrong_and_then_no_more() -> Non
     assert decide_pin(VIRTUAL, asked, None, 1, CALM, at(0), POLICY) == Announce(play_url=WRONG, reason=Reason.WRONG_PIN)
     silent = a_route("stranger", pin=PIN.model_copy(update={"incorrect_play": ""}))
     assert decide_pin(VIRTUAL, silent, None, 1, CALM, at(0), POLICY) == Refuse(reason=Reason.WRONG_PIN)
-    told = wrong_pin("call-1", asked, 2, at(3))
+    told = wrong_pin("call-1", asked, 2, Refuse(reason=Reason.WRONG_PIN), at(3))
     assert isinstance(told, PinStatus)
     assert (told.status, told.retry_counter, told.call.from_number) == ("failed", 2, STRANGER)
+    assert told.call.reason == Reason.WRONG_PIN
 
 
 def test_guessing_is_slowed_by_caller_and_by_number() -> None:
@@ -230,6 +254,10 @@ def test_guessing_is_slowed_by_caller_and_by_number() -> None:
         assert decide(VIRTUAL, asked, tried, at(0), POLICY) == Refuse(reason=Reason.TOO_MANY_WRONG_PINS)
     last = Guesses(by_caller=9, on_number=9)
     assert isinstance(decide(VIRTUAL, asked, last, at(0), POLICY), AskPin)
+    right = a_route("pin", caller_number=STRANGER, pin=PIN)
+    assert isinstance(decide_pin(VIRTUAL, asked, right, 0, last, at(0), POLICY), Connect)
+    for tried in (Guesses(by_caller=10), Guesses(on_number=100)):
+        assert decide_pin(VIRTUAL, asked, right, 0, tried, at(0), POLICY) == Refuse(reason=Reason.TOO_MANY_WRONG_PINS)
     assert decide_pin(VIRTUAL, asked, None, 0, last, at(0), POLICY) == Announce(play_url=WRONG, reason=Reason.WRONG_PIN)
     assert isinstance(decide(VIRTUAL, a_route(pin=PIN), Guesses(by_caller=10), at(0), POLICY), Connect)
 
@@ -250,7 +278,28 @@ def test_a_forced_pin_is_asked_of_registered_callers_and_must_be_their_sessions(
     assert isinstance(decide_pin(VIRTUAL, forced, foreign, 0, CALM, at(0), POLICY), AskPin)
     # Her partner's PIN on her own phone would connect her to herself.
     partners = a_route("pin", caller=Side.SECOND, pin=PIN)
-    assert decide_pin(VIRTUAL, forced, partners, 0, CALM, at(0), POLICY) == Refuse(reason=Reason.SAME_PHONE)
+    assert decide_pin(VIRTUAL, forced, partners, 0, CALM, at(0), POLICY) == Refuse(
+        reason=Reason.SAME_PHONE, pin="success"
+    )
+
+
+def test_who_was_recognised_was_recognised_also_when_it_is_not_connected() -> None:
+    busy = a_route(pin=PIN, busy=True)
+    assert decide(VIRTUAL, busy, CALM, at(0), POLICY) == Busy(pin="AuthorizedCaller")
+    entered = a_route("pin", caller_number=STRANGER, pin=PIN, busy=True)
+    asked = a_route("stranger", caller_number=STRANGER, pin=PIN)
+    assert decide_pin(VIRTUAL, asked, entered, 1, CALM, at(0), POLICY) == Busy(pin="success", wrong_pins=1)
+    late = entered.model_copy(update={"expires_at": at(-1)})
+    assert decide_pin(VIRTUAL, asked, late, 0, CALM, at(0), POLICY) == SayEnded(pin="success")
+    # Nobody is asked by a session that has ended, nor recognised without the PIN where one is forced.
+    assert decide(VIRTUAL, busy, CALM, at(61), POLICY) == SayEnded()
+    forced = a_route(pin=PIN.model_copy(update={"force": True}), busy=True)
+    assert decide(VIRTUAL, forced, CALM, at(0), POLICY) == Busy()
+
+
+def test_a_former_party_hears_the_same_as_after_the_end_and_the_session_knows_better() -> None:
+    left = a_route(released=True, expires_at=at(-1))
+    assert decide(VIRTUAL, left, CALM, at(0), POLICY) == SayEnded(reason=Reason.FORMER_PARTY)
 
 
 def test_a_single_party_is_reached_by_anyone_and_reaches_who_called_last() -> None:

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
+from uuid import uuid4
 
 import httpx
 import pytest
+from pydantic import SecretStr
 
+from masking.errors import StartupError
 from masking.gateway.request_limit import RequestLimiter
 from masking.privacy.keyring import Keyring
+from masking.provision import demo_account, provision_demo
+from masking.settings import Settings
 from masking.storage import accounts
 from masking.storage.database import Database
 from tests.conftest import ACCOUNT
 from tests.integration.conftest import Receiver, System
+from tests.integration.test_carrier_webhooks import rest_of_call, ring_at
 from tests.integration.test_sessions_api import PARTIES, create, error_of
 
 pytestmark = pytest.mark.anyio
@@ -76,6 +82,33 @@ async def test_a_main_account_sees_its_subaccounts_sessions_and_a_subaccount_its
     assert await visible(system.http, ACCOUNT, subaccount=one.auth_id) == {of_one}
 
 
+async def test_a_sessions_resources_are_where_whoever_reads_it_finds_them(system: System, keyring: Keyring) -> None:
+    sub = await subaccount(system, keyring)
+    async with signed_in(sub) as as_sub:
+        addresses = {ACCOUNT: (system.http, sessions_of(system, ACCOUNT))}
+        addresses[sub.auth_id] = (as_sub, sessions_of(system, sub.auth_id))
+        for creator in (sub.auth_id, ACCOUNT):
+            http, sessions = addresses[creator]
+            body = FRENCH_PARTIES | {"record": True, "subaccount": sub.auth_id}
+            session, call_uuid = (await http.post(sessions, json=body)).json()["session"], str(uuid4())
+            await rest_of_call(
+                system, await ring_at(system, session["virtual_number"], "33612345679", call_uuid), call_uuid
+            )
+            await http.delete(f"{sessions}{session['session_uuid']}/")
+            await system.sessions.final_bill(session["session_uuid"])
+            for reader, (http, sessions) in addresses.items():
+                one = (await http.get(f"{sessions}{session['session_uuid']}/")).json()["response"]
+                (listed,) = (await http.get(sessions, params={"limit": "1"})).json()["response"]["objects"]
+                assert listed["interaction"] == one["interaction"]
+                names = ("first_party_resource_url", "second_party_resource_url", "recording_resource_url")
+                for url in [one["interaction"][0][name] for name in names]:
+                    assert url.startswith(f"{system.settings.base_url}/v1/Account/{reader}/")
+                    found = await http.get(url)
+                    assert found.status_code == 200, (creator, reader, url)
+                # The carrier of this test has no audio.
+                assert (await http.get(found.json()["recording_url"])).status_code == 502
+
+
 async def test_another_accounts_sessions_do_not_exist_and_its_credentials_open_nothing_else(
     system: System, keyring: Keyring
 ) -> None:
@@ -125,6 +158,36 @@ async def test_a_disabled_account_lets_nobody_in_nor_do_its_subaccounts(system: 
         assert (await http.get(sessions_of(system, sub.auth_id))).status_code == 401
 
 
+async def test_a_start_of_the_demo_system_leaves_a_rotated_token_away(
+    database: Database, migrated_url: str, keyring: Keyring
+) -> None:
+    settings = Settings()
+    first = await provision_demo(settings, migrated_url, keyring, print)
+    assert first == demo_account(settings, keyring)
+    async with database.transaction() as connection:
+        rotated = await accounts.rotate_token(connection, keyring, first.auth_id, timedelta(0))
+
+    again = await provision_demo(settings, migrated_url, keyring, print)
+    assert again.auth_token == rotated.auth_token
+    async with database.transaction() as connection:
+        assert await accounts.authenticate(connection, keyring, *first) is None
+        assert await accounts.authenticate(connection, keyring, *again) is not None
+
+
+async def test_a_demo_token_that_is_given_is_valid_after_a_start_beside_the_others(
+    database: Database, migrated_url: str, keyring: Keyring
+) -> None:
+    first = await provision_demo(Settings(), migrated_url, keyring, print)
+    given = await provision_demo(Settings(demo_auth_token=SecretStr("chosen")), migrated_url, keyring, print)
+
+    assert given.auth_token == "chosen"
+    async with database.transaction() as connection:
+        for account in (first, given):
+            assert await accounts.authenticate(connection, keyring, *account) is not None
+    with pytest.raises(StartupError, match="MASKING_KEYS: the database was made with other keys"):
+        await provision_demo(Settings(), migrated_url, Keyring({"k1": b"3" * 32}, "k1", b"2" * 32), print)
+
+
 async def test_tokens_are_stored_hashed_and_sealed_never_as_they_are(database: Database, keyring: Keyring) -> None:
     async with database.transaction() as connection:
         made = await accounts.create_account(connection, keyring)
@@ -143,6 +206,22 @@ async def test_too_many_requests_are_told_when_to_come_back(system: System, monk
     assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
     assert error_of(answers[3]) == (429, "Too many requests. Wait and try again.")
     assert 1 <= int(answers[3].headers["Retry-After"]) <= 5
+
+
+async def test_a_main_account_and_its_subaccounts_share_one_limit(
+    system: System, keyring: Keyring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sub = await subaccount(system, keyring)
+    async with system.database.transaction() as connection:
+        other = await accounts.create_account(connection, keyring)
+    limiter, count = RequestLimiter(3, 5.0), RequestLimiter.seconds_to_wait
+    monkeypatch.setattr(RequestLimiter, "seconds_to_wait", lambda _, account: count(limiter, account))
+
+    async with signed_in(sub) as as_sub, signed_in(other) as as_other:
+        answers = [await system.http.get(f"{system.api}/") for _ in range(2)]
+        answers += [await as_sub.get(sessions_of(system, sub.auth_id)) for _ in range(2)]
+        answers += [await system.http.get(f"{system.api}/"), await as_other.get(sessions_of(system, other.auth_id))]
+    assert [answer.status_code for answer in answers] == [200, 200, 200, 429, 429, 200]
 
 
 def test_the_limit_slides_and_is_each_accounts_own() -> None:

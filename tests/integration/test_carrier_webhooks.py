@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 from xml.etree import ElementTree
@@ -10,8 +11,10 @@ from xml.etree import ElementTree
 import pytest
 
 from masking.domain.session import Bill
+from masking.domain.wire_format import plivo_time
 from tests.conftest import ACCOUNT
 from tests.integration.conftest import Receiver, System
+from tests.integration.telephone import heard
 
 pytestmark = pytest.mark.anyio
 
@@ -180,6 +183,13 @@ async def settled(system: System, session_uuid: str) -> Bill:
     return await asyncio.wait_for(system.sessions.final_bill(session_uuid), 30)
 
 
+async def told(receiver: Receiver, times: int) -> None:
+    """Wait until the customer has heard of so many events."""
+    async with asyncio.timeout(20):
+        while len(receiver.requests) < times:  # noqa: ASYNC110 it comes over HTTP
+            await asyncio.sleep(0.02)
+
+
 async def test_a_call_is_told_to_the_customer_billed_and_stored(system: System, receiver: Receiver) -> None:
     session = await create(
         system,
@@ -194,6 +204,7 @@ async def test_a_call_is_told_to_the_customer_billed_and_stored(system: System, 
     await whole_call(system, session, call_uuid)
     await system.http.delete(f"{system.api}/{uuid}/")
     final = await settled(system, uuid)
+    await told(receiver, 9)
 
     assert (final.calls.call_count, final.calls.billed_duration, str(final.calls.amount)) == (2, 240, "0.03400")
     assert sorted(receiver.names) == sorted(
@@ -230,6 +241,29 @@ async def test_a_call_is_told_to_the_customer_billed_and_stored(system: System, 
     assert (interaction["duration"], interaction["call_billed_duration"]) == (126, 240)
 
 
+async def test_a_hangup_that_is_told_late_is_told_with_the_carriers_time(system: System, receiver: Receiver) -> None:
+    session = await create(system, callback_url=receiver.url)
+    call_uuid = str(uuid4())
+    dial = dial_of(await ring_at(system, session["virtual_number"], SECOND, call_uuid))
+    await asyncio.sleep(1.1)
+    ended_at = datetime.now(UTC).replace(microsecond=0)
+    await asyncio.sleep(1.1)
+    told_at = datetime.now(UTC).replace(microsecond=0)
+    leg = {"CallUUID": call_uuid, "DialALegUUID": call_uuid, "DialBLegUUID": "b", "DialAction": "hangup"}
+    await system.webhook(dial.attrib["callbackUrl"], leg)
+    end = {"CallUUID": call_uuid, "EndTime": f"{ended_at:%Y-%m-%d %H:%M:%S}", "HangupCauseCode": "1000"}
+    await system.webhook("/carrier/voice/hangup", end)
+    both = await heard(receiver, "SessionPartiesHangup")
+    callers = await heard(receiver, "SessionFirstPartyHangup")
+    callees = await heard(receiver, "SessionSecondPartyHangup")
+
+    assert callers["EventTimestamp"] == plivo_time(ended_at)
+    # The carrier has no time for the end of the callee's leg.
+    assert both["EventTimestamp"] == callees["EventTimestamp"] >= plivo_time(told_at)
+    resource = await system.http.get(f"{system.settings.base_url}/v1/Account/{ACCOUNT}/Call/{call_uuid}/")
+    assert resource.json()["end_time"] == plivo_time(ended_at)
+
+
 async def test_an_endpoint_that_recovers_hears_everything_once(system: System, receiver: Receiver) -> None:
     receiver.failures = 2
     session = await create(system, callback_url=receiver.url)
@@ -237,6 +271,7 @@ async def test_an_endpoint_that_recovers_hears_everything_once(system: System, r
     await whole_call(system, session, str(uuid4()))
     await system.http.delete(f"{system.api}/{session['session_uuid']}/")
     await settled(system, session["session_uuid"])
+    await told(receiver, 7)
 
     sequence = sorted(int(request["SequenceNumber"]) for request in receiver.requests)
     assert sequence == list(range(1, 8))

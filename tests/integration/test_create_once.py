@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
 import httpx
 import pytest
+from temporalio.exceptions import WorkflowAlreadyStartedError
 
 from masking.client import MaskingClient, OutcomeUnknown
+from masking.contract import WORKFLOW_TYPE, session_workflow_id
 from masking.domain.session import SessionSnapshot
 from masking.domain.terms import SessionRequest
+from masking.privacy.keyring import Keyring
 from masking.storage.creates import UnansweredCreates
 from masking.storage.database import Database
 from tests.conftest import ACCOUNT
 from tests.integration.conftest import System
 from tests.integration.test_sessions_api import PARTIES, create, error_of
+from worker import callback_http, working
 
 pytestmark = pytest.mark.anyio
 
@@ -105,6 +110,68 @@ async def test_a_key_may_try_again_after_a_refusal(system: System) -> None:
         )
 
     assert (await with_key(system, "ride-7", first_party="+4930901820")).status_code == 201
+
+
+@pytest.mark.parametrize("key", [None, "ride-7"])
+@pytest.mark.parametrize("update_lost", [False, True])
+async def test_a_create_that_is_refused_after_its_503_is_refused_or_tried_anew_when_it_comes_again(
+    system: System, keyring: Keyring, key: str | None, update_lost: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    headers = {"Idempotency-Key": key} if key else {}
+    german = PARTIES | {"first_party": "+4930901820"}
+
+    async def send() -> httpx.Response:
+        return await system.http.post(f"{system.api}/", json=german, headers=headers)
+
+    async with no_worker(system, keyring, monkeypatch, update_lost=update_lost):
+        waited = [await send(), await send()]
+    assert [answer.status_code for answer in waited] == [503, 503]
+    assert error_of(await send()) == (400, "Number pool exhausted or not available.")
+
+    async with no_worker(system, keyring, monkeypatch, update_lost=update_lost):
+        assert (await send()).status_code == 503
+    async with system.database.transaction() as connection:
+        await connection.execute(
+            "INSERT INTO numbers (number, account_id, country) VALUES ('+4930901829', %s, 'DE')", (ACCOUNT,)
+        )
+    if not update_lost:
+        assert error_of(await send()) == (400, "Number pool exhausted or not available."), "what that try came to"
+    assert (await send()).status_code == 201
+    assert (await send()).status_code == (201 if key else 400), "the number is taken; only a key says the same again"
+    assert await sessions_made(system) == 1
+
+
+@asynccontextmanager
+async def no_worker(
+    system: System, keyring: Keyring, monkeypatch: pytest.MonkeyPatch, *, update_lost: bool
+) -> AsyncIterator[None]:
+    """No worker takes what is asked for meanwhile, and nobody waits long. At the end one does all of it.
+
+    Args:
+        update_lost: whether Temporal forgets, as it may, that somebody waits for the session to open.
+    """
+    queue, begun, start = f"masking-{uuid4()}", set[str](), MaskingClient.start
+
+    async def started(client: MaskingClient, request: SessionRequest) -> SessionSnapshot:
+        begun.add(request.session_uuid)
+        if update_lost:
+            with suppress(WorkflowAlreadyStartedError):
+                workflow_id = session_workflow_id(request.session_uuid)
+                await system.client.start_workflow(WORKFLOW_TYPE, request, id=workflow_id, task_queue=queue)
+            raise OutcomeUnknown("no answer came in time")
+        return await start(client, request)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(system.sessions, "_task_queue", queue)
+        patched.setattr(system.sessions, "_timeout", timedelta(seconds=0.5))
+        patched.setattr(MaskingClient, "start", started)
+        yield
+    async with (
+        callback_http(system.settings) as http,
+        working(system.client, system.database, keyring, http, system.settings, queue),
+    ):
+        for session_uuid in begun:
+            await system.sessions.final_bill(session_uuid)
 
 
 async def test_two_deliberate_creates_are_two_sessions_also_at_the_same_moment(system: System) -> None:

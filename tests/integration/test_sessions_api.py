@@ -8,6 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
+from masking.privacy.keyring import Keyring
+from masking.storage import accounts
 from tests.conftest import ACCOUNT, TOKEN
 from tests.integration.conftest import System
 
@@ -56,6 +58,14 @@ async def test_a_created_session_can_be_retrieved_with_every_kind_of_slashes(sys
         response = await system.http.get(path)
         assert response.status_code == 200
         assert response.json()["response"] == created["session"]
+    base, parts = system.settings.base_url, ["v1", "Account", ACCOUNT, "Masking", "Session", uuid]
+    for doubled in range(len(parts)):
+        path = "".join(f"/{'/' if n == doubled else ''}{part}" for n, part in enumerate(parts))
+        assert (await system.http.get(f"{base}{path}")).json()["response"] == created["session"], path
+        assert (await system.http.post(f"{base}{path}", json={})).status_code == 200, path
+        listed = await system.http.get(f"{base}{path.removesuffix(uuid)}")
+        assert listed.json()["response"]["meta"]["total_count"] == 1, path
+    assert (await system.http.delete(f"{base}//v1//Account//{ACCOUNT}//Masking//Session//{uuid}//")).status_code == 200
 
 
 async def test_an_update_counts_the_expiry_from_now_and_leaves_the_rest(system: System) -> None:
@@ -103,6 +113,14 @@ async def test_the_pool_runs_out_with_the_documented_sentence(system: System) ->
         ({"second_party": "+12025550101"}, "Invalid parameter. second_party must differ from first_party."),
         ({"session_expiry": 59}, "Invalid parameter. session_expiry is outside the allowed range."),
         ({"call_time_limit": 86401}, "Invalid parameter. call_time_limit is outside the allowed range."),
+        ({"first_party": 4930901820.0}, "Invalid parameter. first_party is not a valid phone number."),
+        ({"first_party": "4930901820.0"}, "Invalid parameter. first_party is not a valid phone number."),
+        ({"first_party": "-12025550101"}, "Invalid parameter. first_party is not a valid phone number."),
+        ({"first_party": "+-12025550101"}, "Invalid parameter. first_party is not a valid phone number."),
+        ({"first_party": -12025550101}, "Invalid parameter. first_party is not a valid phone number."),
+        ({"first_party": [12025550101]}, "Invalid parameter. first_party is not a valid phone number."),
+        ({"ring_timeout": 4}, "Invalid parameter. ring_timeout is outside the allowed range."),
+        ({"ring_timeout": 601}, "Invalid parameter. ring_timeout is outside the allowed range."),
         ({"ring_timeout": "soon"}, "Invalid parameter. ring_timeout should be a whole number."),
         ({"record": "maybe"}, "Invalid parameter. record allowed values are true or false."),
         ({"record_file_format": "ogg"}, "Invalid parameter. record_file_format allowed values are mp3 or wav."),
@@ -167,6 +185,56 @@ async def test_a_wrong_argument_is_named_with_its_rule(
     system: System, arguments: dict[str, Any], sentence: str
 ) -> None:
     assert error_of(await create(system, **arguments)) == (400, sentence)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        12025550111,
+        "12025550111",
+        " +12025550111 ",
+        "+1 (202) 555-0111",
+        "+1.202.555.0111",
+        "+1.2025550111",
+        "(1) 2025550111",
+    ],
+)
+async def test_a_number_is_taken_as_people_write_it(system: System, written: int | str) -> None:
+    assert (await create(system, first_party=written)).json()["session"]["first_party"] == "12025550111"
+
+
+async def test_every_spelling_of_an_argument_that_sdks_send_is_taken(system: System, keyring: Keyring) -> None:
+    async with system.database.transaction() as connection:
+        sub = await accounts.create_account(connection, keyring, parent_id=ACCOUNT)
+        await accounts.ensure_numbers(connection, sub.auth_id, [("+12025550150", "US")])
+
+    asked = {"is_pin_authentication": True, "generate_pin": True, "pin_prompt_play": PIN["pin_prompt_play"]}
+    session = (await create(system, sub_account=sub.auth_id, **asked)).json()["session"]
+    assert session["virtual_number"] == "12025550150"
+    assert session["is_pin_authentication_required"] is True
+    assert session["first_party_pin"]
+
+
+@pytest.mark.parametrize("empty", [None, ""])
+async def test_an_empty_or_other_spelling_does_not_count_beside_the_right_one(
+    system: System, empty: str | None
+) -> None:
+    right, other = "create_session_with_single_party", "create_session_with_single_Party"
+    for body in ({right: True, other: empty}, {other: empty, right: True}, {right: True, other: False}):
+        created = await system.http.post(f"{system.api}/", json={"first_party": "+12025550101", **body})
+        assert created.status_code == 201, body
+        await system.http.delete(f"{system.api}/{created.json()['session_uuid']}/")
+
+
+@pytest.mark.parametrize("more_settings", [{"session_expiry": 900, "call_time_limit": 120, "ring_timeout": 33}])
+async def test_settings_change_the_defaults_and_arguments_go_before_them(system: System) -> None:
+    session = (await create(system, session_expiry=0, ring_timeout="")).json()["session"]
+    assert (session["duration"], session["call_time_limit"], session["ring_timeout"]) == (900, 120, 33)
+
+    given = {"session_expiry": 60, "call_time_limit": 60, "ring_timeout": 5}
+    session = (await create(system, **given)).json()["session"]
+    assert (session["duration"], session["call_time_limit"], session["ring_timeout"]) == (60, 60, 5)
+    assert (await create(system, ring_timeout=600)).json()["session"]["ring_timeout"] == 600
 
 
 async def test_every_argument_is_taken_kept_and_shown(system: System) -> None:
@@ -248,6 +316,13 @@ async def test_a_single_party_may_be_joined_later_and_nobody_else_may_be_swapped
     pair = (await create(system)).json()["session"]
     update = await system.http.post(f"{system.api}/{pair['session_uuid']}/", json={"second_party": "+12025550177"})
     assert update.json()["session"]["second_party"] == "12025550102"
+    ignored = {"first_party": "twelve", "ring_timeout": 30}
+    update = await system.http.post(f"{system.api}/{pair['session_uuid']}/", json=ignored)
+    assert (update.json()["session"]["first_party"], update.json()["session"]["ring_timeout"]) == ("12025550101", 30)
+    assert error_of(await system.http.post(one, json={"first_party": "twelve"})) == (
+        400,
+        "Invalid parameter. first_party is not a valid phone number.",
+    )
 
 
 async def test_a_party_whom_another_session_holds_on_the_number_cannot_join(system: System) -> None:

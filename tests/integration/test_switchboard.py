@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from masking.carriers.simulator.call import Call
 from masking.carriers.simulator.phones import Behaviour
-from tests.conftest import ACCOUNT
 from tests.integration.conftest import Receiver, System
 from tests.integration.telephone import Telephone, heard, heard_on, speed, telephone
 
@@ -37,6 +37,15 @@ async def create(system: System, receiver: Receiver, **arguments: Any) -> dict[s
 async def resource(system: System, session: dict[str, Any]) -> dict[str, Any]:
     response = await system.http.get(f"{system.api}/{session['session_uuid']}/")
     found: dict[str, Any] = response.json()["response"]
+    return found
+
+
+async def conversations(system: System, session: dict[str, Any]) -> list[dict[str, Any]]:
+    """What the session resource tells of its interactions, which must add up to its totals."""
+    shown = await resource(system, session)
+    found: list[dict[str, Any]] = shown["interaction"] or []
+    assert shown["total_call_count"] == sum(each["total_call_count"] for each in found)
+    assert shown["total_call_billed_duration"] == sum(each["call_billed_duration"] for each in found)
     return found
 
 
@@ -73,122 +82,11 @@ async def test_each_party_hears_its_own_audio_before_they_are_connected(
     back = await telephone.call(SECOND, session["number"])
     assert heard_on(back, "caller") == ["https://x.example/2.mp3"]
     assert heard_on(back, "callee") == ["https://x.example/1.mp3"]
-
-
-async def test_a_registered_caller_is_not_asked_for_a_pin_and_the_customer_is_told_so(
-    system: System, telephone: Telephone, receiver: Receiver
-) -> None:
-    session = await create(system, receiver, **PIN)
-    await telephone.phones.behave(SECOND, Behaviour(hangs_up_after=5))
-    call = await telephone.call(FIRST, session["number"])
-    await heard(receiver, "SessionPartiesHangup")
-
-    assert pins(receiver) == [("AuthorizedCaller", "0", FIRST[1:])]
-    assert heard_on(call, "caller") == []
-    assert receiver.names[0] == "SessionPinAuthenticationStatus"
-
-
-@pytest.mark.parametrize(("pin", "callee"), [("1234", SECOND), ("987654321", FIRST)])
-async def test_a_pin_makes_an_unregistered_caller_the_party_whose_pin_it_is(
-    system: System, telephone: Telephone, receiver: Receiver, pin: str, callee: str
-) -> None:
-    session = await create(system, receiver, **PIN)
-    await telephone.phones.behave(STRANGER, Behaviour(presses=(f"{pin}#",)))
-    await telephone.phones.behave(callee, Behaviour(hangs_up_after=5))
-    call = await telephone.call(STRANGER, session["number"])
-    told = await heard(receiver, "SessionPartiesHangup")
-    shown = await resource(system, session)
-
-    assert call.callee is not None
-    assert (call.callee.number, call.callee.screen) == (callee, session["number"])
-    assert heard_on(call, "caller") == [PROMPT, "*" * len(pin)], "the carrier writes no PIN down"
-    assert pins(receiver) == [("success", "0", STRANGER[1:])]
-    assert (told["From"], told["To"]) == (STRANGER[1:], callee[1:])
-    (interaction,) = shown["interaction"]
-    assert interaction["total_call_count"] == 2
-    side = "first" if callee == SECOND else "second"
-    assert interaction[f"{side}_party_resource_url"].endswith(f"/v1/Account/{ACCOUNT}/Call/{call.call_uuid}")
-
-
-async def test_a_wrong_pin_may_be_corrected_and_both_are_told(
-    system: System, telephone: Telephone, receiver: Receiver
-) -> None:
-    session = await create(system, receiver, **PIN, pin_retry=2, pin_retry_wait=7)
-    await telephone.phones.behave(STRANGER, Behaviour(presses=("0000#", "", "1234#")))
-    await telephone.phones.behave(SECOND, Behaviour(hangs_up_after=5))
-    call = await telephone.call(STRANGER, session["number"])
-    await heard(receiver, "SessionPartiesHangup")
-
-    stranger = STRANGER[1:]
-    assert pins(receiver) == [("failed", "1", stranger), ("failed", "2", stranger), ("success", "2", stranger)]
-    assert heard_on(call, "caller") == [PROMPT, "****", WRONG, PROMPT, WRONG, PROMPT, "****"]
-    moments = [line.at for line in call.transcript if line.detail in (WRONG, PROMPT)]
-    assert (moments[2] - moments[1]).total_seconds() >= 2 + 7, "the wait between tries"
-
-
-async def test_without_the_right_pin_nobody_rings(system: System, telephone: Telephone, receiver: Receiver) -> None:
-    session = await create(system, receiver, **PIN, pin_retry=1)
-    await telephone.phones.behave(STRANGER, Behaviour(presses=("0000#", "4321#", "1234#")))
-    call = await telephone.call(STRANGER, session["number"])
-    await heard(receiver, "SessionPinAuthenticationStatus", 2)
-    final = await expire(system, session)
-
-    assert call.callee is None
-    assert heard_on(call, "caller") == [PROMPT, "****", WRONG, PROMPT, "****", WRONG]
-    assert pins(receiver) == [("failed", "1", STRANGER[1:]), ("failed", "2", STRANGER[1:])]
-    assert (call.caller.cause.code, call.caller.source) == (4000, "Answer XML")
-    assert final.calls.call_count == 0
-    assert (await resource(system, session))["interaction"] is None
-
-
-async def test_a_hidden_caller_is_an_unknown_one(system: System, telephone: Telephone, receiver: Receiver) -> None:
-    session = await create(system, receiver, **PIN)
-    await telephone.phones.behave(FIRST, Behaviour(hidden=True, presses=("1234#",)))
-    await telephone.phones.behave(SECOND, Behaviour(hangs_up_after=5))
-    call = await telephone.call(FIRST, session["number"])
-    told = await heard(receiver, "SessionPartiesHangup")
-
-    assert heard_on(call, "caller")[0] == PROMPT
-    assert call.callee is not None
-    assert (call.callee.number, call.callee.screen) == (SECOND, session["number"])
-    assert pins(receiver) == [("success", "0", "")]
-    assert "From" not in told
-
-
-async def test_a_forced_pin_is_asked_of_registered_callers(
-    system: System, telephone: Telephone, receiver: Receiver
-) -> None:
-    session = await create(system, receiver, **PIN, force_pin_authentication=True)
-    await telephone.phones.behave(FIRST, Behaviour(presses=("987654321#", "1234#")))
-    await telephone.phones.behave(SECOND, Behaviour(hangs_up_after=5))
-
-    # The partner's PIN on one's own phone would lead to oneself.
-    refused = await telephone.call(FIRST, session["number"])
-    assert refused.callee is None
-    await telephone.phones.behave(FIRST, Behaviour(presses=("1234#",)))
-    call = await telephone.call(FIRST, session["number"])
-    await heard(receiver, "SessionPartiesHangup")
-
-    assert call.callee is not None
-    assert call.callee.number == SECOND
-    assert pins(receiver) == [("success", "0", FIRST[1:])]
-
-
-async def test_pins_of_sessions_on_one_number_lead_each_to_its_own(
-    system: System, telephone: Telephone, receiver: Receiver
-) -> None:
-    one = await create(system, receiver, **PIN)
-    other_parties = {"first_party": "+12025550111", "second_party": "+12025550112"}
-    other = await create(
-        system, receiver, **PIN | {"first_party_pin": "5555", "second_party_pin": "6666"}, **other_parties
-    )
-    assert one["number"] == other["number"]
-    for pin, callee in (("5555", "+12025550112"), ("1234", SECOND)):
-        await telephone.phones.behave(STRANGER, Behaviour(presses=(f"{pin}#",)))
-        await telephone.phones.behave(callee, Behaviour(hangs_up_after=1))
-        call = await telephone.call(STRANGER, one["number"])
-        assert call.callee is not None
-        assert call.callee.number == callee
+    await heard(receiver, "SessionPartiesHangup", 2)
+    one, two = await conversations(system, session)
+    assert one["first_party_resource_url"].endswith(f"/Call/{call.call_uuid}")
+    assert two["second_party_resource_url"].endswith(f"/Call/{back.call_uuid}")
+    assert "recording_resource_url" in one
 
 
 async def test_unknown_callers_hear_the_announcement_or_are_refused(
@@ -205,6 +103,9 @@ async def test_unknown_callers_hear_the_announcement_or_are_refused(
     assert heard_on(told, "caller") == ["https://x.example/who.mp3"]
     assert told.callee is None
     assert receiver.requests == []
+    for session in (silent, talking):
+        assert await conversations(system, session) == []
+        assert (await resource(system, session))["status"] == "active"
 
 
 async def test_a_single_party_is_reached_by_anyone_and_calls_back_whoever_called_last(
@@ -234,26 +135,9 @@ async def test_a_single_party_is_reached_by_anyone_and_calls_back_whoever_called
     assert stranger.callee is None
     await heard(receiver, "SessionPartiesHangup", 4)
     assert (await expire(system, session)).calls.call_count == 8
-
-
-async def test_a_single_party_with_a_pin_is_reached_only_with_it(
-    system: System, telephone: Telephone, receiver: Receiver
-) -> None:
-    session = await create(
-        system, receiver, second_party="", create_session_with_single_party=True,
-        is_pin_authentication_required=True, second_party_pin="4711", pin_prompt_play=PROMPT, pin_retry=0,
-    )  # fmt: skip
-    await telephone.phones.behave(FIRST, Behaviour(hangs_up_after=3))
-    without = await telephone.call(STRANGER, session["number"])
-    assert without.callee is None
-    await telephone.phones.behave(STRANGER, Behaviour(presses=("4711#",)))
-    with_it = await telephone.call(STRANGER, session["number"])
-    assert with_it.callee is not None
-    assert with_it.callee.number == FIRST
-    await telephone.phones.behave(STRANGER, Behaviour(hangs_up_after=3))
-    back = await telephone.call(FIRST, session["number"])
-    assert back.callee is not None
-    assert back.callee.number == STRANGER
+    shown = await resource(system, session)
+    assert (shown["second_party"], shown["status"]) == (SECOND[1:], "expired")
+    assert [each["total_call_count"] for each in await conversations(system, session)] == [2] * 4
 
 
 async def test_a_former_party_reaches_nobody_and_nobody_else_gets_its_place(
@@ -294,6 +178,9 @@ async def test_the_first_party_is_called_at_once_and_bridged(
     ]  # fmt: skip
     assert call.callee is not None
     assert final.calls.duration == call.caller.duration + call.callee.duration
+    (interaction,) = await conversations(system, session)
+    assert interaction["duration"] == final.calls.duration
+    assert interaction["first_party_resource_url"].endswith(f"/Call/{call.call_uuid}")
     assert "we called the first party, and it answered" in await system.sessions.story(session["session_uuid"])
 
 
@@ -319,19 +206,32 @@ async def test_a_first_party_that_does_not_answer_is_told_with_its_cause_and_cos
     assert "SessionFirstPartyAnswer" not in receiver.names
     assert (await telephone.phones.phone(SECOND)).state == "idle"
     assert (final.calls.call_count, final.calls.amount) == (1, 0)
+    (interaction,) = await conversations(system, session)
+    assert (interaction["total_call_count"], interaction["duration"]) == (1, 0)
+    assert "second_party_resource_url" not in interaction
 
 
-async def test_a_second_call_meanwhile_gets_busy_and_the_session_knows_why(
+async def test_a_party_that_calls_while_the_other_talks_gets_busy_and_the_session_knows_why(
     system: System, telephone: Telephone, receiver: Receiver
 ) -> None:
-    session = await create(system, receiver)
-    await telephone.phones.dial(FIRST, session["number"])
+    session = await create(system, receiver, **PIN)
+    # The first party talks from another phone, and somebody picks up its own.
+    await telephone.phones.behave(STRANGER, Behaviour(presses=("1234#",)))
+    talk = await telephone.phones.dial(STRANGER, session["number"])
     await telephone.phones.wait_for(SECOND, "talking")
-    other = await telephone.phones.dial(STRANGER, session["number"])
-    assert (await telephone.over(other)).caller.cause.name == "Rejected"
-    # The second party's other phone is no party; the second party itself is busy talking.
-    await telephone.phones.hang_up(FIRST)
+    meanwhile = await telephone.call(FIRST, session["number"])
+    assert (meanwhile.caller.cause.name, meanwhile.caller.answered_at, meanwhile.callee) == ("Busy Line", None, None)
+    assert (await resource(system, session))["status"] == "in-progress"
+    await telephone.phones.hang_up(STRANGER)
+    await telephone.over(talk)
     await heard(receiver, "SessionPartiesHangup")
+
+    assert pins(receiver) == [("success", "0", STRANGER[1:]), ("AuthorizedCaller", "0", FIRST[1:])]
+    assert len(await conversations(system, session)) == 1
+    story = await system.sessions.story(session["session_uuid"])
+    assert "a call was not connected: the session already has a conversation" in story
+    await telephone.phones.behave(SECOND, Behaviour(hangs_up_after=1))
+    assert (await telephone.call(FIRST, session["number"])).callee is not None
 
 
 async def test_late_callers_hear_that_the_session_has_ended_and_the_session_knows(
@@ -349,23 +249,8 @@ async def test_late_callers_hear_that_the_session_has_ended_and_the_session_know
     after = await telephone.call(SECOND, session["number"])
     assert after.callee is None
     assert len(heard_on(after, "caller")) == 1
-
-
-async def test_guessing_pins_is_refused_across_calls(system: System, telephone: Telephone, receiver: Receiver) -> None:
-    session = await create(system, receiver, **PIN, pin_retry=5)
-    await telephone.phones.behave(STRANGER, Behaviour(presses=("0000#",) * 6))
-    calls = [await telephone.call(STRANGER, session["number"]) for _ in range(3)]
-    await heard(receiver, "SessionPinAuthenticationStatus", 10)
-
-    asked = [heard_on(call, "caller").count(PROMPT) for call in calls]
-    assert asked == [6, 4, 0], "ten wrong ones, then none is asked for"
-    assert calls[2].caller.cause.name == "Rejected"
-    await asyncio.sleep(0.2)
-    assert len(pins(receiver)) == 10
-    assert "too many wrong PINs of late" in await system.sessions.story(session["session_uuid"])
-    # The parties themselves are not kept out.
-    await telephone.phones.behave(SECOND, Behaviour(hangs_up_after=1))
-    assert (await telephone.call(FIRST, session["number"])).callee is not None
+    assert (await resource(system, session))["status"] == "expired"
+    assert len(await conversations(system, session)) == 1
 
 
 async def test_recordings_come_one_per_conversation(system: System, telephone: Telephone, receiver: Receiver) -> None:
@@ -383,6 +268,28 @@ async def test_recordings_come_one_per_conversation(system: System, telephone: T
         audio = await system.http.get(each["RecordingURL"])
         assert audio.headers["Content-Type"] == "audio/mpeg"
         assert len(audio.content) > 1000
+
+
+async def test_a_recording_that_the_carrier_loses_is_told_as_failed(
+    system: System, telephone: Telephone, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def no_recording(*_: object) -> None:
+        """Nothing comes of it."""
+
+    monkeypatch.setattr(Call, "_make_recording", no_recording)
+    session = await create(system, receiver, record=True, recording_callback_url=receiver.url)
+    await telephone.phones.behave(SECOND, Behaviour(hangs_up_after=5))
+    call = await telephone.call(FIRST, session["number"])
+    told = await heard(receiver, "SessionRecordingFailed")
+    final = await expire(system, session)
+
+    assert call.recordings == []
+    assert (told["From"], told["To"]) == (FIRST[1:], SECOND[1:])
+    recordings = [name for name in receiver.names if "Recording" in name]
+    assert recordings == ["SessionRecordingInitiated", "SessionRecordingFailed"]
+    (interaction,) = await conversations(system, session)
+    assert "recording_resource_url" not in interaction
+    assert final.calls.call_count == 2
 
 
 async def test_the_time_limit_ends_the_conversation(system: System, telephone: Telephone, receiver: Receiver) -> None:
@@ -410,3 +317,6 @@ async def test_a_caller_who_gives_up_is_told_as_canceled(
 
     assert (told["PlivoHangupCause"], told["PlivoHangupCauseCode"], told["Duration"]) == ("Canceled", "1000", "0")
     assert "SessionSecondPartyAnswer" not in receiver.names
+    await heard(receiver, "SessionPartiesHangup")
+    (interaction,) = await conversations(system, session)
+    assert interaction["total_call_count"] == 2

@@ -83,6 +83,25 @@ async def test_the_first_versions_accounts_numbers_and_sessions_come_along(empty
     assert numbers == [("voice", ["voice"], "available")]
 
 
+def test_sessions_that_ask_strangers_for_a_pin_are_told_apart_from_those_that_only_announce(empty_url: str) -> None:
+    move_to(empty_url, "0004")
+    held = [("asks", "stranger"), ("asks", "pin"), ("announces", "stranger"), ("announces", "number")]
+    with psycopg.connect(empty_url) as connection:
+        for n, (session, kind) in enumerate(held):
+            connection.execute(
+                "INSERT INTO routes (virtual_number, caller_hash, session_uuid, side, kind, expires_at, held_until)"
+                " VALUES ('+12025550199', %s, %s, 'first', %s, now(), now())",
+                (bytes([n]), session, kind),
+            )
+    kinds = "SELECT session_uuid, kind FROM routes ORDER BY caller_hash"
+    migrate(empty_url)
+    with psycopg.connect(empty_url) as connection:
+        assert connection.execute(kinds).fetchall() == [("asks", "question"), *held[1:]]
+    move_to(empty_url, "0004", up=False)
+    with psycopg.connect(empty_url) as connection:
+        assert connection.execute(kinds).fetchall() == held
+
+
 def test_every_migration_can_be_undone_and_done_again(empty_url: str) -> None:
     migrate(empty_url)
     newest = columns(empty_url)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,9 +18,10 @@ from masking.carriers.simulator.audio import write_recording
 from masking.carriers.simulator.clock import SimulatedClock
 from masking.carriers.simulator.keypad import PROMPT_S, Keypad
 from masking.carriers.simulator.phones import Phone
-from masking.carriers.simulator.records import CallRecord, Leg, TranscriptLine
-from masking.carriers.simulator.reporter import Ends, Reporter
+from masking.carriers.simulator.records import CallRecord, Leg, Recording, TranscriptLine
+from masking.carriers.simulator.reporter import Reporter
 from masking.carriers.simulator.ringing import Outcome, engaged, leave_after, ring
+from masking.carriers.simulator.xml_checks import RefusedXml
 
 MAX_INSTRUCTIONS = 70
 """As many as the real carrier follows before it calls it a loop."""
@@ -95,11 +97,16 @@ class Call:
         self._stopped: asyncio.Future[CallEnded] = asyncio.get_running_loop().create_future()
         call_uuid = str(uuid4())
         leg = Leg(leg_uuid=call_uuid, number=phone.number, screen=number, began_at=self._clock.now())
-        self.record = CallRecord(call_uuid=call_uuid, caller=leg)
         own = HIDDEN if phone.behaviour.hidden and order is None else phone.number.removeprefix("+")
         other = number.removeprefix("+")
-        ends = Ends(own, other, "inbound") if order is None else Ends(other, own, "outbound")
-        self._reporter = Reporter(network.client, self._clock, self.record, ends)
+        self.record = CallRecord(
+            call_uuid=call_uuid,
+            direction="inbound" if order is None else "outbound",
+            from_number=own if order is None else other,
+            to_number=other if order is None else own,
+            caller=leg,
+        )
+        self._reporter = Reporter(network.client, self._clock, self.record)
         self._keypad = Keypad(phone, self._clock, lambda words: self._note("caller", "heard", words))
         if order is None:
             phone.occupy("dialling", call_uuid, number)
@@ -187,8 +194,7 @@ class Call:
         phone.talk()
         self._note("caller", "answered")
         self._caller_answered()
-        limit = order.limit_seconds / self._clock.speed
-        asyncio.get_running_loop().call_later(limit, self.end, causes.SCHEDULED_HANGUP, "Plivo")
+        self._end_in(order.limit_seconds)
 
     async def _fetched(self, webhook: Webhook, form: Form, unreachable: HangupCause) -> Document:
         try:
@@ -199,18 +205,17 @@ class Call:
     def _read(self, going_on: Next) -> list[xml.Instruction]:
         try:
             return xml.read_xml(going_on.document.content, going_on.document.content_type)
-        except xml.RefusedXml as refusal:
+        except RefusedXml as refusal:
             self._note("caller", "refused the XML", str(refusal))
-            raise CallEnded(going_on.invalid, "Error") from None
+            raise CallEnded(refusal.cause or going_on.invalid, "Error") from None
 
     async def _obey(self, instruction: xml.Instruction) -> Next | None:
         """Carry out one instruction. The document that takes this one's place, if one does."""
-        if isinstance(instruction, xml.Hangup) and instruction.reason and self.record.caller.answered_at is None:
-            raise CallEnded(causes.BUSY_LINE if instruction.reason == "busy" else causes.REJECTED, "Answer XML")
+        if isinstance(instruction, xml.Hangup):
+            self._hang_up(instruction)
+            return None
         self._caller_answered()
         match instruction:
-            case xml.Hangup():
-                raise CallEnded(causes.NORMAL_HANGUP, "Answer XML")
             case xml.Play() | xml.Speak() | xml.Wait():
                 await self._listen("caller", instruction)
             case xml.Redirect(webhook):
@@ -230,6 +235,19 @@ class Call:
                 )  # fmt: skip
         return None
 
+    def _hang_up(self, hangup: xml.Hangup) -> None:
+        if hangup.seconds:
+            self._end_in(hangup.seconds)
+            return
+        if self.record.caller.answered_at is not None:
+            raise CallEnded(causes.NORMAL_HANGUP, "Answer XML")
+        raise CallEnded(causes.BUSY_LINE if hangup.reason == "busy" else causes.REJECTED, "Answer XML")
+
+    def _end_in(self, seconds: int) -> None:
+        """End the call in so many simulated seconds, unless it has ended by then."""
+        loop = asyncio.get_running_loop()
+        loop.call_later(seconds / self._clock.speed, self.end, causes.SCHEDULED_HANGUP, "Plivo")
+
     async def _after(self, action: Webhook, about: Form, *, follows: bool) -> Next | None:
         """Tell an element's action what came of it."""
         if not action.url:
@@ -248,12 +266,10 @@ class Call:
 
     async def _listen(self, leg: str, sound: xml.Play | xml.Speak | xml.Wait) -> None:
         match sound:
-            case xml.Play(url):
-                self._note(leg, "heard", url)
-                await self._clock.sleep(PROMPT_S)
-            case xml.Speak(text):
-                self._note(leg, "heard", text)
-                await self._clock.sleep(PROMPT_S)
+            case xml.Play(what, times) | xml.Speak(what, times):
+                for _ in range(times) if times else itertools.count():
+                    self._note(leg, "heard", what)
+                    await self._clock.sleep(PROMPT_S)
             case xml.Wait(seconds):
                 await self._clock.sleep(seconds)
 
@@ -335,7 +351,7 @@ class Call:
         document = await self._fetched(greeting, self._reporter.form(), causes.ANSWER_URL_UNREACHABLE)
         try:
             sounds = xml.read_greeting(document.content, document.content_type)
-        except xml.RefusedXml as refusal:
+        except RefusedXml as refusal:
             self._note("callee", "refused the XML", str(refusal))
             raise CallEnded(causes.INVALID_ANSWER_XML, "Error") from None
         for sound in sounds:
@@ -348,10 +364,19 @@ class Call:
         file = f"{recording_id}.{wanted.file_format}"
         seconds = min(leg.duration, wanted.max_seconds)
         await asyncio.to_thread(write_recording, self._network.recordings / file, wanted.file_format, seconds)
-        self.record.recordings.append(file)
+        now = self._clock.now()
+        recording = Recording(
+            recording_id=recording_id,
+            file_format=wanted.file_format,
+            url=f"{self._network.media_url}/{file}",
+            seconds=seconds,
+            started_at=leg.answered_at or leg.began_at,
+            ended_at=leg.ended_at or now,
+            added_at=now,
+        )
+        self.record.recordings.append(recording)
         self._note("caller", "recorded", f"{seconds} s of {wanted.file_format}")
-        address = f"{self._network.media_url}/{file}"
-        self._reporter.recorded(wanted.callback, recording_id, address, leg, seconds)
+        self._reporter.recorded(wanted.callback, recording)
 
     def _note(self, leg: str, what: str, detail: str = "") -> None:
         self.record.transcript.append(TranscriptLine(at=self._clock.now(), leg=leg, what=what, detail=detail))

@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 import httpx
+from pydantic import BaseModel
 
 from masking.carriers.simulator.chaos import ChaosSwitches
 from masking.carriers.simulator.phones import Behaviour, PhoneView, State
@@ -13,6 +14,14 @@ from masking.carriers.simulator.records import CallRecord
 from masking.errors import MaskingError
 
 POLL_S = 0.05
+
+
+class BoundNumber(BaseModel):
+    """A number in service, and what runs when it is called."""
+
+    number: str
+    answer_url: str
+    hangup_url: str
 
 
 class SimulatorError(MaskingError):
@@ -75,6 +84,11 @@ class SimulatorClient:
     async def call(self, call_uuid: str) -> CallRecord:
         """A call, with its transcript."""
         return CallRecord.model_validate(await self._ask("GET", f"/v1/calls/{call_uuid}"))
+
+    async def numbers(self) -> list[BoundNumber]:
+        """The numbers in service."""
+        found = await self._ask("GET", "/v1/numbers")
+        return [BoundNumber.model_validate(each) for each in found["numbers"]]
 
     async def bind(self, number: str, answer_url: str, hangup_url: str) -> None:
         """Let calls to a number run an application."""

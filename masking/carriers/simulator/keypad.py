@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 
 from masking.carriers.simulator.clock import SimulatedClock
@@ -45,8 +46,10 @@ class Keypad:
 
     async def _listen(self, asked: GetDigits) -> str:
         for prompt in asked.prompts:
-            self._hear(_words(prompt))
-        patience = len(asked.prompts) * PROMPT_S + asked.seconds
+            for _ in range(prompt.times or 1):
+                self._hear(_words(prompt))
+        endless = any(prompt.times == 0 for prompt in asked.prompts)
+        patience = math.inf if endless else PROMPT_S * sum(prompt.times for prompt in asked.prompts) + asked.seconds
         digits = ""
         while len(digits) < asked.most:
             try:

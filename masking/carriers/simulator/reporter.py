@@ -6,30 +6,21 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime
-from typing import Literal, NamedTuple
 
 from masking.carriers.simulator.application import ApplicationClient, Webhook
 from masking.carriers.simulator.clock import SimulatedClock
-from masking.carriers.simulator.records import CallRecord, Leg
+from masking.carriers.simulator.records import CallRecord, Leg, Recording
 
 LAST_REPORTS_S = 2.0
 
 Report = tuple[Webhook, dict[str, str]]
 
 
-class Ends(NamedTuple):
-    """A call's ends as the application is told of them: digits, or `anonymous`; and who began it."""
-
-    from_number: str
-    to_number: str
-    direction: Literal["inbound", "outbound"]
-
-
 class Reporter:
     """Sends a call's reports one after the other; the call does not wait for them."""
 
-    def __init__(self, client: ApplicationClient, clock: SimulatedClock, record: CallRecord, ends: Ends) -> None:
-        self._client, self._clock, self._record, self._ends = client, clock, record, ends
+    def __init__(self, client: ApplicationClient, clock: SimulatedClock, record: CallRecord) -> None:
+        self._client, self._clock, self._record = client, clock, record
         self._waiting: asyncio.Queue[Report | None] = asyncio.Queue()
         self._overtaken: set[asyncio.Task[bool]] = set()
 
@@ -80,11 +71,11 @@ class Reporter:
         """What every request about the call says."""
         return {
             "CallUUID": self._record.call_uuid,
-            "From": self._ends.from_number,
-            "To": self._ends.to_number,
-            "Direction": self._ends.direction,
+            "From": self._record.from_number,
+            "To": self._record.to_number,
+            "Direction": self._record.direction,
             "CallStatus": "in-progress",
-            "SessionStart": _written(self._record.caller.began_at),
+            "SessionStart": self._record.caller.began_at.strftime("%Y-%m-%d %H:%M:%S.%f"),
             **more,
         }
 
@@ -136,15 +127,15 @@ class Reporter:
         }
         self._tell(webhook, self.form(**{key: value for key, value in about.items() if value}))
 
-    def recorded(self, webhook: Webhook, recording_id: str, file_url: str, leg: Leg, seconds: int) -> None:
+    def recorded(self, webhook: Webhook, recording: Recording) -> None:
         """The conversation's recording is ready."""
         about = {
-            "RecordUrl": file_url,
-            "RecordingID": recording_id,
-            "RecordingDuration": str(seconds),
-            "RecordingDurationMs": str(seconds * 1000),
-            "RecordingStartMs": _milliseconds(leg.answered_at),
-            "RecordingEndMs": _milliseconds(leg.ended_at),
+            "RecordUrl": recording.url,
+            "RecordingID": recording.recording_id,
+            "RecordingDuration": str(recording.seconds),
+            "RecordingDurationMs": str(recording.seconds * 1000),
+            "RecordingStartMs": _milliseconds(recording.started_at),
+            "RecordingEndMs": _milliseconds(recording.ended_at),
         }
         self._tell(webhook, self.form(**about))
 
@@ -168,5 +159,5 @@ def _written(moment: datetime | None) -> str:
     return "" if moment is None else moment.strftime("%Y-%m-%d %H:%M:%S")
 
 
-def _milliseconds(moment: datetime | None) -> str:
-    return "" if moment is None else str(int(moment.timestamp() * 1000))
+def _milliseconds(moment: datetime) -> str:
+    return str(int(moment.timestamp() * 1000))

@@ -1,7 +1,7 @@
 """Reads Voice XML as strictly as the real carrier (plivo-wire.md §7.3).
 
-The elements that masking needs; any other, an unknown attribute, a wrong nesting or a
-value out of its range refuses the whole document.
+The elements that masking needs; any other, an unknown attribute, a wrong nesting, stray text
+or a value out of its range refuses the whole document.
 """
 
 from __future__ import annotations
@@ -11,25 +11,37 @@ from typing import NamedTuple
 from xml.etree.ElementTree import Element, ParseError, fromstring
 
 from masking.carriers.simulator.application import Webhook
+from masking.carriers.simulator.xml_checks import (
+    ACTION,
+    REDIRECT,
+    RefusedXml,
+    attributes,
+    elements,
+    nothing_in,
+    one_of,
+    text,
+    truth,
+    url_of,
+    webhook,
+    whole,
+)
 
 MAX_BYTES = 100 * 1024
-METHODS = ("POST", "GET")
-
-
-class RefusedXml(Exception):
-    """The carrier would not take this document; the message says why."""
+KEYS = "1234567890*#"
 
 
 class Play(NamedTuple):
-    """Play the audio at a URL."""
+    """Play the audio at a URL so many times; 0 is until the call ends."""
 
     url: str
+    times: int = 1
 
 
 class Speak(NamedTuple):
-    """Say words."""
+    """Say words so many times; 0 is until the call ends."""
 
     text: str
+    times: int = 1
 
 
 class Wait(NamedTuple):
@@ -45,9 +57,10 @@ class Redirect(NamedTuple):
 
 
 class Hangup(NamedTuple):
-    """End the call; with a reason (`rejected`, `busy`) before it is answered."""
+    """End the call, at once or in some seconds; one that is not answered yet is `rejected` or `busy`."""
 
     reason: str
+    seconds: int = 0
 
 
 class Record(NamedTuple):
@@ -118,7 +131,7 @@ def read_xml(document: bytes, content_type: str) -> list[Instruction]:
         raise RefusedXml(f"it is not well-formed: {error.msg}") from None
     if root.tag != "Response" or root.attrib:
         raise RefusedXml("the outermost element must be a bare Response")
-    return [_instruction(element) for element in root]
+    return [_instruction(element) for element in elements(root)]
 
 
 def read_greeting(document: bytes, content_type: str) -> list[Play | Speak | Wait]:
@@ -139,81 +152,41 @@ def _instruction(element: Element) -> Instruction:
     reader = _READERS.get(element.tag)
     if reader is None:
         raise RefusedXml(f"{element.tag} is no element that may stand here")
-    if element.tag not in ("Dial", "GetDigits") and len(element):
-        raise RefusedXml(f"{element.tag} may not hold other elements")
     return reader(element)
 
 
-def _attributes(element: Element, **allowed: str) -> Mapping[str, str]:
-    """The attributes with their defaults; refuses those that the element does not have."""
-    for name in element.attrib:
-        if name not in allowed:
-            raise RefusedXml(f"{element.tag} has no attribute {name}")
-    return {**allowed, **element.attrib}
-
-
-def _text(element: Element) -> str:
-    text = (element.text or "").strip()
-    if not text:
-        raise RefusedXml(f"{element.tag} is empty")
-    return text
-
-
-def _url(element: Element, url: str, *, required: bool = False) -> str:
-    if (required or url) and not url.startswith(("http://", "https://")):
-        raise RefusedXml(f"{element.tag} needs a URL that begins with http:// or https://")
-    return url
-
-
-def _whole(element: Element, name: str, value: str, lowest: int) -> int:
-    if not (value.isascii() and value.isdecimal() and int(value) >= lowest):
-        raise RefusedXml(f"{element.tag}: {name} must be a whole number, {lowest} or more")
-    return int(value)
-
-
-def _one_of(element: Element, name: str, value: str, allowed: tuple[str, ...]) -> str:
-    if value not in allowed:
-        raise RefusedXml(f"{element.tag}: {name} must be {' or '.join(allowed)}")
-    return value
-
-
-def _truth(element: Element, name: str, value: str) -> bool:
-    return _one_of(element, name, value, ("true", "false")) == "true"
-
-
-def _webhook(element: Element, url: str, method: str, *, required: bool = False) -> Webhook:
-    return Webhook(
-        _url(element, url, required=required), "GET" if _one_of(element, "method", method, METHODS) == "GET" else "POST"
-    )
-
-
 def _play(element: Element) -> Play:
-    _attributes(element, loop="1")
-    return Play(_url(element, _text(element), required=True))
+    given = attributes(element, loop="1")
+    return Play(url_of(element, text(element), required=True), whole(element, "loop", given["loop"], 0))
 
 
 def _speak(element: Element) -> Speak:
-    _attributes(element, voice="WOMAN", language="en-US", loop="1")
-    return Speak(_text(element))
+    given = attributes(element, voice="WOMAN", language="en-US", loop="1")
+    return Speak(text(element), whole(element, "loop", given["loop"], 0))
 
 
 def _wait(element: Element) -> Wait:
-    given = _attributes(element, length="1", silence="false")
-    return Wait(_whole(element, "length", given["length"], 1))
+    given = attributes(element, length="1", silence="false")
+    nothing_in(element)
+    truth(element, "silence", given["silence"])
+    return Wait(whole(element, "length", given["length"], 1))
 
 
 def _redirect(element: Element) -> Redirect:
-    given = _attributes(element, method="POST")
-    return Redirect(_webhook(element, _text(element), given["method"], required=True))
+    given = attributes(element, method="POST")
+    return Redirect(webhook(element, text(element), given["method"], required=True, faults=REDIRECT))
 
 
 def _hangup(element: Element) -> Hangup:
-    given = _attributes(element, reason="", schedule="0")
-    return Hangup(_one_of(element, "reason", given["reason"], ("", "rejected", "busy")))
+    given = attributes(element, reason="", schedule="")
+    nothing_in(element)
+    reason = one_of(element, "reason", given["reason"], ("", "rejected", "busy"))
+    scheduled = given["schedule"]
+    return Hangup(reason, whole(element, "schedule", scheduled, 1) if scheduled else 0)
 
 
 def _record(element: Element) -> Record:
-    given = _attributes(
+    given = attributes(
         element,
         startOnDialAnswer="false",
         redirect="true",
@@ -222,17 +195,18 @@ def _record(element: Element) -> Record:
         callbackUrl="",
         callbackMethod="POST",
     )
+    nothing_in(element)
     if given["startOnDialAnswer"] != "true" or given["redirect"] != "false":
         raise RefusedXml('Record: this network records conversations only: startOnDialAnswer="true" redirect="false"')
     return Record(
-        _webhook(element, given["callbackUrl"], given["callbackMethod"]),
-        _one_of(element, "fileFormat", given["fileFormat"], ("mp3", "wav")),
-        _whole(element, "maxLength", given["maxLength"], 1),
+        webhook(element, given["callbackUrl"], given["callbackMethod"]),
+        one_of(element, "fileFormat", given["fileFormat"], ("mp3", "wav")),
+        whole(element, "maxLength", given["maxLength"], 1),
     )
 
 
 def _dial(element: Element) -> Dial:
-    given = _attributes(
+    given = attributes(
         element,
         callerId="",
         callerName="",
@@ -245,9 +219,11 @@ def _dial(element: Element) -> Dial:
         callbackMethod="POST",
         confirmSound="",
     )
-    if [child.tag for child in element] != ["Number"]:
+    numbers = elements(element)
+    if [child.tag for child in numbers] != ["Number"]:
         raise RefusedXml("Dial: this network dials exactly one Number")
-    number = _text(element[0]).removeprefix("+")
+    attributes(numbers[0])
+    number = text(numbers[0]).removeprefix("+")
     caller_id = given["callerId"].removeprefix("+")
     for name, digits in (("Number", number), ("callerId", caller_id or "0")):
         if not (digits.isascii() and digits.isdecimal()):
@@ -255,17 +231,17 @@ def _dial(element: Element) -> Dial:
     return Dial(
         number=number,
         caller_id=caller_id,
-        ring_seconds=_whole(element, "timeout", given["timeout"], 1),
-        limit_seconds=_whole(element, "timeLimit", given["timeLimit"], 1),
-        action=_webhook(element, given["action"], given["method"]),
-        follows_action=_truth(element, "redirect", given["redirect"]),
-        callback=_webhook(element, given["callbackUrl"], given["callbackMethod"]),
-        greeting=_webhook(element, given["confirmSound"], "POST"),
+        ring_seconds=whole(element, "timeout", given["timeout"], 1),
+        limit_seconds=whole(element, "timeLimit", given["timeLimit"], 1),
+        action=webhook(element, given["action"], given["method"], faults=ACTION),
+        follows_action=truth(element, "redirect", given["redirect"]),
+        callback=webhook(element, given["callbackUrl"], given["callbackMethod"]),
+        greeting=webhook(element, given["confirmSound"], "POST"),
     )
 
 
 def _get_digits(element: Element) -> GetDigits:
-    given = _attributes(
+    given = attributes(
         element,
         action="",
         method="POST",
@@ -274,28 +250,30 @@ def _get_digits(element: Element) -> GetDigits:
         numDigits="99",
         finishOnKey="#",
         retries="1",
-        validDigits="1234567890*#",
+        validDigits=KEYS,
         playBeep="false",
         redirect="true",
         invalidDigitsSound="",
         log="true",
     )
-    prompts = tuple(_prompt(child) for child in element)
-    if given["finishOnKey"] not in {*"0123456789*#", "none", ""}:
+    prompts = tuple(_prompt(child) for child in elements(element))
+    if given["finishOnKey"] not in {*KEYS, "none", ""}:
         raise RefusedXml("GetDigits: finishOnKey must be one key, or none")
-    _truth(element, "playBeep", given["playBeep"])
-    _url(element, given["invalidDigitsSound"])
+    if not set(given["validDigits"]) <= set(KEYS):
+        raise RefusedXml("GetDigits: validDigits must be keys")
+    truth(element, "playBeep", given["playBeep"])
+    url_of(element, given["invalidDigitsSound"])
     return GetDigits(
         prompts=prompts,
-        action=_webhook(element, given["action"], given["method"]),
-        follows_action=_truth(element, "redirect", given["redirect"]),
-        seconds=_whole(element, "timeout", given["timeout"], 1),
-        between_seconds=_whole(element, "digitTimeout", given["digitTimeout"], 1),
-        most=_whole(element, "numDigits", given["numDigits"], 1),
+        action=webhook(element, given["action"], given["method"], faults=ACTION),
+        follows_action=truth(element, "redirect", given["redirect"]),
+        seconds=whole(element, "timeout", given["timeout"], 1),
+        between_seconds=whole(element, "digitTimeout", given["digitTimeout"], 1),
+        most=whole(element, "numDigits", given["numDigits"], 1),
         finish_on=given["finishOnKey"].replace("none", ""),
-        times=_whole(element, "retries", given["retries"], 1),
+        times=whole(element, "retries", given["retries"], 1),
         valid=given["validDigits"],
-        logged=_truth(element, "log", given["log"]),
+        logged=truth(element, "log", given["log"]),
     )
 
 

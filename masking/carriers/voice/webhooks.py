@@ -62,8 +62,14 @@ def dial_event(form: Form, call: Call, at: datetime) -> AnyCarrierEvent | None:
             return None
 
 
-def caller_hangup(form: Form, call: Call, at: datetime) -> Hangup:
-    """The end of the caller's leg. A call that was never answered lasts 0 seconds, whatever it says."""
+def caller_hangup(form: Form, call: Call, began_at: datetime, at: datetime) -> Hangup:
+    """The end of the caller's leg. A call that was never answered lasts 0 seconds, whatever it says.
+
+    Args:
+        began_at: when the call reached us. The carrier's time of its end has to lie between that
+            and `at`, else its clock is not ours.
+    """
+    ended_at = _written_moment(form.get("EndTime", ""))
     answered = bool(form.get("AnswerTime"))
     return Hangup(
         event_id=f"{call.call_uuid}:caller:hangup",
@@ -75,6 +81,7 @@ def caller_hangup(form: Form, call: Call, at: datetime) -> Hangup:
         cause=form.get("HangupCauseName") or form.get("HangupCause", "Unknown"),
         cause_code=_whole(form.get("HangupCauseCode")),
         source=form.get("HangupSource", ""),
+        ended_at=ended_at if ended_at is not None and began_at <= ended_at <= at else None,
     )
 
 
@@ -105,6 +112,15 @@ def _whole(text: str | None) -> int:
         return int(float(text or 0))
     except (ValueError, OverflowError):
         return 0
+
+
+def _written_moment(text: str) -> datetime | None:
+    """A moment as `2026-11-23 14:00:00`, with or without fractions and offset; UTC where it says no other."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 def _moment(milliseconds: str | None, otherwise: datetime) -> datetime:

@@ -1,0 +1,152 @@
+"""What comes before a request reaches a handler: compressed bodies, and what is no request at all."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+import zlib
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from urllib.parse import urlencode
+
+import httpx
+import pytest
+from aiohttp import web
+
+from masking.carriers.signature import signed_headers
+from masking.gateway.protocol import GatewayRunner
+from tests.integration.conftest import CARRIER_TOKEN, System, free_port
+from tests.integration.test_sessions_api import PARTIES, error_of
+
+pytestmark = pytest.mark.anyio
+
+SECRET = "2025550101"
+JSON = {"Content-Type": "application/json"}
+
+
+async def posted(system: System, content: bytes, encoding: str) -> httpx.Response:
+    return await system.http.post(f"{system.api}/", content=content, headers=JSON | {"Content-Encoding": encoding})
+
+
+@pytest.mark.parametrize(("encoding", "compress"), [("gzip", gzip.compress), ("deflate", zlib.compress)])
+async def test_a_body_may_be_compressed_and_must_be_what_it_says(
+    system: System, encoding: str, compress: Callable[[bytes], bytes]
+) -> None:
+    body = compress(json.dumps(PARTIES).encode())
+
+    assert (await posted(system, body, encoding)).status_code == 201
+    wrong = (400, "The request body is not what its Content-Encoding says.")
+    for content in (b"garbage", b"x" * 60_000, body[:-5], body + b"more"):
+        assert error_of(await posted(system, content, encoding)) == wrong
+    bomb = compress(b"0" * 10_000_000)
+    assert error_of(await posted(system, bomb, encoding)) == (413, "the request body is too large")
+    empty = await posted(system, b"", encoding)
+    assert error_of(empty) == (400, "Mandatory parameter missing. first_party must be present.")
+
+
+@pytest.mark.parametrize("encoding", ["br", "zstd", "gzip, gzip", "x" * 2000])
+async def test_a_body_compressed_in_another_way_is_refused_with_those_that_are_taken(
+    system: System, encoding: str
+) -> None:
+    refused = await posted(system, b"{}", encoding)
+
+    assert error_of(refused) == (415, "The request body may be compressed with gzip, deflate only.")
+    assert refused.headers["Accept-Encoding"] == "gzip, deflate"
+
+
+async def test_a_carriers_webhook_may_be_compressed_and_its_path_is_taken_as_it_is(
+    system: System,
+) -> None:
+    form = {"CallUUID": "none of ours", "Duration": "1"}
+    for path, status in (("/carrier/voice/hangup", 200), ("/carrier/voice//hangup", 404)):
+        url = f"{system.settings.base_url}{path}"
+        headers = signed_headers("POST", url, form, [CARRIER_TOKEN])
+        headers |= {"Content-Type": "application/x-www-form-urlencoded", "Content-Encoding": "gzip"}
+        content = gzip.compress(urlencode(form).encode())
+        assert (await system.http.post(url, content=content, headers=headers)).status_code == status
+
+
+async def test_a_body_that_is_ignored_may_be_anything(system: System) -> None:
+    uuid = (await system.http.post(f"{system.api}/", json=PARTIES)).json()["session_uuid"]
+    ended = await system.http.request(
+        "DELETE", f"{system.api}/{uuid}/", content=b"garbage", headers=JSON | {"Content-Encoding": "gzip"}
+    )
+    assert ended.status_code == 200
+
+
+TOO_LONG = "The request's address and each of its headers should be under 8190 bytes."
+NO_HTTP = "The request is not valid HTTP."
+NO_EXPECTATION = "this expectation cannot be met"
+SESSIONS = "/v1/Account/MA/Masking/Session/"
+LONG, HOST = SECRET * 1000, " HTTP/1.1\r\nHost: x\r\n"
+WRONG = {
+    "a long value": (f"GET {SESSIONS}?first_party={LONG}{HOST}\r\n", 400, TOO_LONG),
+    "a long key": (f"GET {SESSIONS}?{LONG}=x{HOST}\r\n", 400, TOO_LONG),
+    "a long path": (f"GET /{LONG}{HOST}\r\n", 400, TOO_LONG),
+    "a long header": (f"POST {SESSIONS}{HOST}Idempotency-Key: {LONG}\r\n\r\n", 400, TOO_LONG),
+    "a NUL": (f"GET {SESSIONS}\0{SECRET}{HOST}\r\n", 400, NO_HTTP),
+    "a wrong address": (f"GET http://{SECRET}:99999/{HOST}\r\n", 400, NO_HTTP),
+    "no method": (f"{SECRET}\r\n\r\n", 400, NO_HTTP),
+    "a wrong length": (f"POST {SESSIONS}{HOST}Content-Length: -{SECRET}\r\n\r\n", 400, NO_HTTP),
+    "a wrong chunk": (f"POST {SESSIONS}{HOST}Transfer-Encoding: chunked\r\n\r\nzz{SECRET}\r\n", 400, NO_HTTP),
+    "an unknown expectation": (f"GET {SESSIONS}{HOST}Expect: {SECRET}\r\n\r\n", 417, NO_EXPECTATION),
+    "one where nothing is": (f"GET /nowhere{HOST}Expect: {SECRET}\r\n\r\n", 417, NO_EXPECTATION),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+async def test_what_is_no_request_is_answered_in_json_and_neither_echoed_nor_logged(
+    system: System, what: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+    sent, status, sentence = WRONG[what]
+    head, body = await answer_to(sent, system.settings.port)
+
+    assert head.startswith((f"HTTP/1.0 {status} ", f"HTTP/1.1 {status} "))
+    assert "Content-Type: application/json" in head
+    assert set(json.loads(body)) == {"api_id", "error"}
+    assert json.loads(body)["error"] == sentence
+    assert SECRET not in head + body + caplog.text
+
+
+async def test_what_fails_outside_our_handlers_is_told_by_its_type_only(caplog: pytest.LogCaptureFixture) -> None:
+    async def fails(request: web.Request) -> web.StreamResponse:
+        raise RuntimeError(SECRET)
+
+    async def forgets(request: web.Request) -> web.StreamResponse:
+        return SECRET  # type: ignore[return-value]
+
+    app = web.Application()
+    app.router.add_get("/fails", fails)
+    app.router.add_get("/forgets", forgets)
+    async with served(app) as port:
+        head, body = await answer_to(f"GET /fails{HOST}\r\n", port)
+        assert head.startswith("HTTP/1.1 500 ")
+        assert json.loads(body)["error"] == "Internal server error."
+        async with httpx.AsyncClient() as http:
+            assert (await http.get(f"http://127.0.0.1:{port}/forgets")).status_code == 500
+    assert "RuntimeError" in caplog.text
+    assert SECRET not in caplog.text
+
+
+async def answer_to(sent: str, port: int) -> tuple[str, str]:
+    """The head and the body that come back for these very bytes."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        writer.write(sent.encode())
+        head, _, body = (await reader.readuntil(b"}")).decode().partition("\r\n\r\n")
+    finally:
+        writer.close()
+    return head, body
+
+
+@asynccontextmanager
+async def served(app: web.Application) -> AsyncIterator[int]:
+    runner, port = GatewayRunner(app), free_port()
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", port).start()
+    try:
+        yield port
+    finally:
+        await runner.cleanup()
