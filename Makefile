@@ -20,13 +20,17 @@ demo: $(READY)  ## show a masked call, from create to the final bill
 test: check  ## check the code and run every test
 	$(BIN)/python -m pytest
 
-chaos: $(READY)  ## a thousand calls over a network that loses, repeats, delays and reorders events
-	CHAOS_CALLS=1000 $(BIN)/python -m pytest tests/integration/test_chaos.py
+chaos: $(READY)  ## kill parts of the system under 200 sessions; a thousand calls over a bad network; about 20 minutes
+	$(BIN)/python -m tests.processes.killed
+	CHAOS_CALLS=1000 LONG_CALLS=834 $(BIN)/python -m pytest \
+	  tests/integration/test_chaos.py tests/workflow/test_long_sessions.py
 
-benchmarks: $(READY)  ## measure reads, call decisions and choosing numbers; a few minutes
+benchmarks: $(READY)  ## measure reads, call decisions, choosing numbers, a session's cost, 10,000 open ones; half an hour
 	$(BIN)/python -m benchmarks.reads
 	$(BIN)/python -m benchmarks.answers
 	$(BIN)/python -m benchmarks.allocation
+	$(BIN)/python -m benchmarks.cost
+	$(BIN)/python -m benchmarks.load
 
 check: $(READY)  ## linters, types, and which module may import which
 	$(BIN)/ruff check .

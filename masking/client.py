@@ -50,6 +50,15 @@ from masking.errors import MaskingError
 DEFAULT_TIMEOUT = timedelta(seconds=4)
 """Within the 5 s that most of Plivo's SDKs wait for an answer (plivo-wire.md §1.8)."""
 
+FAULTS = (
+    WorkflowUpdateFailedError,
+    WorkflowUpdateRPCTimeoutOrCancelledError,
+    RPCError,
+    TimeoutError,
+    # What a client that connects at its first call raises while Temporal is away.
+    RuntimeError,
+)
+
 ResultT = TypeVar("ResultT")
 
 
@@ -113,6 +122,9 @@ class MaskingClient:
             result_type=Bill,
             static_summary="a masking session",
         )
+        # Why it did not start, the update tells too; the SDK's own future of it must not be left unread.
+        started = asyncio.ensure_future(start.workflow_handle())
+        started.add_done_callback(lambda told: told.cancelled() or told.exception())
         try:
             return await asyncio.wait_for(
                 self._client.execute_update_with_start_workflow(
@@ -123,7 +135,7 @@ class MaskingClient:
                 ),
                 self._timeout.total_seconds(),
             )
-        except (WorkflowUpdateFailedError, WorkflowUpdateRPCTimeoutOrCancelledError, RPCError, TimeoutError) as error:
+        except FAULTS as error:
             raise _named(error) from None
         except WorkflowAlreadyStartedError:
             # The handle fails with it too, and asyncio logs an error that nobody takes.
@@ -160,7 +172,7 @@ class MaskingClient:
                 QUERY_SNAPSHOT, result_type=SessionSnapshot, rpc_timeout=self._timeout
             )
             return told
-        except RPCError as error:
+        except FAULTS as error:
             raise _named(error) from None
 
     async def story(self, session_uuid: str) -> str:
@@ -168,14 +180,14 @@ class MaskingClient:
         try:
             told: str = await self._handle(session_uuid).query(QUERY_STORY, result_type=str, rpc_timeout=self._timeout)
             return told
-        except RPCError as error:
+        except FAULTS as error:
             raise _named(error) from None
 
     async def final_bill(self, session_uuid: str) -> Bill:
         """Wait for the session to be settled, however long, and return its bill. Raises `SessionNotFound`."""
         try:
             return await self._handle(session_uuid).result()
-        except RPCError as error:
+        except FAULTS as error:
             raise _named(error) from None
 
     async def _update(
@@ -190,7 +202,7 @@ class MaskingClient:
                 rpc_timeout=self._timeout,
             )
             return answer
-        except (WorkflowUpdateFailedError, WorkflowUpdateRPCTimeoutOrCancelledError, RPCError) as error:
+        except FAULTS as error:
             raise _named(error) from None
 
     def _handle(self, session_uuid: str) -> WorkflowHandle[object, Bill]:

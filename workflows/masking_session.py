@@ -352,7 +352,7 @@ class MaskingSession(CarrierSignals):
         """
         await workflow.wait_condition(lambda: self._session.phase is not Phase.OPENING)
         if not self._was_answered():
-            self._take_now(_or_application_error(lambda: expired(self._session, workflow.now())))
+            self._take_now(await self._or_rejected(lambda: expired(self._session, workflow.now())))
         await self._written()
         return self._answer()
 
@@ -375,10 +375,10 @@ class MaskingSession(CarrierSignals):
         if self._was_answered():
             return snapshot(self._session)
         async with self._changing:
-            terms = _or_application_error(lambda: changed(self._session, change, workflow.now())).session.terms
+            terms = (await self._or_rejected(lambda: changed(self._session, change, workflow.now()))).session.terms
             if terms.parties != self._session.terms.parties:
                 await self._take_routes_of(terms)
-            self._take_now(_or_application_error(lambda: changed(self._session, change, workflow.now())))
+            self._take_now(await self._or_rejected(lambda: changed(self._session, change, workflow.now())))
         await self._written()
         if self._routes_lost:
             raise ApplicationError("The session lost its number.", type=ErrorType.ROUTE_LOST, non_retryable=True)
@@ -395,6 +395,14 @@ class MaskingSession(CarrierSignals):
                 type=ErrorType.PARTY_TAKEN,
                 non_retryable=True,
             )
+
+    async def _or_rejected(self, decide: Callable[[], ResultT]) -> ResultT:
+        """What was decided; a rejection is told only once what it rests on is written down."""
+        try:
+            return decide()
+        except Rejected as rejection:
+            await self._written()
+            raise _told(rejection) from None
 
     async def _written(self) -> None:
         """Wait until everything up to now is in the database."""
@@ -413,13 +421,20 @@ class MaskingSession(CarrierSignals):
         return snapshot(self._session)
 
     def _check_changeable(self) -> None:
-        if self._session.phase is not Phase.OPENING and not self._was_answered():
-            _or_application_error(lambda: check_changeable(self._session, workflow.now()))
+        """Reject at once, without a trace in the history, what surely comes to nothing.
+
+        While the end of the session is not written down, calls may still be connected: nobody is
+        told of it before.
+        """
+        unwritten = self._recorded < self._session.version
+        if self._session.phase is Phase.OPENING or unwritten or self._was_answered():
+            return
+        try:
+            check_changeable(self._session, workflow.now())
+        except Rejected as rejection:
+            raise _told(rejection) from None
 
 
-def _or_application_error(decide: Callable[[], ResultT]) -> ResultT:
-    """Turn a rejection into the error that an update may fail with."""
-    try:
-        return decide()
-    except Rejected as rejection:
-        raise ApplicationError(str(rejection), type=rejection.code, non_retryable=True) from None
+def _told(rejection: Rejected) -> ApplicationError:
+    """The error that an update may fail with."""
+    return ApplicationError(str(rejection), type=rejection.code, non_retryable=True)

@@ -32,6 +32,7 @@ TIME_FOR_A_SESSION_S = 30.0
 """After so long with one session's callbacks, the rest is put back, well before the lease ends."""
 
 FIRST_PAUSE = timedelta(seconds=1)
+WRITE_AGAIN_S = (0.2, 0.5, 1.0, 2.0, 4.0)
 
 
 class Patience(NamedTuple):
@@ -139,6 +140,16 @@ class CallbackSender:
         await self._note(due, outcome)
 
     async def _note(self, due: Due, outcome: Outcome) -> None:
+        """Write an outcome down; while the database is away for a moment, again, since else it would be sent again."""
+        for pause_s in WRITE_AGAIN_S:
+            try:
+                await self._write(due, outcome)
+                return
+            except (psycopg.Error, PoolTimeout):
+                await asyncio.sleep(pause_s)
+        await self._write(due, outcome)
+
+    async def _write(self, due: Due, outcome: Outcome) -> None:
         async with self._database.transaction() as connection:
             if outcome.taken:
                 await callbacks.note_delivered(connection, due.callback_id, outcome.told)

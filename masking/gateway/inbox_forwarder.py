@@ -47,7 +47,7 @@ class _Outcomes:
     forwarded: list[int] = field(default_factory=list)
     late: list[inbox.WaitingEvent] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
-    fault: RPCError | None = None
+    fault: RPCError | RuntimeError | None = None
 
 
 class InboxForwarder:
@@ -88,7 +88,7 @@ class InboxForwarder:
             try:
                 while await self.forward_batch() == BATCH:
                     pass
-            except (RPCError, psycopg.Error, PoolTimeout, Unreadable) as error:
+            except (RPCError, RuntimeError, psycopg.Error, PoolTimeout, Unreadable) as error:
                 logger.warning("the inbox waits: %s", type(error).__name__)
 
     async def forward_batch(self) -> int:
@@ -129,8 +129,9 @@ class InboxForwarder:
                     outcomes.forwarded.append(event.id)
                 else:
                     outcomes.late.append(event)
-            except RPCError as error:
-                if error.status in AWAY:
+            except (RPCError, RuntimeError) as error:
+                # A client that connects at its first call raises the latter while Temporal is away.
+                if isinstance(error, RuntimeError) or error.status in AWAY:
                     outcomes.fault = error
                 else:
                     logger.warning("session %s takes no events now: %s", event.session_uuid, error.status.name)

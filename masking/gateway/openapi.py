@@ -90,7 +90,7 @@ def document(base_url: str) -> Json:
         "info": {
             "title": "Masking sessions",
             "version": version("masking"),
-            "description": "Plivo's Masking Session API. Any slash of a path may be several, with or without some at the end.",
+            "description": "Plivo's Masking Session API. Any slash of a path may be several, also at its end.",
         },
         "servers": [{"url": base_url}],
         "security": [{"basic": []}],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -20,9 +20,9 @@ pytestmark = pytest.mark.anyio
 
 
 @asynccontextmanager
-async def running(service: Service, logs: Path) -> AsyncIterator[RunningService]:
+async def running(service: Service, logs: Path, needs: Sequence[RunningService] = ()) -> AsyncIterator[RunningService]:
     lifeline, write_end = os.pipe()
-    process = RunningService(service, lifeline, logs, lambda said: None)
+    process = RunningService(service, lifeline, logs, lambda said: None, needs)
     try:
         yield process
     finally:
@@ -75,3 +75,37 @@ async def test_it_is_asked_by_its_id_and_inherits_only_what_it_may(
         await process.start()
         assert set(asked) == {process.pid}
         assert (tmp_path / "told.log").read_text() == "None this\n"
+
+
+async def test_it_waits_for_what_it_needs_and_does_not_give_up_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "FIRST_PAUSE_S", 0.001)
+    monkeypatch.setattr(service, "LAST_PAUSE_S", 0.001)
+    there = True
+
+    async def is_there(pid: int) -> bool:
+        return there
+
+    async def has_written(pid: int) -> bool:
+        return "begins" in (tmp_path / "user.log").read_text()
+
+    def begins() -> int:
+        return (tmp_path / "user.log").read_text().count("begins")
+
+    code = python("import time; print('begins', flush=True); time.sleep(60)")
+    async with running(Service("used", python("import time; time.sleep(60)"), is_there), tmp_path) as used:
+        await used.start()
+        async with running(Service("user", code, has_written, needs=("used",)), tmp_path, [used]) as user:
+            watching = await user.start()
+            there = False
+            assert user.pid is not None
+            psutil.Process(user.pid).kill()
+            await asyncio.sleep(0.5)
+            assert begins() == 1
+
+            there = True
+            async with asyncio.timeout(10):
+                while begins() < 2:  # noqa: ASYNC110 it is another process
+                    await asyncio.sleep(0.01)
+            assert not watching.done()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -61,6 +62,7 @@ class Remembered:
         self.orders: list[str] = []
         self.deliveries = 0
         self.missed = MissedEvents()
+        self.held: asyncio.Event | None = None
         self.revision = REVISION
 
     @activity.defn
@@ -70,6 +72,8 @@ class Remembered:
 
     @activity.defn
     async def record_session(self, command: RecordSession) -> Recorded:
+        if self.held is not None:
+            await self.held.wait()
         # A workflow task that is lost and done again may write again, and more; never anything else.
         known = {callback.callback_id: callback for callback in self.callbacks}
         assert all(known.get(callback.callback_id, callback) == callback for callback in command.callbacks)

@@ -273,10 +273,26 @@ async def test_of_an_extension_and_the_expiry_that_it_meets_exactly_one_wins_and
     assert all(duration == 1 for won, duration in outcomes if not won)
 
 
-async def test_expiring_twice_is_one_expiry(sessions: MaskingClient, remembered: Remembered) -> None:
-    asked = fresh()
-    await sessions.start(asked)
-    first, again = await asyncio.gather(*(sessions.expire(asked.session_uuid, update_id="end") for _ in range(2)))
+async def test_expiring_twice_is_one_expiry(
+    sessions: MaskingClient, remembered: Remembered, paused: SessionRequest
+) -> None:
+    first, again = await asyncio.gather(*(sessions.expire(paused.session_uuid, update_id="end") for _ in range(2)))
     assert first == again
-    await sessions.final_bill(asked.session_uuid)
+    await sessions.final_bill(paused.session_uuid)
     assert remembered.names == ["SessionTimeout"]
+
+
+async def test_nobody_is_told_that_a_session_has_expired_before_that_is_written_down(
+    sessions: MaskingClient, remembered: Remembered, paused: SessionRequest
+) -> None:
+    """Until then a call would still be connected."""
+    remembered.held = asyncio.Event()
+    ending = [asyncio.create_task(sessions.expire(paused.session_uuid)) for _ in range(2)]
+    extending = asyncio.create_task(sessions.extend(paused.session_uuid, 600))
+    done, _ = await asyncio.wait([*ending, extending], timeout=1)
+    assert not done
+    remembered.held.set()
+
+    extended, *ended = await asyncio.gather(extending, *ending, return_exceptions=True)
+    assert sorted(type(outcome).__name__ for outcome in ended) == ["SessionAlreadyExpired", "SessionSnapshot"]
+    assert isinstance(extended, SessionAlreadyExpired | SessionSnapshot)

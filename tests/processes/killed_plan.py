@@ -1,0 +1,157 @@
+"""What happens in a run: sessions, the calls on them, and when what is killed. All of it follows from a seed."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Party = Literal["first", "second", "guest"]
+Outcome = Literal["answered", "busy", "declined", "unanswered"]
+Ending = Literal["request", "time", "in mid call"]
+
+PARTS = ("worker", "gateway", "temporal", "postgres")
+PIN_PROMPT = "https://audio.example/pin.mp3"
+SHORTEST_EXPIRY = 60
+"""As few seconds as the API lets a session live on."""
+
+KINDS: tuple[tuple[str, tuple[Outcome, ...], Ending], ...] = (
+    ("recorded", ("answered", "answered"), "request"),
+    ("busy", ("busy", "answered"), "request"),
+    ("unanswered", ("unanswered", "answered", "declined"), "time"),
+    ("pin", ("answered", "answered"), "request"),
+    ("in mid call", ("answered",), "in mid call"),
+    ("declined", ("answered", "declined"), "time"),
+)
+
+
+@dataclass(frozen=True)
+class PlannedCall:
+    """A call: when it begins, in seconds of the run, who calls, and what comes of it."""
+
+    at: float
+    caller: Party
+    outcome: Outcome
+    talks: float
+
+
+@dataclass(frozen=True)
+class Ride:
+    """A session and everything that its parties and its customer do.
+
+    Attributes:
+        extends: whether its customer lets it live longer after its first call.
+        late: whether a party calls once more when the session has ended.
+    """
+
+    name: str
+    kind: str
+    begins_at: float
+    first: str
+    second: str
+    guest: str
+    first_pin: str
+    calls: tuple[PlannedCall, ...]
+    extends: bool
+    ending: Ending
+    ends_at: float
+    late: bool
+    body: dict[str, Any]
+
+    def number(self, party: Party) -> str:
+        """A party's phone number, E.164."""
+        return {"first": self.first, "second": self.second, "guest": self.guest}[party]
+
+    def ends(self, call: PlannedCall) -> tuple[str, str]:
+        """Who calls whom: phone numbers, E.164."""
+        callee: Party = "first" if call.caller == "second" else "second"
+        if call.caller == "guest":
+            # Whoever enters the first party's PIN speaks for it.
+            callee = "second"
+        return self.number(call.caller), self.number(callee)
+
+
+@dataclass(frozen=True)
+class Kill:
+    """What is killed, and when, in seconds of the run."""
+
+    at: float
+    part: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A whole run."""
+
+    seed: int
+    rides: tuple[Ride, ...]
+    kills: tuple[Kill, ...]
+
+
+def plan(seed: int, sessions: int, kills: int, gap: float, *, by_time: bool) -> Plan:
+    """The run that a seed stands for.
+
+    Args:
+        gap: seconds between kills, on average.
+        by_time: whether some of the sessions end by their time, a minute after their last call.
+    """
+    seconds = 4.0 + kills * gap
+    rides = tuple(_ride(random.Random(f"{seed}-{n}"), n, seconds, by_time=by_time) for n in range(sessions))
+    return Plan(seed, rides, _kills(random.Random(f"{seed}-kills"), kills, gap))
+
+
+def _ride(chance: random.Random, n: int, seconds: float, *, by_time: bool) -> Ride:
+    kind, outcomes, ending = KINDS[n % len(KINDS)]
+    begins_at = chance.uniform(0, seconds / 4)
+    times = sorted(chance.uniform(begins_at + 1, seconds) for _ in outcomes)
+    callers: list[Party] = [chance.choice(["first", "second"]) for _ in outcomes]
+    if kind == "pin":
+        callers[0] = "guest"
+    calls = tuple(
+        PlannedCall(at, caller, outcome, talks=chance.uniform(10, 30))
+        for at, caller, outcome in zip(times, callers, outcomes, strict=True)
+    )
+    first, second, guest = (f"+1202{part}{n:04}" for part in (556, 557, 558))
+    first_pin, second_pin = f"{100_000 + n}", f"{500_000 + n}"
+    body: dict[str, Any] = {
+        "first_party": first,
+        "second_party": second,
+        "record": kind == "recorded",
+        "ring_timeout": 5,
+        "call_time_limit": 1500 if ending == "in mid call" else 60,
+        "session_expiry": 7200,
+    }
+    if kind == "pin":
+        body |= {
+            "is_pin_authentication_required": True,
+            "pin_prompt_play": PIN_PROMPT,
+            "first_party_pin": first_pin,
+            "second_party_pin": second_pin,
+        }
+    return Ride(
+        name=f"session {n} ({kind})",
+        kind=kind,
+        begins_at=begins_at,
+        first=first,
+        second=second,
+        guest=guest,
+        first_pin=first_pin,
+        calls=calls,
+        extends=chance.random() < 0.4,
+        ending="request" if ending == "time" and not by_time else ending,
+        ends_at=seconds + chance.uniform(0, 3),
+        late=chance.random() < 0.4,
+        body=body,
+    )
+
+
+def _kills(chance: random.Random, count: int, gap: float) -> tuple[Kill, ...]:
+    """Each part as often as the others, in a new order each time: what dies too often is not started again."""
+    parts: list[str] = []
+    while len(parts) < count:
+        parts += chance.sample(PARTS, len(PARTS))
+    at, kills = chance.uniform(2, 4), []
+    for part in parts[:count]:
+        kills.append(Kill(at, part))
+        at += chance.uniform(0.8, 1.2) * gap
+    return tuple(kills)

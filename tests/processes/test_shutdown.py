@@ -1,0 +1,199 @@
+"""SIGTERM, as every deployment sends it: what was begun is finished, nothing is done twice, the exit code is 0."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import signal
+from collections import Counter
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+from aiohttp import web
+from temporalio.client import Client
+
+from masking.embedded.postgres import running_database_url
+from tests.integration.conftest import free_port
+from tests.processes.test_run import Run, environment
+
+pytestmark = [pytest.mark.anyio, pytest.mark.processes, pytest.mark.timeout(180)]
+
+IN_FLIGHT = 24
+SLOW_S = 1.0
+
+
+@contextlib.asynccontextmanager
+async def started(data: Path) -> AsyncIterator[Run]:
+    running = await asyncio.to_thread(Run, environment(data, MASKING_REQUEST_LIMIT="0"))
+    try:
+        yield running
+    finally:
+        if running.process.poll() is None:
+            # Its services end with it.
+            running.process.kill()
+            running.process.communicate(timeout=30)
+
+
+@contextlib.asynccontextmanager
+async def customers(run: Run) -> AsyncIterator[httpx.AsyncClient]:
+    """Clients that make a connection for each request, as most of Plivo's SDKs do."""
+    auth = (run.ready["auth_id"], run.ready["auth_token"])
+    limits = httpx.Limits(max_keepalive_connections=0)
+    async with httpx.AsyncClient(auth=auth, timeout=30, trust_env=False, limits=limits) as http:
+        yield http
+
+
+class SlowCustomer:
+    """An endpoint that takes its time, and counts how often it got each callback."""
+
+    def __init__(self) -> None:
+        self.took: Counter[str] = Counter()
+        self.answering = asyncio.Event()
+
+    async def take(self, request: web.Request) -> web.Response:
+        self.took[request.headers["X-Masking-Callback-Id"]] += 1
+        self.answering.set()
+        await asyncio.sleep(SLOW_S)
+        return web.Response()
+
+    @contextlib.asynccontextmanager
+    async def serving(self) -> AsyncIterator[str]:
+        app, port = web.Application(), free_port()
+        app.router.add_post("/events", self.take)
+        runner = web.AppRunner(app, access_log=None)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", port).start()
+        try:
+            yield f"http://127.0.0.1:{port}/events"
+        finally:
+            await runner.cleanup()
+
+
+async def create(run: Run, http: httpx.AsyncClient, n: int, **arguments: Any) -> httpx.Response:
+    body = {"first_party": f"+1202556{n:04}", "second_party": f"+1202557{n:04}"} | arguments
+    return await http.post(f"{run.api}/", json=body, headers={"Idempotency-Key": f"key {n}"})
+
+
+async def created(run: Run, http: httpx.AsyncClient, n: int, **arguments: Any) -> str:
+    """Create until it is answered, as a customer does."""
+    while True:
+        answer = await create(run, http, n, **arguments)
+        if answer.status_code == 201:
+            return str(answer.json()["session_uuid"])
+        assert answer.status_code == 503
+        await asyncio.sleep(0.3)
+
+
+async def expire(run: Run, http: httpx.AsyncClient, uuid: str) -> None:
+    while True:
+        answer = await http.delete(f"{run.api}/{uuid}/")
+        if answer.status_code == 200 or "already expired" in answer.text:
+            return
+        assert answer.status_code == 503
+        await asyncio.sleep(0.3)
+
+
+async def another(run: Run, part: str, before: int) -> None:
+    """Return when the supervisor has started a part again."""
+    async with asyncio.timeout(60):
+        while True:
+            with contextlib.suppress(StopIteration):
+                if run.named(part).pid != before:
+                    return
+            await asyncio.sleep(0.1)
+
+
+async def test_the_gateway_answers_every_request_that_it_accepted(tmp_path: Path) -> None:
+    seed = random.randrange(2**32)
+    print("seed", seed)  # noqa: T201
+    chance = random.Random(seed)
+    async with started(tmp_path / "data") as run, customers(run) as http:
+        gateway = run.named("masking.gateway")
+        await created(run, http, 9999)
+        begun = [asyncio.create_task(create(run, http, n)) for n in range(IN_FLIGHT)]
+        await asyncio.sleep(chance.uniform(0.15, 0.3))
+        assert not all(each.done() for each in begun), "they were over too early to be interrupted"
+        gateway.send_signal(signal.SIGTERM)
+        await asyncio.sleep(0.05)
+        later = [asyncio.create_task(create(run, http, IN_FLIGHT + n)) for n in range(5)]
+
+        answers = await asyncio.gather(*begun)
+        assert {answer.status_code for answer in answers} == {201}
+        for each in await asyncio.gather(*later, return_exceptions=True):
+            refused = isinstance(each, httpx.ConnectError)
+            assert refused or (isinstance(each, httpx.Response) and each.status_code == 201), each
+        await another(run, "masking.gateway", gateway.pid)
+        uuids = {answer.json()["session_uuid"] for answer in answers}
+        async with asyncio.timeout(30):
+            while not await healthy(run, http):  # noqa: ASYNC110 it is another process
+                await asyncio.sleep(0.1)
+        for uuid in uuids:
+            assert (await http.get(f"{run.api}/{uuid}/")).status_code == 200
+        code, said = await asyncio.to_thread(run.stop)
+    assert code == 0
+    assert "gateway ended (exit code 0)" in said
+
+
+async def healthy(run: Run, http: httpx.AsyncClient) -> bool:
+    with contextlib.suppress(httpx.TransportError):
+        return (await http.get(f"{run.ready['api_url']}/healthz")).status_code == 200
+    return False
+
+
+async def test_the_worker_finishes_what_it_began_and_does_nothing_twice(tmp_path: Path) -> None:
+    customer, data = SlowCustomer(), tmp_path / "data"
+    async with started(data) as run, customers(run) as http, customer.serving() as url:
+        worker = run.named("worker.py")
+        uuids = [await created(run, http, n, callback_url=url) for n in range(8)]
+        for uuid in uuids[:4]:
+            await expire(run, http, uuid)
+        await asyncio.wait_for(customer.answering.wait(), 20)
+        creating = [asyncio.create_task(created(run, http, n, callback_url=url)) for n in range(8, 16)]
+        expiring = [asyncio.create_task(expire(run, http, uuid)) for uuid in uuids[4:]]
+        await asyncio.sleep(0.1)
+        worker.send_signal(signal.SIGTERM)
+
+        await another(run, "worker.py", worker.pid)
+        await asyncio.gather(*expiring)
+        uuids += await asyncio.gather(*creating)
+        assert len(set(uuids)) == 16
+        for uuid in uuids[8:]:
+            await expire(run, http, uuid)
+        async with asyncio.timeout(100):
+            while not await settled(data, len(uuids)):  # noqa: ASYNC110 it is another process
+                await asyncio.sleep(0.3)
+
+        assert customer.took == {f"{uuid}:session:1": 1 for uuid in uuids}
+        assert await attempts(run) == {1}
+        code, said = await asyncio.to_thread(run.stop)
+    assert code == 0
+    assert "worker ended (exit code 0)" in said
+    assert "Traceback" not in (data / "logs" / "worker.log").read_text()
+
+
+async def settled(data: Path, sessions: int) -> bool:
+    """Whether all bills are closed and all callbacks delivered."""
+    url = running_database_url(data / "postgres")
+    assert url is not None
+    async with await psycopg.AsyncConnection.connect(url) as connection:
+        answer = await connection.execute(
+            "SELECT (SELECT count(*) FROM settlements), (SELECT count(*) FROM callbacks WHERE state <> 'delivered')"
+        )
+        return await answer.fetchall() == [(sessions, 0)]
+
+
+async def attempts(run: Run) -> set[int]:
+    """Which tries of ordinary activities stand in the histories."""
+    client = await Client.connect(f"127.0.0.1:{run.env['MASKING_TEMPORAL_PORT']}")
+    found: set[int] = set()
+    async for workflow in client.list_workflows():
+        history = await client.get_workflow_handle(workflow.id).fetch_history()
+        for event in history.events:
+            if event.HasField("activity_task_started_event_attributes"):
+                found.add(event.activity_task_started_event_attributes.attempt)
+    return found
