@@ -60,6 +60,8 @@ WRITE_RETRIES = RetryPolicy(
 LOOK_AGAIN_FIRST, LOOK_AGAIN_LAST = timedelta(seconds=2), timedelta(minutes=5)
 WAIT_FOR_UNREPORTED = timedelta(hours=25)
 
+BEFORE_CONTINUING = timedelta(milliseconds=10)
+
 REMEMBERED_UPDATES = 50
 """So many answered updates does a session remember beyond a run of its workflow."""
 
@@ -157,7 +159,7 @@ class MaskingSession(CarrierSignals):
                 self._timer.set(deadline.at, deadline.why)
             else:
                 self._timer.stop()
-            self._continue_if_long()
+            await self._continue_if_long()
             await workflow.wait_condition(self._is_due)
 
     def _overdue(self) -> list[Call]:
@@ -177,15 +179,24 @@ class MaskingSession(CarrierSignals):
         answered = self._orders.answers > self._answers_seen
         return self._timer.rang or self._recorded < self._session.version or answered
 
-    def _continue_if_long(self) -> None:
-        """Go on in a new run once the history has grown long, at a moment when nothing is half done."""
-        if not workflow.info().is_continue_as_new_suggested():
+    async def _continue_if_long(self) -> None:
+        """Go on in a new run once the history has grown long, at a moment when nothing is half done.
+
+        Never straight after something was written: what was signalled while that went on may stand in the
+        history without having been heard. A timer begins a workflow task, which hears everything first.
+        """
+        if not (workflow.info().is_continue_as_new_suggested() and self._is_quiet()):
             return
-        quiet = self._orders.idle and self._courier.idle and workflow.all_handlers_finished()
-        if quiet and self._recorded == self._session.version:
+        await workflow.sleep(BEFORE_CONTINUING, summary="go on in a new run")
+        if self._is_quiet() and not self._is_due():
             update_ids = (*self._answered_before, *self._answered)[-REMEMBERED_UPDATES:]
             carried = Carried(session=self._session, ending=self._orders.ending, update_ids=update_ids)
             workflow.continue_as_new(self._start.model_copy(update={"carried": carried}))
+
+    def _is_quiet(self) -> bool:
+        """Whether everything is written down and nothing under way."""
+        idle = self._orders.idle and self._courier.idle and workflow.all_handlers_finished()
+        return idle and self._recorded == self._session.version
 
     async def _record(self) -> None:
         """Write the newest state and its callbacks down, and have the callbacks delivered."""

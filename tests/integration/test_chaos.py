@@ -348,6 +348,6 @@ async def test_bills_interactions_and_callbacks_follow_from_what_truly_happened(
     bills = await asyncio.gather(*(ended(system, ride, gate) for ride in rides))
 
     assert all(len(ride.calls) == calls for ride in rides)
-    assert any(ride.pins["success", "0"] for ride in rides)
+    assert switches == ChaosSwitches() or any(ride.pins["success", "0"] for ride in rides)
     for ride, final in zip(rides, bills, strict=True):
         await check(system, receiver, ride, final)

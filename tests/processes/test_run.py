@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +122,9 @@ class Run:
         left = self.tree() if self.process.poll() is None else []
         self.http.close()
         for process in (*left, self.process):
-            process.kill()
+            # It may be on its way out already.
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
         self.process.communicate(timeout=10)
 
 
