@@ -61,7 +61,7 @@ async def test_a_created_session_can_be_retrieved_with_every_kind_of_slashes(sys
     base, parts = system.settings.base_url, ["v1", "Account", ACCOUNT, "Masking", "Session", uuid]
     for doubled in range(len(parts)):
         path = "".join(f"/{'/' if n == doubled else ''}{part}" for n, part in enumerate(parts))
-        assert (await system.http.get(f"{base}{path}")).json()["response"] == created["session"], path
+        assert (await system.http.get(f"{base}{path}")).json()["response"]["session_uuid"] == uuid, path
         assert (await system.http.post(f"{base}{path}", json={})).status_code == 200, path
         listed = await system.http.get(f"{base}{path.removesuffix(uuid)}")
         assert listed.json()["response"]["meta"]["total_count"] == 1, path
