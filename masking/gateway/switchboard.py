@@ -39,6 +39,7 @@ from masking.storage.calls import (
     find_route,
     find_route_by_pin,
     find_route_for_strangers,
+    find_route_that_asks,
     note_call,
     note_call_ended,
 )
@@ -130,7 +131,7 @@ async def _decided(connection: Connection, context: Context, inbound: InboundCal
     keyring, (call_uuid, caller, called) = context.keyring, inbound
     found = await find_route(connection, keyring, called, caller, call_uuid)
     if found is None:
-        found = await find_route_for_strangers(connection, keyring, called, caller, call_uuid)
+        found = await find_route_for_strangers(connection, keyring, called, caller)
     if found is None:
         return decide_unknown()
     guesses = Guesses()
@@ -148,10 +149,7 @@ async def _decided_by_pin(
     keyring, (call_uuid, caller, called) = context.keyring, inbound
     guesses = await pin_failures.guesses(connection, keyring, called, caller, _window(context), in_turn=True)
     entered = await find_route_by_pin(connection, keyring, called, digits, caller, call_uuid) if digits else None
-    asked = await find_route(connection, keyring, called, caller, call_uuid, lock=False)
-    if asked is None:
-        asked = await find_route_for_strangers(connection, keyring, called, caller, call_uuid)
-    asked = asked or entered
+    asked = await find_route_that_asks(connection, keyring, called, caller, call_uuid) or entered
     if asked is None:
         return decide_unknown()
     decision = decide_pin(

@@ -50,23 +50,27 @@ class _RouteRow(NamedTuple):
     now: datetime
 
 
-_ROUTE = (
+_READ = (
     "SELECT r.session_uuid, s.account_id, r.kind, r.side, n.number AS virtual_number, r.released,"
     " LEAST(r.expires_at, s.expires_at) AS expires_at, s.key_id, s.wrapped_key, s.sealed_terms, s.sealed_last_caller,"
-    " EXISTS (SELECT FROM calls c WHERE c.session_uuid = r.session_uuid AND c.ended_at IS NULL"
-    "         AND c.must_end_by > now() AND c.call_uuid <> %(call_uuid)s) AS busy, now()"
+    " {busy} AS busy, now()"
     " FROM routes r JOIN sessions s USING (session_uuid) LEFT JOIN numbers n ON n.number = r.virtual_number"
 )
+_BUSY = (
+    "EXISTS (SELECT FROM calls c WHERE c.session_uuid = r.session_uuid AND c.ended_at IS NULL"
+    " AND c.must_end_by > now() AND c.call_uuid <> %(call_uuid)s)"
+)
+_ROUTE = _READ.format(busy=_BUSY)
 # Once a party was named, a session that was open to anyone knows nobody by that any more.
 _IDENTIFIED = (
     "r.virtual_number = %(number)s AND r.caller_hash = ANY(%(hashes)s) AND r.held_until > now()"
     " AND NOT (r.released AND r.kind = 'anyone') ORDER BY r.kind = 'number' DESC LIMIT 1"
 )
 _BY_IDENTITY = f"{_ROUTE} WHERE {_IDENTIFIED}"
-# Whoever asks for a PIN goes before whoever only announces; the index is in this order.
+# Whoever asks for a PIN goes before whoever only announces; the index is in this order. Both may be busy.
 _FOR_STRANGERS = (
-    f"{_ROUTE} WHERE r.virtual_number = %(number)s AND r.kind IN ('question', 'stranger') AND r.expires_at > now()"
-    " ORDER BY r.kind = 'stranger', r.expires_at DESC, r.session_uuid LIMIT 1"
+    f"{_READ.format(busy=False)} WHERE r.virtual_number = %(number)s AND r.kind IN ('question', 'stranger')"
+    " AND r.expires_at > now() ORDER BY r.kind = 'stranger', r.expires_at DESC, r.session_uuid LIMIT 1"
 )
 _OF_SESSION = (
     f"{_ROUTE} WHERE r.session_uuid = %(session_uuid)s AND r.kind = 'number' AND r.side = 'first' AND NOT r.released"
@@ -79,51 +83,65 @@ _HOLD_SESSION = "SELECT session_uuid FROM sessions WHERE session_uuid = %(sessio
 
 
 async def find_route(
-    connection: Connection, keyring: Keyring, number: str, caller: str, call_uuid: str, *, lock: bool = True
+    connection: Connection, keyring: Keyring, number: str, caller: str, call_uuid: str
 ) -> FoundRoute | None:
     """The session that knows `caller` on `number` (both E.164), live or cooling: one read by the routes' primary key.
 
-    A caller's own route goes before one that is open to anyone.
+    A caller's own route goes before one that is open to anyone. Holds the session until the
+    transaction ends, so that two calls of one session are decided one after the other.
 
     Args:
         caller: empty when it hides.
-        lock: hold the session until the transaction ends, so that two calls of one session are
-            decided one after the other.
         call_uuid: the call being decided, which does not count as a conversation in progress.
     """
-    hashes = [identity_hash(keyring, "anyone", ANYBODY)]
-    hashes += [identity_hash(keyring, "number", caller)] if caller else []
-    asked = {"number": number, "hashes": hashes, "call_uuid": call_uuid}
-    row = await _read(connection, _BY_IDENTITY, asked, hold=_HOLD_IDENTIFIED if lock else "")
+    row = await _held(connection, _HOLD_IDENTIFIED, _BY_IDENTITY, _caller(keyring, number, caller, call_uuid))
     return row and _opened(row, keyring, caller)
 
 
 async def find_route_for_strangers(
-    connection: Connection, keyring: Keyring, number: str, caller: str, call_uuid: str
+    connection: Connection, keyring: Keyring, number: str, caller: str
 ) -> FoundRoute | None:
-    """The live session on `number` that has something to say to callers nobody knows.
+    """The live session on `number` that has something to say to callers nobody knows, busy or not.
 
     Of several one that asks for a PIN, else one that has an announcement; of these the longest-lived.
     """
-    row = await _read(connection, _FOR_STRANGERS, {"number": number, "call_uuid": call_uuid})
+    async with connection.cursor(row_factory=class_row(_RouteRow)) as cursor:
+        await cursor.execute(_FOR_STRANGERS, {"number": number})
+        row = await cursor.fetchone()
+    return row and _opened(row, keyring, caller)
+
+
+async def find_route_that_asks(
+    connection: Connection, keyring: Keyring, number: str, caller: str, call_uuid: str
+) -> FoundRoute | None:
+    """The session that has asked `caller` for a PIN: its own, else the one for strangers. Holds neither."""
+    asked = _caller(keyring, number, caller, call_uuid)
+    async with (
+        connection.pipeline(),
+        connection.cursor(row_factory=class_row(_RouteRow)) as own,
+        connection.cursor(row_factory=class_row(_RouteRow)) as for_strangers,
+    ):
+        await own.execute(_BY_IDENTITY, asked)
+        await for_strangers.execute(_FOR_STRANGERS, asked)
+        row = await own.fetchone() or await for_strangers.fetchone()
     return row and _opened(row, keyring, caller)
 
 
 async def find_route_by_pin(
     connection: Connection, keyring: Keyring, number: str, pin: str, caller: str, call_uuid: str
 ) -> FoundRoute | None:
-    """The session and party whose PIN it is on `number`. Locks the session as `find_route` does."""
+    """The session and party whose PIN it is on `number`. Holds the session as `find_route` does."""
     asked = {"number": number, "hashes": [identity_hash(keyring, "pin", pin)], "call_uuid": call_uuid}
-    row = await _read(connection, _BY_IDENTITY, asked, hold=_HOLD_IDENTIFIED)
+    row = await _held(connection, _HOLD_IDENTIFIED, _BY_IDENTITY, asked)
     return row and _opened(row, keyring, caller)
 
 
 async def find_first_party(
     connection: Connection, keyring: Keyring, session_uuid: str, call_uuid: str
 ) -> FoundRoute | None:
-    """The route of a session's first party, live or not. Locks the session as `find_route` does."""
+    """The route of a session's first party, live or not. Holds the session as `find_route` does."""
     asked = {"session_uuid": session_uuid, "call_uuid": call_uuid}
-    row = await _read(connection, _OF_SESSION, asked, hold=_HOLD_SESSION)
+    row = await _held(connection, _HOLD_SESSION, _OF_SESSION, asked)
     if row is None:
         return None
     found = _opened(row, keyring, "")
@@ -131,16 +149,20 @@ async def find_first_party(
     return found._replace(route=found.route.model_copy(update={"caller_number": caller}))
 
 
-async def _read(connection: Connection, query: str, asked: Mapping[str, object], *, hold: str = "") -> _RouteRow | None:
+def _caller(keyring: Keyring, number: str, caller: str, call_uuid: str) -> dict[str, object]:
+    """By what a caller is looked for on a number."""
+    hashes = [identity_hash(keyring, "anyone", ANYBODY)]
+    hashes += [identity_hash(keyring, "number", caller)] if caller else []
+    return {"number": number, "hashes": hashes, "call_uuid": call_uuid}
+
+
+async def _held(connection: Connection, hold: str, query: str, asked: Mapping[str, object]) -> _RouteRow | None:
     """The route that `query` finds, once `hold` has locked its session; both in one round trip.
 
     A statement sees what was there when it began. The one that locks may have waited for another
     call of the session; the one that reads begins after that, so that it knows of that call.
     """
     async with connection.cursor(row_factory=class_row(_RouteRow)) as cursor:
-        if not hold:
-            await cursor.execute(query, asked)
-            return await cursor.fetchone()
         while True:
             async with connection.pipeline():
                 held = await connection.execute(hold, asked)

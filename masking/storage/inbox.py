@@ -30,8 +30,9 @@ _POST = (
     " VALUES (%(event_id)s, %(session_uuid)s, %(signal)s, %(event)s) ON CONFLICT (event_id) DO NOTHING"
 )
 _POST_COUNTED = (
-    "WITH counted AS (UPDATE sessions SET {count} = {count} + 1 WHERE session_uuid = %(session_uuid)s"
-    "  AND NOT EXISTS (SELECT FROM inbox WHERE event_id = %(event_id)s) RETURNING {count} AS heard)"
+    "WITH counted AS (INSERT INTO unconnected AS u (session_uuid, {count}) SELECT %(session_uuid)s, 1"
+    "  WHERE NOT EXISTS (SELECT FROM inbox WHERE event_id = %(event_id)s)"
+    "  ON CONFLICT (session_uuid) DO UPDATE SET {count} = u.{count} + 1 RETURNING {count} AS heard)"
     " INSERT INTO inbox (event_id, session_uuid, signal, sealed_event)"
     " SELECT %(event_id)s, %(session_uuid)s, %(signal)s, %(event)s FROM counted WHERE heard <= %(most)s"
     " ON CONFLICT (event_id) DO NOTHING"

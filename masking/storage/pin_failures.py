@@ -25,9 +25,8 @@ async def guesses(
     async with connection.pipeline():
         if in_turn:
             # The caller before the number, everywhere: so nobody waits in a circle.
-            for turn in (of_caller, keyring.lookup_hash("turn", number)):
-                key = int.from_bytes(turn[:8], signed=True)
-                await connection.execute("SELECT pg_advisory_xact_lock(%s)", (key,))
+            turns = [int.from_bytes(turn[:8], signed=True) for turn in (of_caller, keyring.lookup_hash("turn", number))]
+            await connection.execute("SELECT pg_advisory_xact_lock(%s), pg_advisory_xact_lock(%s)", turns)
         counted = await connection.execute(
             "SELECT"
             " (SELECT count(*) FROM pin_failures WHERE caller_hash = %(caller)s AND failed_at > now() - %(window)s),"

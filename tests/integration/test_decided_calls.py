@@ -226,6 +226,6 @@ async def test_a_session_hears_of_so_many_declined_calls_and_wrong_pins_and_no_m
     async with system.database.transaction() as connection:
         posted = await connection.execute("SELECT signal, count(*) FROM inbox GROUP BY signal ORDER BY signal")
         assert await posted.fetchall() == [("answer", 1), ("declined", 3), ("pin_status", 4), ("ring", 1)]
-        counted = await connection.execute("SELECT declined_count, pin_count FROM sessions")
+        counted = await connection.execute("SELECT declined_count, pin_count FROM unconnected")
         assert await counted.fetchall() == [(5, 5)]
     assert [outcome for outcome, *_ in pins(receiver)] == ["failed"] * 3 + ["AuthorizedCaller"]

@@ -263,12 +263,12 @@ class Stories(RuleBasedStateMachine):
 
     async def _decided(self, connection: Connection, number: str, caller: str) -> Decision:
         found = await find_route(connection, KEYRING, number, caller, "a call")
-        found = found or await find_route_for_strangers(connection, KEYRING, number, caller, "a call")
+        found = found or await find_route_for_strangers(connection, KEYRING, number, caller)
         return decide(number, found.route, Guesses(), found.now, CallPolicy()) if found else decide_unknown()
 
     async def _decided_by_pin(self, connection: Connection, number: str, caller: str, pin: str) -> Decision:
         entered = await find_route_by_pin(connection, KEYRING, number, pin, caller, "a call")
-        asked = await find_route_for_strangers(connection, KEYRING, number, caller, "a call")
+        asked = await find_route_for_strangers(connection, KEYRING, number, caller)
         assert asked is not None
         entered_route = entered.route if entered is not None else None
         return decide_pin(number, asked.route, entered_route, 0, Guesses(), asked.now, CallPolicy())
