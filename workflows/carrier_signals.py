@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
@@ -18,16 +20,16 @@ with workflow.unsafe.imports_passed_through():
     )
 
 
-class CarrierSignals:
+class CarrierSignals(ABC):
     """The signals of a session's workflow.
 
     Synchronous, and the domain ignores what it knows already: a signal that is repeated, late or
     out of order does no harm.
     """
 
+    @abstractmethod
     def _hear(self, event: AnyCarrierEvent) -> None:
         """Take in what was told. Never raises."""
-        raise NotImplementedError
 
     @workflow.signal(description="A leg was answered.")
     def answer(self, event: Answer) -> None:

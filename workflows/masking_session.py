@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import TypeVar
 
 from temporalio import workflow
-from temporalio.common import RetryPolicy
 from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
@@ -25,12 +24,10 @@ with workflow.unsafe.imports_passed_through():
         WORKFLOW_TYPE,
         ErrorType,
     )
-    from masking.domain.callbacks import Callback
     from masking.domain.deadlines import next_deadline, overdue_calls, waiting_for
     from masking.domain.events import AnyCarrierEvent, Call
     from masking.domain.lifecycle import (
         Rejected,
-        Step,
         changed,
         check_changeable,
         elapsed,
@@ -41,31 +38,23 @@ with workflow.unsafe.imports_passed_through():
         remarked,
         requested,
         settled,
-        took,
     )
-    from masking.domain.session import Bill, Carried, Phase, SessionSnapshot, SessionStart, bill, snapshot
+    from masking.domain.session import Bill, Carried, Phase, Session, SessionSnapshot, SessionStart, bill, snapshot
     from masking.domain.story import story
     from masking.domain.terms import Change, Expire, Extend, Terms
 
+from workflows.answered_updates import AnsweredUpdates
 from workflows.carrier_orders import CarrierOrders
 from workflows.carrier_signals import CarrierSignals
 from workflows.courier import Courier
 from workflows.movable_timer import MovableTimer
+from workflows.recorded_state import WRITE_RETRIES, WRITE_TIMEOUT, RecordedState
 
-WRITE_TIMEOUT = timedelta(seconds=10)
-# Without an end on purpose: a session must be written down some day, however long PostgreSQL is away.
-WRITE_RETRIES = RetryPolicy(
-    initial_interval=timedelta(milliseconds=200), backoff_coefficient=2.0, maximum_interval=timedelta(seconds=10)
-)
 LOOK_AGAIN_FIRST, LOOK_AGAIN_LAST = timedelta(seconds=2), timedelta(minutes=5)
 WAIT_FOR_UNREPORTED = timedelta(hours=25)
 
 BEFORE_CONTINUING = timedelta(milliseconds=10)
 
-REMEMBERED_UPDATES = 50
-"""So many answered updates does a session remember beyond a run of its workflow."""
-
-ParamT = TypeVar("ParamT")
 ResultT = TypeVar("ResultT")
 
 
@@ -81,24 +70,23 @@ class MaskingSession(CarrierSignals):
     def __init__(self, start: SessionStart) -> None:
         # Signals and updates can come before `run` starts, so all state is made here.
         self._start, carried = start, start.carried
-        self._session = carried.session if carried is not None else requested(start, workflow.info().start_time)
-        self._recorded = self._session.version
-        self._unqueued: list[Callback] = []
-        self._touched: set[str] = set()
-        self._unanchored = False
-        self._routes_lost = False
+        session = carried.session if carried is not None else requested(start, workflow.info().start_time)
+        self._courier = Courier(DeliverCallbacks(session_uuid=session.session_uuid, account_id=session.owner_id))
+        self._state = RecordedState(session, self._queued)
         self._changing = asyncio.Lock()
-        self._answered_before = carried.update_ids if carried is not None else ()
-        self._answered: list[str] = []
+        self._updates = AnsweredUpdates(carried.update_ids if carried is not None else ())
         self._orders = CarrierOrders(
             self._hear,
-            lambda calls: self._take_now(given_up(self._session, workflow.now(), calls)),
-            lambda remark: self._take(remarked(self._session, remark)),
+            lambda calls: self._state.take_now(given_up(self._session, workflow.now(), calls)),
+            lambda remark: self._state.take(remarked(self._session, remark)),
             carried.ending if carried is not None else (),
         )
         self._answers_seen = 0
         self._timer = MovableTimer()
-        self._courier = Courier(DeliverCallbacks(session_uuid=start.session_uuid, account_id=self._session.owner_id))
+
+    @property
+    def _session(self) -> Session:
+        return self._state.session
 
     @workflow.run
     async def run(self, start: SessionStart) -> Bill:
@@ -115,7 +103,6 @@ class MaskingSession(CarrierSignals):
         return bill(self._session)
 
     async def _open(self) -> None:
-        asked = self._session.version
         result = await workflow.execute_local_activity_method(
             SessionActivities.open_session,
             OpenSession(session=self._session),
@@ -124,21 +111,20 @@ class MaskingSession(CarrierSignals):
             summary="choose a virtual number",
         )
         if result.virtual_number is None:
-            self._take(refused(self._session, result.refusal))
-            workflow.set_current_details(story(self._session))
-            return
-        heard_meanwhile = self._session.version != asked
-        self._take(opened(self._session, result.virtual_number, result.pins, result.revision))
-        if not heard_meanwhile:
-            self._recorded = self._session.version
-        workflow.set_current_details(story(self._session))
+            self._state.take(refused(self._session, result.refusal))
+        else:
+            heard_meanwhile = not self._state.is_written
+            self._state.take(opened(self._session, result.virtual_number, result.pins, result.revision))
+            if not heard_meanwhile:
+                self._state.note_written()
+        self._state.tell()
 
     async def _advance_until(self, done: Callable[[], bool]) -> None:
         """Let time and triggers act on the session, recording each step, until `done`."""
         pause = LOOK_AGAIN_FIRST
         while True:
-            self._take_now(elapsed(self._session, workflow.now()))
-            await self._record()
+            self._state.take_now(elapsed(self._session, workflow.now()))
+            await self._state.record()
             if done():
                 self._timer.stop()
                 return
@@ -150,7 +136,7 @@ class MaskingSession(CarrierSignals):
                     if self._session.revision > 1:
                         self._orders.ask(self._session, overdue)
                     else:
-                        self._take_now(given_up(self._session, workflow.now()))
+                        self._state.take_now(given_up(self._session, workflow.now()))
                     pause = LOOK_AGAIN_FIRST
                     continue
                 self._timer.set(self._look_again_at(pause, overdue), "wait for events on their way")
@@ -177,7 +163,7 @@ class MaskingSession(CarrierSignals):
     def _is_due(self) -> bool:
         """Whether there is something to look at: time, a trigger, or an answer of the carrier."""
         answered = self._orders.answers > self._answers_seen
-        return self._timer.rang or self._recorded < self._session.version or answered
+        return self._timer.rang or not self._state.is_written or answered
 
     async def _continue_if_long(self) -> None:
         """Go on in a new run once the history has grown long, at a moment when nothing is half done.
@@ -189,57 +175,13 @@ class MaskingSession(CarrierSignals):
             return
         await workflow.sleep(BEFORE_CONTINUING, summary="go on in a new run")
         if self._is_quiet() and not self._is_due():
-            update_ids = (*self._answered_before, *self._answered)[-REMEMBERED_UPDATES:]
-            carried = Carried(session=self._session, ending=self._orders.ending, update_ids=update_ids)
+            carried = Carried(session=self._session, ending=self._orders.ending, update_ids=self._updates.ids)
             workflow.continue_as_new(self._start.model_copy(update={"carried": carried}))
 
     def _is_quiet(self) -> bool:
         """Whether everything is written down and nothing under way."""
         idle = self._orders.idle and self._courier.idle and workflow.all_handlers_finished()
-        return idle and self._recorded == self._session.version
-
-    async def _record(self) -> None:
-        """Write the newest state and its callbacks down, and have the callbacks delivered."""
-        while self._recorded < self._session.version:
-            # Once for all that arrived together: telling it costs more than hearing it.
-            workflow.set_current_details(story(self._session))
-            session, callbacks, touched = self._session, tuple(self._unqueued), tuple(sorted(self._touched))
-            self._unqueued.clear()
-            self._touched.clear()
-            result = await self._write(
-                SessionActivities.record_session,
-                RecordSession(session=session, callbacks=callbacks, touched=touched),
-                f"record version {session.version}",
-            )
-            self._recorded = session.version
-            if callbacks and session.revision == 1:
-                self._courier.wake()
-            if not result.holds_routes and self._session.phase is Phase.ACTIVE:
-                # Only a clock far off can bring this about. Ending the session is the safe side.
-                workflow.logger.error("the session lost its routes and is ended")
-                self._routes_lost = True
-                self._take_now(expired(self._session, workflow.now()))
-
-    async def _write(
-        self, activity: Callable[[SessionActivities, ParamT], Awaitable[ResultT]], command: ParamT, summary: str
-    ) -> ResultT:
-        """Have something written to the database, by a local activity where that is safe.
-
-        What a local activity did stays done when its workflow task is lost with its worker and done again.
-        Signals then come in the order in which they stand in the history, and more may follow; but an
-        update, or time, may act later than it did. So what these brought about has to stand in the
-        history before it is written, for which an ordinary activity sees.
-        """
-        local = not self._unanchored or self._session.revision == 1
-        self._unanchored = False
-        execute = workflow.execute_local_activity_method if local else workflow.execute_activity_method
-        return await execute(
-            activity,
-            command,
-            start_to_close_timeout=WRITE_TIMEOUT,
-            retry_policy=WRITE_RETRIES,
-            summary=summary,
-        )
+        return idle and self._state.is_written
 
     async def _drain(self) -> None:
         """Wait for what the session's calls still owe: their ends, their recordings, events on their way."""
@@ -249,13 +191,13 @@ class MaskingSession(CarrierSignals):
         while True:
             await self._advance_until(lambda: not waiting_for(self._session))
             reported = await self._everything_reported()
-            if self._recorded < self._session.version:
+            if not self._state.is_written:
                 continue
             if reported or workflow.now() >= give_up_at:
                 return
             try:
                 await workflow.wait_condition(
-                    lambda: self._recorded < self._session.version,
+                    lambda: not self._state.is_written,
                     timeout=pause,
                     timeout_summary="wait for events on their way",
                 )
@@ -281,11 +223,11 @@ class MaskingSession(CarrierSignals):
         # What orders still have to say comes before the bill.
         await self._orders.finished()
         await self._courier.finished()
-        while self._recorded < self._session.version:
-            await self._record()
+        while not self._state.is_written:
+            await self._state.record()
             await self._courier.finished()
-        self._take(settled(self._session, workflow.now()))
-        workflow.set_current_details(story(self._session))
+        self._state.take(settled(self._session, workflow.now()))
+        self._state.tell()
         # An ordinary activity on purpose: that this state is the final one stands in the history before it is written.
         await workflow.execute_activity_method(
             SessionActivities.settle_session,
@@ -294,23 +236,14 @@ class MaskingSession(CarrierSignals):
             retry_policy=WRITE_RETRIES,
             summary="close the bill",
         )
-        self._recorded = self._session.version
-
-    def _take(self, step: Step) -> None:
-        """Put a decided step into effect."""
-        if step.session is self._session:
-            return
-        self._session = step.session
-        self._unqueued += step.callbacks
-
-    def _take_now(self, step: Step) -> None:
-        """Put a step into effect that depends on the moment, or on an update, and not on the history alone."""
-        self._unanchored = self._unanchored or step.session is not self._session
-        self._take(step)
+        self._state.note_written()
 
     def _hear(self, event: AnyCarrierEvent) -> None:
-        self._touched.add(event.call.call_uuid)
-        self._take(took(self._session, event))
+        self._state.hear(event)
+
+    def _queued(self) -> None:
+        if self._session.revision == 1:
+            self._courier.wake()
 
     # What the account asks for. Each answers once the change is written down.
 
@@ -325,7 +258,7 @@ class MaskingSession(CarrierSignals):
         if self._session.phase is Phase.REFUSED:
             why = ErrorType.PIN_TAKEN if self._session.refusal == PIN_TAKEN else ErrorType.NUMBER_POOL_EXHAUSTED
             raise ApplicationError(self._session.refusal, type=why, non_retryable=True)
-        await self._written()
+        await self._state.written()
         return snapshot(self._session)
 
     @workflow.update(name=UPDATE_MODIFY, description="Change terms, the expiry among them.")
@@ -362,9 +295,9 @@ class MaskingSession(CarrierSignals):
             ApplicationError: `SessionAlreadyExpired`.
         """
         await workflow.wait_condition(lambda: self._session.phase is not Phase.OPENING)
-        if not self._was_answered():
-            self._take_now(await self._or_rejected(lambda: expired(self._session, workflow.now())))
-        await self._written()
+        if not self._updates.has_current():
+            self._state.take_now(await self._or_rejected(lambda: expired(self._session, workflow.now())))
+        await self._state.written()
         return self._answer()
 
     @expire.validator
@@ -383,23 +316,26 @@ class MaskingSession(CarrierSignals):
 
     async def _change(self, change: Change) -> SessionSnapshot:
         await workflow.wait_condition(lambda: self._session.phase is not Phase.OPENING)
-        if self._was_answered():
+        if self._updates.has_current():
             return snapshot(self._session)
         async with self._changing:
             terms = (await self._or_rejected(lambda: changed(self._session, change, workflow.now()))).session.terms
             if terms.parties != self._session.terms.parties:
                 await self._take_routes_of(terms)
-            self._take_now(await self._or_rejected(lambda: changed(self._session, change, workflow.now())))
-        await self._written()
-        if self._routes_lost:
+            self._state.take_now(await self._or_rejected(lambda: changed(self._session, change, workflow.now())))
+        await self._state.written()
+        if self._state.routes_lost:
             raise ApplicationError("The session lost its number.", type=ErrorType.ROUTE_LOST, non_retryable=True)
         return self._answer()
 
     async def _take_routes_of(self, terms: Terms) -> None:
         """Hold the routes of new parties before they count as the session's."""
-        self._unanchored = True
-        command = ChangeParties(session=self._session, terms=terms)
-        result = await self._write(SessionActivities.change_parties, command, "take the routes of the new parties")
+        result = await self._state.write(
+            SessionActivities.change_parties,
+            ChangeParties(session=self._session, terms=terms),
+            "take the routes of the new parties",
+            local=False,
+        )
         if not result.holds_routes:
             raise ApplicationError(
                 "Another session holds this party on the session's virtual number; create a new session.",
@@ -412,23 +348,11 @@ class MaskingSession(CarrierSignals):
         try:
             return decide()
         except Rejected as rejection:
-            await self._written()
+            await self._state.written()
             raise _told(rejection) from None
 
-    async def _written(self) -> None:
-        """Wait until everything up to now is in the database."""
-        version = self._session.version
-        await workflow.wait_condition(lambda: self._recorded >= version)
-
-    def _was_answered(self) -> bool:
-        """Whether an earlier run of this session answered this very update. Within a run, Temporal knows."""
-        update = workflow.current_update_info()
-        return update is not None and update.id in self._answered_before
-
     def _answer(self) -> SessionSnapshot:
-        update = workflow.current_update_info()
-        if update is not None:
-            self._answered.append(update.id)
+        self._updates.note_current()
         return snapshot(self._session)
 
     def _check_changeable(self) -> None:
@@ -437,8 +361,7 @@ class MaskingSession(CarrierSignals):
         While the end of the session is not written down, calls may still be connected: nobody is
         told of it before.
         """
-        unwritten = self._recorded < self._session.version
-        if self._session.phase is Phase.OPENING or unwritten or self._was_answered():
+        if self._session.phase is Phase.OPENING or not self._state.is_written or self._updates.has_current():
             return
         try:
             check_changeable(self._session, workflow.now())

@@ -11,7 +11,13 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WorkflowHandle
 from temporalio.testing import WorkflowEnvironment
 
-from masking.client import MaskingClient, NumberPoolExhausted, SessionAlreadyExpired, SessionNotFound
+from masking.client import (
+    MaskingClient,
+    NumberPoolExhausted,
+    SessionAlreadyExpired,
+    SessionNotFound,
+    SessionRefused,
+)
 from masking.contract import QUERY_SNAPSHOT, SIGNALS, session_workflow_id
 from masking.domain.events import AnyCarrierEvent
 from masking.domain.session import Bill, Phase, SessionSnapshot, Status
@@ -296,3 +302,28 @@ async def test_nobody_is_told_that_a_session_has_expired_before_that_is_written_
     extended, *ended = await asyncio.gather(extending, *ending, return_exceptions=True)
     assert sorted(type(outcome).__name__ for outcome in ended) == ["SessionAlreadyExpired", "SessionSnapshot"]
     assert isinstance(extended, SessionAlreadyExpired | SessionSnapshot)
+
+
+async def test_what_an_update_changed_stands_in_the_history_before_it_is_written_whatever_else_is_written(
+    environment: WorkflowEnvironment, sessions: MaskingClient, remembered: Remembered
+) -> None:
+    base = fresh(DAY)
+    alone = base.terms.model_copy(update={"second_party": "", "single_party": True})
+    asked = base.model_copy(update={"terms": alone})
+    with environment.with_time_skipping_disabled():
+        await sessions.start(asked)
+    remembered.held, remembered.party_taken = asyncio.Event(), True
+    extending = []
+    for seconds in (3600, 7200):
+        extending.append(asyncio.create_task(sessions.extend(asked.session_uuid, seconds)))
+        await asyncio.sleep(0.3)
+    with pytest.raises(SessionRefused, match="Another session holds this party"):
+        await sessions.modify(asked.session_uuid, Change(second_party=SECOND))
+    remembered.held.set()
+    await asyncio.gather(*extending)
+    await sessions.expire(asked.session_uuid)
+    await sessions.final_bill(asked.session_uuid)
+
+    history = await handle_of(environment.client, asked).fetch_history()
+    scheduled = [event.activity_task_scheduled_event_attributes.activity_type.name for event in history.events]
+    assert scheduled.count("record_session") == 3, "both extensions and the expiry, by ordinary activities"
