@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import NamedTuple
 
@@ -16,6 +16,7 @@ from psycopg_pool import PoolTimeout
 
 from masking.delivery.endpoints import Endpoints
 from masking.delivery.request import Outcome, endpoint_of, send
+from masking.lookout import Lookout
 from masking.privacy.keyring import Keyring, Unreadable
 from masking.storage import accounts, callbacks
 from masking.storage.callbacks import Claimed, Due
@@ -59,38 +60,30 @@ class CallbackSender:
     def __init__(self, database: Database, keyring: Keyring, http: httpx.AsyncClient, patience: Patience) -> None:
         self._database, self._keyring, self._http, self._patience = database, keyring, http, patience
         self._endpoints = Endpoints()
-        self._something_new = asyncio.Event()
+        self._lookout = Lookout(self._look, LOOK_EVERY_S)
         self._sending: set[asyncio.Task[None]] = set()
 
     def wake(self) -> None:
         """Callbacks were queued just now; do not wait for the next look."""
-        self._something_new.set()
+        self._lookout.wake()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Send until the context ends; the requests under way are finished first."""
-        stopping = asyncio.Event()
-        task = asyncio.create_task(self._run(stopping))
         try:
-            yield
+            async with self._lookout.running():
+                yield
         finally:
-            stopping.set()
-            self.wake()
-            await task
             await asyncio.gather(*self._sending)
 
-    async def _run(self, stopping: asyncio.Event) -> None:
-        while not stopping.is_set():
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._something_new.wait(), LOOK_EVERY_S)
-            self._something_new.clear()
-            try:
-                while not stopping.is_set() and await self._begin_some(stopping):
-                    pass
-            except (psycopg.Error, PoolTimeout) as error:
-                logger.warning("callbacks wait: %s", type(error).__name__)
+    async def _look(self) -> None:
+        try:
+            while not self._lookout.stopping and await self._begin_some():
+                pass
+        except (psycopg.Error, PoolTimeout) as error:
+            logger.warning("callbacks wait: %s", type(error).__name__)
 
-    async def _begin_some(self, stopping: asyncio.Event) -> bool:
+    async def _begin_some(self) -> bool:
         """Claim what is due as far as there is room, and begin to send it. Whether more may be due."""
         room = SESSIONS_AT_ONCE - len(self._sending)
         if room <= 0:
@@ -98,7 +91,7 @@ class CallbackSender:
         async with self._database.transaction() as connection:
             claimed = await callbacks.claim(connection, self._keyring, room, LEASE)
         for each in claimed:
-            task = asyncio.create_task(self._send_all(each, stopping))
+            task = asyncio.create_task(self._send_all(each))
             self._sending.add(task)
             task.add_done_callback(self._sent)
         return len(claimed) == room
@@ -108,13 +101,13 @@ class CallbackSender:
         # What the session queued meanwhile could not be claimed.
         self.wake()
 
-    async def _send_all(self, claimed: Claimed, stopping: asyncio.Event) -> None:
+    async def _send_all(self, claimed: Claimed) -> None:
         """Send one session's callbacks, one after the other, and note each outcome before the next."""
         began, left = time.monotonic(), list(claimed.due)
         try:
             async with self._database.transaction() as connection:
                 tokens = await accounts.auth_tokens(connection, self._keyring, claimed.owner_id)
-            while left and not stopping.is_set() and time.monotonic() - began < TIME_FOR_A_SESSION_S:
+            while left and not self._lookout.stopping and time.monotonic() - began < TIME_FOR_A_SESSION_S:
                 await self._try(left[0], tokens)
                 left.pop(0)
             await self._put_back(left, 0.0)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Iterable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -16,6 +16,7 @@ from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
 from masking.contract import session_workflow_id
+from masking.lookout import Lookout
 from masking.privacy.keyring import Keyring, Unreadable
 from masking.storage import inbox
 from masking.storage.corrections import take_late
@@ -62,34 +63,22 @@ class InboxForwarder:
         self._database = database
         self._client = client
         self._keyring = keyring
-        self._something_new = asyncio.Event()
+        self._lookout = Lookout(self._look, LOOK_EVERY_S)
 
     def wake(self) -> None:
         """An event was just put in; do not wait for the next look."""
-        self._something_new.set()
+        self._lookout.wake()
 
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
+    def running(self) -> AbstractAsyncContextManager[None]:
         """Forward until the context ends; the batch under way is finished first."""
-        stopping = asyncio.Event()
-        task = asyncio.create_task(self._run(stopping))
-        try:
-            yield
-        finally:
-            stopping.set()
-            self.wake()
-            await task
+        return self._lookout.running()
 
-    async def _run(self, stopping: asyncio.Event) -> None:
-        while not stopping.is_set():
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._something_new.wait(), LOOK_EVERY_S)
-            self._something_new.clear()
-            try:
-                while await self.forward_batch() == BATCH:
-                    pass
-            except (RPCError, RuntimeError, psycopg.Error, PoolTimeout, Unreadable) as error:
-                logger.warning("the inbox waits: %s", type(error).__name__)
+    async def _look(self) -> None:
+        try:
+            while await self.forward_batch() == BATCH:
+                pass
+        except (RPCError, RuntimeError, psycopg.Error, PoolTimeout, Unreadable) as error:
+            logger.warning("the inbox waits: %s", type(error).__name__)
 
     async def forward_batch(self) -> int:
         """Signal the oldest waiting events. Returns how many were done with."""

@@ -230,9 +230,9 @@ async def test_two_senders_send_each_callback_once(
 async def test_a_first_try_follows_at_once(
     database: Database, keyring: Keyring, queue: Queue, customer: Customer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("masking.delivery.sender.LOOK_EVERY_S", 3600.0)
     session = await queue.session()
     async with sending(database, keyring) as sender:
-        monkeypatch.setattr("masking.delivery.sender.LOOK_EVERY_S", 3600.0)
         await asyncio.sleep(1)
         for n in range(1, 6):
             await queue.put(session, customer.url(), n)
