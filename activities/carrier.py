@@ -8,11 +8,10 @@ from temporalio.exceptions import ApplicationError
 from activities.sessions import SessionRef
 from masking.carriers.voice.answer_xml import EXPIRY_WARNING_WORDS
 from masking.carriers.voice.calls_api import CallOrder, CallsApi, CarrierRefused, CarrierUnavailable, OutcomeUnknown
-from masking.carriers.voice.missed import missed
+from masking.carriers.voice.missed import Missed, missed
 from masking.domain.decisions import placed_call
 from masking.domain.events import Call, Hangup, Placed, RecordingCompleted
 from masking.domain.interaction import longest_call
-from masking.domain.model import Model
 from masking.domain.terms import Terms
 from masking.privacy.keyring import Keyring
 from masking.storage.calls import claim_first_call, find_call, find_first_party, note_call, unclaim_first_call
@@ -36,13 +35,6 @@ class AskMissed(SessionRef):
     """Ask what became of these calls."""
 
     calls: tuple[Call, ...]
-
-
-class MissedEvents(Model):
-    """What the carrier knows of them and had not told: ends of legs, and recordings."""
-
-    hangups: tuple[Hangup, ...] = ()
-    recordings: tuple[RecordingCompleted, ...] = ()
 
 
 class CarrierActivities:
@@ -124,7 +116,7 @@ class CarrierActivities:
                 raise ApplicationError(str(error), type=type(error).__name__, non_retryable=True) from None
 
     @activity.defn
-    async def ask_missed(self, command: AskMissed) -> MissedEvents:
+    async def ask_missed(self, command: AskMissed) -> Missed:
         """Read the carrier's own records of calls. What it refuses to tell counts as unknown."""
         hangups: list[Hangup] = []
         recordings: list[RecordingCompleted] = []
@@ -136,7 +128,7 @@ class CarrierActivities:
                 continue
             hangups += known.hangups
             recordings += known.recordings
-        return MissedEvents(hangups=tuple(hangups), recordings=tuple(recordings))
+        return Missed(hangups=tuple(hangups), recordings=tuple(recordings))
 
     def _orders(self) -> CallsApi:
         if self._carrier is None:

@@ -8,8 +8,6 @@ code of their day. A file is named after its scene and, from the second on, the 
 from __future__ import annotations
 
 import asyncio
-import shutil
-import sys
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
@@ -17,13 +15,12 @@ from pathlib import Path
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
-from activities.carrier import MissedEvents
+from masking.carriers.voice.missed import Missed
 from masking.client import MaskingClient, NumberPoolExhausted
 from masking.contract import QUERY_SNAPSHOT, SIGNALS, TASK_QUEUE, session_workflow_id
 from masking.domain.events import AnyCarrierEvent, Hangup, RecordingCompleted, Side
 from masking.domain.session import REVISION, SessionSnapshot
 from masking.domain.terms import AtExpiry, Change, PinTerms
-from masking.temporal import data_converter
 from tests.domain.conversation import (
     SECOND,
     answered_call,
@@ -35,7 +32,7 @@ from tests.domain.conversation import (
     wrong_pin_of,
 )
 from tests.histories import KEYRING
-from tests.workflow.conftest import DYNAMIC_CONFIG, Remembered
+from tests.workflow.conftest import Remembered, skipping_server
 from workflows.masking_session import MaskingSession
 
 FOLDER = Path(__file__).parent
@@ -139,7 +136,7 @@ async def silent(scene: Scene) -> None:
     events = answered_call(call("golden"))
     ends = tuple(event for event in events if isinstance(event, Hangup))
     recordings = tuple(event for event in events if isinstance(event, RecordingCompleted))
-    scene.remembered.missed = MissedEvents(hangups=ends, recordings=recordings)
+    scene.remembered.missed = Missed(hangups=ends, recordings=recordings)
     await scene.open(session_expiry=86_400)
     await scene.hear([event for event in events if event not in (*ends, *recordings)])
     await scene.wait(7200)
@@ -213,15 +210,7 @@ async def write(name: str, scene: Scene) -> None:
 
 async def main() -> None:
     """Play every scene that has no recording yet."""
-    async with await WorkflowEnvironment.start_time_skipping_v2(
-        dev_server_existing_path=shutil.which("temporal", path=str(Path(sys.executable).parent)),
-        data_converter=data_converter(KEYRING),
-        dev_server_extra_args=[
-            *DYNAMIC_CONFIG,
-            "--dynamic-config-value",
-            f"limit.historyCount.suggestContinueAsNew={CONTINUES_AFTER}",
-        ],
-    ) as environment:
+    async with skipping_server(KEYRING, continue_after=CONTINUES_AFTER) as environment:
         for play in missing():
             remembered = Remembered()
             async with Worker(

@@ -21,13 +21,19 @@ def more_settings() -> dict[str, Any]:
     return {"at_expiry": "drop", "ended_play_url": "https://x.example/over.mp3"}
 
 
-async def test_a_conversation_is_dropped_at_expiry_and_late_callers_hear_the_deployments_audio(
-    system: System, telephone: Telephone, receiver: Receiver
-) -> None:
+async def conversation(system: System, telephone: Telephone, receiver: Receiver) -> tuple[dict[str, Any], str]:
+    """A session whose parties talk, and the call's id."""
     session = await create(system, receiver)
     call_uuid = await telephone.phones.dial(FIRST, session["number"])
     await telephone.phones.wait_for(SECOND, "talking")
     await heard(receiver, "SessionSecondPartyAnswer")
+    return session, call_uuid
+
+
+async def test_a_conversation_is_dropped_at_expiry_and_late_callers_hear_the_deployments_audio(
+    system: System, telephone: Telephone, receiver: Receiver
+) -> None:
+    session, call_uuid = await conversation(system, telephone, receiver)
     final = await expire(system, session)
     call = await telephone.over(call_uuid)
     late = await telephone.call(SECOND, session["number"])
@@ -42,10 +48,7 @@ async def test_a_conversation_is_dropped_at_expiry_and_late_callers_hear_the_dep
 async def test_both_are_warned_at_expiry_and_may_say_goodbye(
     system: System, telephone: Telephone, receiver: Receiver
 ) -> None:
-    session = await create(system, receiver)
-    call_uuid = await telephone.phones.dial(FIRST, session["number"])
-    await telephone.phones.wait_for(SECOND, "talking")
-    await heard(receiver, "SessionSecondPartyAnswer")
+    session, call_uuid = await conversation(system, telephone, receiver)
     await system.http.delete(f"{system.api}/{session['session_uuid']}/")
     async with asyncio.timeout(10):
         while heard_on(call := await telephone.phones.call(call_uuid), "callee") == []:  # noqa: ASYNC110 across HTTP

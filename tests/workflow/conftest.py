@@ -6,6 +6,7 @@ import asyncio
 import shutil
 import sys
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -18,7 +19,7 @@ from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
 from activities.callbacks import DeliverCallbacks, Delivered
-from activities.carrier import AskMissed, CallFirstParty, EndCalls, MissedEvents
+from activities.carrier import AskMissed, CallFirstParty, EndCalls
 from activities.sessions import (
     ChangeParties,
     Opened,
@@ -29,6 +30,7 @@ from activities.sessions import (
     SessionRef,
     Unreported,
 )
+from masking.carriers.voice.missed import Missed
 from masking.client import MaskingClient
 from masking.domain.callbacks import Callback
 from masking.domain.events import Call, Placed, Side
@@ -47,6 +49,24 @@ DYNAMIC_CONFIG = [
 ]
 
 
+@asynccontextmanager
+async def skipping_server(keyring: Keyring, *, continue_after: int | None = None) -> AsyncIterator[WorkflowEnvironment]:
+    """A real Temporal server whose time can be skipped.
+
+    Args:
+        continue_after: events of history after which it suggests to continue as new; its own 4,096 when None.
+    """
+    config = [*DYNAMIC_CONFIG]
+    if continue_after is not None:
+        config += ["--dynamic-config-value", f"limit.historyCount.suggestContinueAsNew={continue_after}"]
+    async with await WorkflowEnvironment.start_time_skipping_v2(
+        dev_server_existing_path=shutil.which("temporal", path=str(Path(sys.executable).parent)),
+        data_converter=data_converter(keyring),
+        dev_server_extra_args=config,
+    ) as environment:
+        yield environment
+
+
 class Remembered:
     """The activities of a session under their real names, with a memory instead of a database."""
 
@@ -61,7 +81,7 @@ class Remembered:
         self.party_taken = False
         self.orders: list[str] = []
         self.deliveries = 0
-        self.missed = MissedEvents()
+        self.missed = Missed()
         self.held: asyncio.Event | None = None
         self.revision = REVISION
 
@@ -127,7 +147,7 @@ class Remembered:
             raise ApplicationError("the carrier refused with 401", type="CarrierRefused", non_retryable=True)
 
     @activity.defn
-    async def ask_missed(self, command: AskMissed) -> MissedEvents:
+    async def ask_missed(self, command: AskMissed) -> Missed:
         self.orders.append(f"ask {', '.join(call.call_uuid for call in command.calls)}")
         return self.missed
 
@@ -154,12 +174,7 @@ class Remembered:
 
 @pytest.fixture(scope="session")
 async def environment(anyio_backend: str, keyring: Keyring) -> AsyncIterator[WorkflowEnvironment]:
-    binary = shutil.which("temporal", path=str(Path(sys.executable).parent))
-    async with await WorkflowEnvironment.start_time_skipping_v2(
-        dev_server_existing_path=binary,
-        data_converter=data_converter(keyring),
-        dev_server_extra_args=DYNAMIC_CONFIG,
-    ) as environment:
+    async with skipping_server(keyring) as environment:
         yield environment
 
 

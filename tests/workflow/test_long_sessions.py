@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
-import sys
 from collections.abc import AsyncIterator
 from datetime import timedelta
-from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -22,9 +19,8 @@ from masking.domain.events import AnyCarrierEvent
 from masking.domain.session import bill
 from masking.domain.terms import AtExpiry, SessionRequest
 from masking.privacy.keyring import Keyring
-from masking.temporal import data_converter
 from tests.domain.conversation import answered_call, call, moved_to
-from tests.workflow.conftest import DYNAMIC_CONFIG, Remembered
+from tests.workflow.conftest import Remembered, skipping_server
 from tests.workflow.test_masking_session import fresh
 from workflows.masking_session import MaskingSession
 
@@ -39,15 +35,7 @@ SUGGESTED_AFTER = 300
 
 @pytest.fixture(scope="module")
 async def impatient(anyio_backend: str, keyring: Keyring) -> AsyncIterator[WorkflowEnvironment]:
-    async with await WorkflowEnvironment.start_time_skipping_v2(
-        dev_server_existing_path=shutil.which("temporal", path=str(Path(sys.executable).parent)),
-        data_converter=data_converter(keyring),
-        dev_server_extra_args=[
-            *DYNAMIC_CONFIG,
-            "--dynamic-config-value",
-            f"limit.historyCount.suggestContinueAsNew={SUGGESTED_AFTER}",
-        ],
-    ) as environment:
+    async with skipping_server(keyring, continue_after=SUGGESTED_AFTER) as environment:
         yield environment
 
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from temporalio.testing import WorkflowEnvironment
 
-from activities.carrier import MissedEvents
+from masking.carriers.voice.missed import Missed
 from masking.client import MaskingClient
 from masking.contract import session_workflow_id
 from masking.domain.events import Hangup, LegName, RecordingCompleted
@@ -35,7 +35,7 @@ async def test_the_carrier_is_asked_for_what_it_did_not_tell_and_that_is_billed(
 ) -> None:
     ends = [event for event in LOST if isinstance(event, Hangup)]
     (recording,) = [event for event in LOST if isinstance(event, RecordingCompleted)]
-    remembered.missed = MissedEvents(hangups=tuple(ends), recordings=(recording,))
+    remembered.missed = Missed(hangups=tuple(ends), recordings=(recording,))
     asked = await started(environment, sessions)
     handle = handle_of(environment.client, asked)
     await tell(handle, LOST[:3])

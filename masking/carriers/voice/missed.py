@@ -16,7 +16,7 @@ from masking.domain.model import Model
 
 
 class Missed(Model):
-    """How a call's legs ended, and its recording, as far as the carrier knows: at most one of each."""
+    """How the legs of calls ended, and their recordings, as far as the carrier knows."""
 
     hangups: tuple[Hangup, ...] = ()
     recordings: tuple[RecordingCompleted, ...] = ()
