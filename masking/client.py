@@ -15,7 +15,6 @@ MaskingError
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from datetime import timedelta
 from typing import TypeVar
 from uuid import uuid4
@@ -122,9 +121,7 @@ class MaskingClient:
             result_type=Bill,
             static_summary="a masking session",
         )
-        # Why it did not start, the update tells too; the SDK's own future of it must not be left unread.
         started = asyncio.ensure_future(start.workflow_handle())
-        started.add_done_callback(lambda told: told.cancelled() or told.exception())
         try:
             return await asyncio.wait_for(
                 self._client.execute_update_with_start_workflow(
@@ -138,10 +135,11 @@ class MaskingClient:
         except FAULTS as error:
             raise _named(error) from None
         except WorkflowAlreadyStartedError:
-            # The handle fails with it too, and asyncio logs an error that nobody takes.
-            with suppress(WorkflowAlreadyStartedError):
-                await start.workflow_handle()
             raise SessionAlreadyExpired("a session with this id has already ended") from None
+        finally:
+            # The SDK tells it here once more, or never: asyncio would log what nobody reads.
+            started.cancel()
+            await asyncio.gather(started, return_exceptions=True)
 
     async def extend(self, session_uuid: str, session_expiry: int, *, update_id: str | None = None) -> SessionSnapshot:
         """Let the session expire `session_expiry` seconds from now. Raises what `modify` raises."""

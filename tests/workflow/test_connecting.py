@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -11,12 +13,14 @@ from temporalio.client import Client
 from temporalio.worker import Worker
 
 from masking import temporal
-from masking.contract import TASK_QUEUE
+from masking.client import MaskingClient, OutcomeUnknown, SessionAlreadyExpired
+from masking.contract import TASK_QUEUE, session_workflow_id
 from masking.errors import StartupError
 from masking.health import is_polling
 from masking.privacy.keyring import Keyring
 from masking.temporal import connect
 from tests.workflow.conftest import Remembered
+from tests.workflow.test_masking_session import fresh
 from workflows.masking_session import MaskingSession
 
 pytestmark = pytest.mark.anyio
@@ -59,3 +63,27 @@ async def test_a_worker_works_while_it_asks_for_work(client: Client, address: st
             await asyncio.sleep(0.05)
         assert await is_polling(client, "@there")
         assert not await is_polling(client, "@elsewhere")
+
+
+async def test_a_start_that_fails_leaves_nothing_that_asyncio_complains_of(
+    client: Client, keyring: Keyring, caplog: pytest.LogCaptureFixture
+) -> None:
+    """While Temporal is away, while no worker answers, and once the session has ended."""
+    with socket.create_server(("127.0.0.1", 0)) as nobody:
+        address = f"127.0.0.1:{nobody.getsockname()[1]}"
+    away = MaskingClient(await connect(keyring, lazy=True, environment={"TEMPORAL_ADDRESS": address}))
+    with pytest.raises(OutcomeUnknown):
+        await away.start(fresh())
+
+    unserved = MaskingClient(client, task_queue="nobody-works-here", timeout=timedelta(seconds=0.5))
+    asked = fresh()
+    with pytest.raises(OutcomeUnknown):
+        await unserved.start(asked)
+    await client.get_workflow_handle(session_workflow_id(asked.session_uuid)).terminate()
+    with pytest.raises(SessionAlreadyExpired):
+        await unserved.start(asked)
+
+    gc.collect()
+    await asyncio.sleep(0)
+    gc.collect()
+    assert [record.getMessage() for record in caplog.records if record.name == "asyncio"] == []
