@@ -5,7 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import NamedTuple
+
+from aiohttp import web
 
 from masking.errors import StartupError
 
@@ -46,6 +50,24 @@ def check_ports(places: list[Place]) -> None:
                 probe.bind(address)
         except (OSError, UnicodeError) as error:
             raise cannot_listen(place, error) from None
+
+
+@asynccontextmanager
+async def listening(runner: web.AppRunner, place: Place) -> AsyncIterator[None]:
+    """Serve at a place while the context lasts; requests under way are answered at its end.
+
+    Raises:
+        StartupError: the place cannot be had.
+    """
+    await runner.setup()
+    try:
+        try:
+            await web.TCPSite(runner, place.host, place.port).start()
+        except (OSError, UnicodeError) as error:
+            raise cannot_listen(place, error) from None
+        yield
+    finally:
+        await runner.cleanup()
 
 
 def cannot_listen(place: Place, error: Exception) -> StartupError:

@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry, Gauge, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_1_0_0
 from psycopg_pool import PoolTimeout
 
-from masking.errors import StartupError
+from masking.ports import Place, listening
 from masking.settings import Settings
 from masking.storage.database import Database
 from masking.storage.measures import Backlog, Pool, backlog, pools
@@ -95,15 +95,6 @@ async def metrics_served(database: Database, settings: Settings) -> AsyncIterato
 
     app = web.Application()
     app.router.add_get("/metrics", expose)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    try:
-        try:
-            await web.TCPSite(runner, settings.metrics_host, settings.metrics_port).start()
-        except OSError as error:
-            where = f"{settings.metrics_host}:{settings.metrics_port}"
-            reason = error.strerror or type(error).__name__
-            raise StartupError(f"MASKING_METRICS_PORT: cannot listen on {where}: {reason}") from None
+    place = Place(settings.metrics_host, settings.metrics_port, "MASKING_METRICS_PORT", "MASKING_METRICS_HOST")
+    async with listening(web.AppRunner(app, access_log=None), place):
         yield
-    finally:
-        await runner.cleanup()

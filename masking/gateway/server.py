@@ -25,7 +25,7 @@ from masking.gateway.inbox_forwarder import InboxForwarder
 from masking.gateway.metrics import metrics_served
 from masking.gateway.protocol import GatewayRunner
 from masking.gateway.request_limit import RequestLimiter
-from masking.ports import Place, cannot_listen
+from masking.ports import Place, listening
 from masking.privacy.keyring import load_keyring
 from masking.privacy.payload_codec import EncryptingCodec
 from masking.process import until_stopped
@@ -91,17 +91,6 @@ async def serve(settings: Settings) -> None:
             carrier_http=carrier_http,
         )
         async with forwarder.running(), metrics_served(database, settings):
-            await _listen(build_app(context), settings)
-
-
-async def _listen(app: web.Application, settings: Settings) -> None:
-    runner = GatewayRunner(app, shutdown_timeout=SHUTDOWN_S)
-    await runner.setup()
-    try:
-        try:
-            await web.TCPSite(runner, settings.host, settings.port).start()
-        except (OSError, UnicodeError) as error:
-            raise cannot_listen(Place(settings.host, settings.port, "MASKING_PORT", "MASKING_HOST"), error) from None
-        await until_stopped()
-    finally:
-        await runner.cleanup()
+            runner = GatewayRunner(build_app(context), shutdown_timeout=SHUTDOWN_S)
+            async with listening(runner, Place(settings.host, settings.port, "MASKING_PORT", "MASKING_HOST")):
+                await until_stopped()

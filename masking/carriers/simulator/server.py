@@ -19,6 +19,7 @@ from masking.carriers.simulator.network import Network
 from masking.carriers.simulator.phones import Behaviour, Digits, WrongState
 from masking.carriers.simulator.requests import NETWORK, Refused, body_of, e164
 from masking.errors import StartupError
+from masking.ports import Place, listening
 from masking.process import until_stopped
 from masking.settings import Settings
 
@@ -94,19 +95,11 @@ async def serve(settings: Settings) -> None:
         application = VoiceApplication(f"{settings.base_url}{_ANSWER_PATH}", f"{settings.base_url}{_HANGUP_PATH}")
         network.applications.update(dict.fromkeys(settings.demo_numbers, application))
         runner = web.AppRunner(build_app(network, recordings), access_log=None)
-        await runner.setup()
-        try:
+        async with listening(runner, Place(HOST, settings.simulator_port, "MASKING_SIMULATOR_PORT")):
             try:
-                await web.TCPSite(runner, HOST, settings.simulator_port).start()
-            except OSError as error:
-                reason = error.strerror or type(error).__name__
-                raise StartupError(
-                    f"MASKING_SIMULATOR_PORT: cannot listen on {HOST}:{settings.simulator_port}: {reason}"
-                ) from None
-            await until_stopped()
-        finally:
-            await network.close()
-            await runner.cleanup()
+                await until_stopped()
+            finally:
+                await network.close()
 
 
 async def _healthz(request: web.Request) -> web.Response:
