@@ -10,6 +10,7 @@ import httpx
 from temporalio.client import Client
 from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
 from temporalio.worker import PollerBehaviorAutoscaling, Worker, WorkerDeploymentConfig
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from activities.callbacks import CallbackActivities
 from activities.carrier import CarrierActivities
@@ -17,6 +18,7 @@ from activities.sessions import SessionActivities
 from masking.carriers.voice.calls_api import CallsApi
 from masking.carriers.voice.webhooks import PATH as WEBHOOKS
 from masking.contract import TASK_QUEUE
+from masking.delivery.request import customers_http
 from masking.delivery.sender import CallbackSender, Patience
 from masking.privacy.keyring import Keyring, load_keyring
 from masking.process import run_process, until_stopped
@@ -31,6 +33,7 @@ WORKFLOWS = (MaskingSession,)
 # After a killed worker, its sessions wait this long before another takes them (temporal-notes.md §2.15).
 STICKY_TIMEOUT = timedelta(seconds=2)
 GRACE = timedelta(seconds=20)
+CARRIER_TIMEOUT_S = 10.0
 
 
 def build_worker(
@@ -45,6 +48,7 @@ def build_worker(
     """The one place where our workflows and activities are put on a worker.
 
     Args:
+        http: for the carrier, with time-outs.
         queued: called when callbacks are there to be sent.
     """
     sessions = SessionActivities(database, keyring, queued)
@@ -66,12 +70,22 @@ def build_worker(
             carrier.end_calls,
             carrier.ask_missed,
         ],
+        workflow_runner=workflow_runner(),
         workflow_task_poller_behavior=PollerBehaviorAutoscaling(),
         activity_task_poller_behavior=PollerBehaviorAutoscaling(),
         sticky_queue_schedule_to_start_timeout=STICKY_TIMEOUT,
         graceful_shutdown_timeout=GRACE,
         deployment_config=deployment(settings),
     )
+
+
+def workflow_runner() -> SandboxedWorkflowRunner:
+    """Runs workflows without loading their modules anew for each.
+
+    These read no clock and no chance, for which `tests/domain/test_purity.py` sees, and keep no
+    state of their own; the workflow tests run in the whole sandbox all the same.
+    """
+    return SandboxedWorkflowRunner(SandboxRestrictions.default.with_passthrough_modules("workflows"))
 
 
 def deployment(settings: Settings) -> WorkerDeploymentConfig | None:
@@ -90,7 +104,6 @@ async def working(
     client: Client,
     database: Database,
     keyring: Keyring,
-    http: httpx.AsyncClient,
     settings: Settings,
     task_queue: str = TASK_QUEUE,
 ) -> AsyncIterator[None]:
@@ -98,18 +111,16 @@ async def working(
     patience = Patience(
         timedelta(seconds=settings.callback_give_up_after), timedelta(seconds=settings.callback_longest_pause)
     )
-    sender = CallbackSender(database, keyring, http, patience)
     async with (
-        sender.running(),
-        build_worker(client, database, keyring, http, settings, task_queue, queued=sender.wake),
+        httpx.AsyncClient(timeout=CARRIER_TIMEOUT_S, trust_env=False) as carrier_http,
+        customers_http(settings.callback_connect_timeout, settings.callback_read_timeout) as http,
     ):
-        yield
-
-
-def callback_http(settings: Settings) -> httpx.AsyncClient:
-    """The HTTP client that talks to customers: time-outs everywhere, no redirects, no proxies of the environment."""
-    timeout = httpx.Timeout(settings.callback_read_timeout, connect=settings.callback_connect_timeout)
-    return httpx.AsyncClient(timeout=timeout, follow_redirects=False, trust_env=False)
+        sender = CallbackSender(database, keyring, http, patience)
+        async with (
+            sender.running(),
+            build_worker(client, database, keyring, carrier_http, settings, task_queue, queued=sender.wake),
+        ):
+            yield
 
 
 def carrier_calls(settings: Settings, http: httpx.AsyncClient) -> CallsApi | None:
@@ -124,9 +135,9 @@ async def serve(settings: Settings) -> None:
     """Work until told to stop; what is under way is finished first."""
     keyring = load_keyring(settings)
     client = await connect(keyring)
-    async with Database(database_url(settings)) as database, callback_http(settings) as http:
+    async with Database(database_url(settings)) as database:
         await tables.must_be_there(database)
-        async with working(client, database, keyring, http, settings):
+        async with working(client, database, keyring, settings):
             await until_stopped()
 
 

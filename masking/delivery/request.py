@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
-import httpx
+import aiohttp
+from yarl import URL
 
 from masking.carriers.signature import signed_headers
 from masking.domain.callbacks import Callback
@@ -19,6 +20,19 @@ SHORT_BODY = 4096
 SHORT_BODY_WITHIN_S = 0.2
 """A body of so many bytes is read, if it comes within so many seconds, so that its connection can serve again."""
 
+FAULTS: tuple[tuple[type[Exception], str], ...] = (
+    (aiohttp.ClientConnectorDNSError, "no such host"),
+    (aiohttp.ClientSSLError, "no trusted TLS"),
+    (aiohttp.ConnectionTimeoutError, "no connection in time"),
+    (aiohttp.ClientConnectorError, "no connection"),
+    (TimeoutError, "no answer in time"),
+    (aiohttp.InvalidURL, "not an address"),
+    (aiohttp.ClientError, "no proper answer"),
+    (OSError, "no proper answer"),
+    (ValueError, "not an address"),
+)
+"""What may come of a request instead of an answer, and what is told of it: of a fault of several kinds, the first."""
+
 
 class Outcome(NamedTuple):
     """What came of a try, in a few words without the address, and whether it counts as delivered."""
@@ -27,37 +41,48 @@ class Outcome(NamedTuple):
     taken: bool
 
 
+def customers_http(connect_timeout: float, read_timeout: float) -> aiohttp.ClientSession:
+    """The HTTP client that talks to customers: time-outs in seconds, no cookies, nothing from the environment."""
+    return aiohttp.ClientSession(
+        # How many requests are under way at once, the sender sees to.
+        connector=aiohttp.TCPConnector(limit=0),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        timeout=aiohttp.ClientTimeout(sock_connect=connect_timeout, sock_read=read_timeout),
+        auto_decompress=False,
+        headers={"User-Agent": "masking"},
+        trust_env=False,
+    )
+
+
 def endpoint_of(callback: Callback) -> str:
     """Where it goes: scheme, host and port of its URL."""
     try:
-        url = httpx.URL(callback.url)
-    except httpx.InvalidURL:
+        return str(URL(callback.url).origin())
+    except ValueError:
         return ""
-    return f"{url.scheme}://{url.netloc.decode()}"
 
 
-async def send(http: httpx.AsyncClient, callback: Callback, tokens: Sequence[str]) -> Outcome:
+async def send(http: aiohttp.ClientSession, callback: Callback, tokens: Sequence[str]) -> Outcome:
     """Send a callback once, signed with every valid token. Any 2xx counts as delivered."""
     try:
-        url, form = httpx.URL(callback.url), callback.params
+        url, form = URL(callback.url), callback.params
         if callback.method == "GET":
-            url, form = url.copy_merge_params(callback.params), {}
+            url, form = url.update_query(callback.params), {}
         headers = signed_headers(callback.method, str(url), form, tokens)
         headers["X-Masking-Callback-Id"] = callback.callback_id
         # Only the status counts: a body without an end, or a drop a second, holds nothing up.
         async with (
             asyncio.timeout(AT_MOST_S),
-            http.stream(callback.method, url, headers=headers, data=form or None) as response,
+            http.request(callback.method, url, headers=headers, data=form or None, allow_redirects=False) as response,
         ):
             await _read_if_short(response)
-            return Outcome(f"HTTP {response.status_code}", taken=response.is_success)
-    except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
-        return Outcome(type(error).__name__, taken=False)
+            return Outcome(f"HTTP {response.status}", taken=200 <= response.status < 300)
+    except tuple(kind for kind, _ in FAULTS) as error:
+        return Outcome(next(told for kind, told in FAULTS if isinstance(error, kind)), taken=False)
 
 
-async def _read_if_short(response: httpx.Response) -> None:
-    length = response.headers.get("Content-Length", "")
-    if length.isdecimal() and int(length) <= SHORT_BODY:
-        with suppress(httpx.HTTPError, TimeoutError):
+async def _read_if_short(response: aiohttp.ClientResponse) -> None:
+    if response.content_length is not None and response.content_length <= SHORT_BODY:
+        with suppress(aiohttp.ClientError, TimeoutError):
             async with asyncio.timeout(SHORT_BODY_WITHIN_S):
-                await response.aread()
+                await response.read()

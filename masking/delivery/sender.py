@@ -5,22 +5,23 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import NamedTuple
 
-import httpx
+import aiohttp
 import psycopg
 from psycopg_pool import PoolTimeout
 
 from masking.delivery.endpoints import Endpoints
+from masking.delivery.notes import Notebook
 from masking.delivery.request import Outcome, endpoint_of, send
 from masking.lookout import Lookout
 from masking.privacy.keyring import Keyring, Unreadable
 from masking.storage import accounts, callbacks
-from masking.storage.callbacks import Claimed, Due
-from masking.storage.database import Database
+from masking.storage.callbacks import Claimed, Due, Note
+from masking.storage.database import Connection, Database
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +34,6 @@ TIME_FOR_A_SESSION_S = 30.0
 """After so long with one session's callbacks, the rest is put back, well before the lease ends."""
 
 FIRST_PAUSE = timedelta(seconds=1)
-WRITE_AGAIN_S = (0.2, 0.5, 1.0, 2.0, 4.0)
 
 
 class Patience(NamedTuple):
@@ -57,8 +57,9 @@ class CallbackSender:
         http: with time-outs.
     """
 
-    def __init__(self, database: Database, keyring: Keyring, http: httpx.AsyncClient, patience: Patience) -> None:
+    def __init__(self, database: Database, keyring: Keyring, http: aiohttp.ClientSession, patience: Patience) -> None:
         self._database, self._keyring, self._http, self._patience = database, keyring, http, patience
+        self._notebook = Notebook(database)
         self._endpoints = Endpoints()
         self._lookout = Lookout(self._look, LOOK_EVERY_S)
         self._sending: set[asyncio.Task[None]] = set()
@@ -88,30 +89,40 @@ class CallbackSender:
         room = SESSIONS_AT_ONCE - len(self._sending)
         if room <= 0:
             return False
-        async with self._database.transaction() as connection:
+        async with self._database.pipelined() as connection:
             claimed = await callbacks.claim(connection, self._keyring, room, LEASE)
+            tokens = await self._tokens_of(connection, {each.owner_id for each in claimed})
         for each in claimed:
-            task = asyncio.create_task(self._send_all(each))
-            self._sending.add(task)
-            task.add_done_callback(self._sent)
+            if each.owner_id in tokens:
+                task = asyncio.create_task(self._send_all(each, tokens[each.owner_id]))
+                self._sending.add(task)
+                task.add_done_callback(self._sent)
         return len(claimed) == room
+
+    async def _tokens_of(self, connection: Connection, owners: Collection[str]) -> dict[str, Sequence[str]]:
+        """What signs the callbacks of these owners; of one whose token cannot be read, they wait for the next claim."""
+        tokens: dict[str, Sequence[str]] = {}
+        for owner in owners:
+            try:
+                tokens[owner] = await accounts.auth_tokens(connection, self._keyring, owner)
+            except Unreadable:
+                logger.error("the auth token of %s cannot be read; its callbacks wait", owner)
+        return tokens
 
     def _sent(self, task: asyncio.Task[None]) -> None:
         self._sending.discard(task)
         # What the session queued meanwhile could not be claimed.
         self.wake()
 
-    async def _send_all(self, claimed: Claimed) -> None:
+    async def _send_all(self, claimed: Claimed, tokens: Sequence[str]) -> None:
         """Send one session's callbacks, one after the other, and note each outcome before the next."""
         began, left = time.monotonic(), list(claimed.due)
         try:
-            async with self._database.transaction() as connection:
-                tokens = await accounts.auth_tokens(connection, self._keyring, claimed.owner_id)
             while left and not self._lookout.stopping and time.monotonic() - began < TIME_FOR_A_SESSION_S:
                 await self._try(left[0], tokens)
                 left.pop(0)
             await self._put_back(left, 0.0)
-        except (psycopg.Error, PoolTimeout, Unreadable) as error:
+        except (psycopg.Error, PoolTimeout) as error:
             # Their claim ends by itself.
             logger.warning("callbacks of a session wait: %s", type(error).__name__)
 
@@ -133,24 +144,8 @@ class CallbackSender:
         await self._note(due, outcome)
 
     async def _note(self, due: Due, outcome: Outcome) -> None:
-        """Write an outcome down; while the database is away for a moment, again, since else it would be sent again."""
-        for pause_s in WRITE_AGAIN_S:
-            try:
-                await self._write(due, outcome)
-                return
-            except (psycopg.Error, PoolTimeout):
-                await asyncio.sleep(pause_s)
-        await self._write(due, outcome)
-
-    async def _write(self, due: Due, outcome: Outcome) -> None:
-        async with self._database.transaction() as connection:
-            if outcome.taken:
-                await callbacks.note_delivered(connection, due.callback_id, outcome.told)
-                return
-            pause = self._patience.pause(due.attempts + 1, due.age)
-            await callbacks.note_failed(connection, due.callback_id, outcome.told, pause)
-        if pause is None:
-            logger.warning("a callback was never delivered; it is listed as dead")
+        pause = None if outcome.taken else self._patience.pause(due.attempts + 1, due.age)
+        await self._notebook.note(Note(due.callback_id, outcome.told, outcome.taken, pause))
 
     async def _put_back(self, due: Sequence[Due], wait: float) -> None:
         if due:

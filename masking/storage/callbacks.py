@@ -62,8 +62,11 @@ class _DueRow(NamedTuple):
 
 
 async def claim(connection: Connection, keyring: Keyring, sessions: int, lease: timedelta) -> list[Claimed]:
-    """Take in hand what is due of so many sessions, those that wait longest, for the time of a lease."""
-    async with connection.pipeline(), connection.cursor(row_factory=class_row(_DueRow)) as cursor:
+    """Take in hand what is due of so many sessions, those that wait longest, for the time of a lease.
+
+    Meant for a pipelined transaction.
+    """
+    async with connection.cursor(row_factory=class_row(_DueRow)) as cursor:
         await connection.execute("SELECT pg_advisory_xact_lock(%s)", (CLAIM_LOCK,))
         await cursor.execute(
             "WITH ready AS (SELECT session_uuid, min(due_at) AS since FROM callbacks c"
@@ -95,22 +98,36 @@ def _due(row: _DueRow, keyring: Keyring) -> Due:
     return Due(row.callback_id, callback, row.attempts, row.now - row.created_at)
 
 
-async def note_delivered(connection: Connection, callback_id: str, outcome: str) -> None:
-    """The customer's endpoint took it."""
-    await connection.execute(
-        "UPDATE callbacks SET state = 'delivered', attempts = attempts + 1, last_outcome = %s, delivered_at = now(),"
-        " claimed_until = NULL WHERE callback_id = %s AND state <> 'delivered'",
-        (outcome, callback_id),
-    )
+class Note(NamedTuple):
+    """What came of a try.
+
+    Attributes:
+        outcome: in a few words, without the address and without content.
+        taken: whether the customer's endpoint took it.
+        pause: after which it is to be tried again, if it was not; None for never.
+    """
+
+    callback_id: str
+    outcome: str
+    taken: bool
+    pause: timedelta | None
+
+    @property
+    def is_last_failure(self) -> bool:
+        """Whether it was not taken, and is not tried again."""
+        return not self.taken and self.pause is None
 
 
-async def note_failed(connection: Connection, callback_id: str, outcome: str, pause: timedelta | None) -> None:
-    """A try failed; it is to be tried again after `pause`, or never. `outcome` holds no address and no content."""
+async def note(connection: Connection, notes: Sequence[Note]) -> None:
+    """Write down what came of tries. What was delivered stays so."""
+    ids, outcomes, taken, pauses = zip(*notes, strict=True)
     await connection.execute(
-        "UPDATE callbacks SET attempts = attempts + 1, last_outcome = %(outcome)s, claimed_until = NULL,"
-        " state = CASE WHEN %(pause)s::interval IS NULL THEN 'dead' ELSE state END,"
-        " due_at = now() + coalesce(%(pause)s::interval, '0') WHERE callback_id = %(id)s AND state = 'pending'",
-        {"outcome": outcome, "pause": pause, "id": callback_id},
+        "UPDATE callbacks c SET attempts = attempts + 1, last_outcome = n.outcome, claimed_until = NULL,"
+        " state = CASE WHEN n.taken THEN 'delivered' WHEN n.pause IS NULL THEN 'dead' ELSE c.state END,"
+        " delivered_at = CASE WHEN n.taken THEN now() END, due_at = now() + coalesce(n.pause, '0')"
+        " FROM unnest(%s::text[], %s::text[], %s::boolean[], %s::interval[]) AS n (callback_id, outcome, taken, pause)"
+        " WHERE c.callback_id = n.callback_id AND (c.state = 'pending' OR n.taken AND c.state = 'dead')",
+        (list(ids), list(outcomes), list(taken), list(pauses)),
     )
 
 

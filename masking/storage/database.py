@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, OperationalError
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from masking.errors import StartupError
@@ -25,6 +25,7 @@ class Database:
     """A pool of connections to PostgreSQL. Use it as an async context manager."""
 
     def __init__(self, url: str, *, size: int = POOL_SIZE) -> None:
+        self._size = size
         self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             url,
             min_size=1,
@@ -32,8 +33,8 @@ class Database:
             max_waiting=size * 50,
             timeout=CONNECT_TIMEOUT,
             open=False,
-            check=AsyncConnectionPool.check_connection,
             kwargs={
+                "autocommit": True,
                 "connect_timeout": int(CONNECT_TIMEOUT),
                 "options": f"-c statement_timeout={STATEMENT_TIMEOUT_MS} -c timezone=UTC",
             },
@@ -54,8 +55,30 @@ class Database:
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
         """A connection in a transaction: committed at the end, rolled back on an error."""
-        async with self._pool.connection() as connection, connection.transaction():
+        for left in range(self._size, -1, -1):
+            async with AsyncExitStack() as stack:
+                connection = await stack.enter_async_context(self._pool.connection())
+                try:
+                    await stack.enter_async_context(connection.transaction())
+                except OperationalError:
+                    # The server closed it while it was idle: the pool lets it go and has another.
+                    if left:
+                        continue
+                    raise
+                yield connection
+                return
+
+    @asynccontextmanager
+    async def pipelined(self) -> AsyncIterator[Connection]:
+        """A transaction that costs few round trips: statements go out together until an answer is read.
+
+        For those who try again: the fault of a statement may be raised by a later one, and the
+        first one's by a connection that the server closed while it was idle.
+        """
+        async with self._pool.connection() as connection, connection.pipeline():
+            await connection.execute("BEGIN")
             yield connection
+            await connection.execute("COMMIT")
 
 
 @contextmanager

@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
-import httpx
 import pytest
 from aiohttp import web
 
+from masking.delivery.request import customers_http
 from masking.delivery.sender import CallbackSender, Patience
 from masking.domain.callbacks import Callback
 from masking.domain.lifecycle import opened
@@ -78,8 +78,7 @@ async def customer() -> AsyncIterator[Customer]:
 
 @asynccontextmanager
 async def sending(database: Database, keyring: Keyring, patience: Patience = PATIENCE) -> AsyncIterator[CallbackSender]:
-    timeout = httpx.Timeout(1.0, connect=0.5)
-    async with httpx.AsyncClient(timeout=timeout, follow_redirects=False, trust_env=False) as http:
+    async with customers_http(connect_timeout=0.5, read_timeout=1.0) as http:
         sender = CallbackSender(database, keyring, http, patience)
         async with sender.running():
             yield sender
@@ -196,7 +195,7 @@ async def test_what_was_given_up_is_listed_as_dead(
     await queue.put(session, f"http://127.0.0.1:{free_port()}/secret-path", 1)
     async with sending(database, keyring, Patience(timedelta(0), timedelta(seconds=1))):
         await until(lambda: "listed as dead" in caplog.text)
-    assert await queue.states() == [(1, "dead", 1, "ConnectError")]
+    assert await queue.states() == [(1, "dead", 1, "no connection")]
     assert "secret-path" not in caplog.text
 
 

@@ -33,7 +33,7 @@ from masking.storage.creates import UnansweredCreates
 from masking.storage.database import Database
 from masking.temporal import masking_plugin
 from tests.conftest import ACCOUNT, TOKEN
-from worker import callback_http, working
+from worker import working
 
 CARRIER_TOKEN = "what-the-carrier-signs-with"
 UI_ORIGIN = "http://127.0.0.1:8233"
@@ -147,10 +147,7 @@ async def worker(
     database: Database, keyring: Keyring, temporal: Client, settings: Settings, task_queue: str
 ) -> AsyncIterator[None]:
     """A Temporal worker, in this process."""
-    async with (
-        callback_http(settings) as http,
-        working(temporal, database, keyring, http, settings, task_queue),
-    ):
+    async with working(temporal, database, keyring, settings, task_queue):
         yield
 
 

@@ -23,7 +23,7 @@ from masking.storage.database import Database
 from tests.conftest import ACCOUNT
 from tests.integration.conftest import System
 from tests.integration.test_sessions_api import PARTIES, create, error_of
-from worker import callback_http, working
+from worker import working
 
 pytestmark = pytest.mark.anyio
 
@@ -166,10 +166,7 @@ async def no_worker(
         patched.setattr(system.sessions, "_timeout", timedelta(seconds=0.5))
         patched.setattr(MaskingClient, "start", started)
         yield
-    async with (
-        callback_http(system.settings) as http,
-        working(system.client, system.database, keyring, http, system.settings, queue),
-    ):
+    async with working(system.client, system.database, keyring, system.settings, queue):
         for session_uuid in begun:
             await system.sessions.final_bill(session_uuid)
 

@@ -1,0 +1,67 @@
+"""What came of callbacks, written down before the next of their session is sent."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import psycopg
+from psycopg_pool import PoolTimeout
+
+from masking.storage import callbacks
+from masking.storage.callbacks import Note
+from masking.storage.database import Database
+
+logger = logging.getLogger(__name__)
+
+WRITE_AGAIN_S = (0.2, 0.5, 1.0, 2.0, 4.0)
+
+
+class Notebook:
+    """Writes notes down, those that come while it writes in one transaction."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._waiting: list[tuple[Note, asyncio.Future[None]]] = []
+        self._writing: asyncio.Task[None] | None = None
+
+    async def note(self, note: Note) -> None:
+        """Return once it is written.
+
+        Raises:
+            psycopg.Error, PoolTimeout: the database was away for longer than a moment.
+        """
+        written = asyncio.get_running_loop().create_future()
+        self._waiting.append((note, written))
+        if self._writing is None:
+            self._writing = asyncio.create_task(self._write_all())
+        await written
+
+    async def _write_all(self) -> None:
+        while self._waiting:
+            some, self._waiting = self._waiting, []
+            try:
+                await self._write([note for note, _ in some])
+            except (psycopg.Error, PoolTimeout) as error:
+                for _, written in some:
+                    written.set_exception(error)
+            else:
+                for _, written in some:
+                    written.set_result(None)
+        self._writing = None
+
+    async def _write(self, notes: list[Note]) -> None:
+        """Write; while the database is away for a moment, again, since else they would be sent again."""
+        for pause_s in WRITE_AGAIN_S:
+            try:
+                await self._write_once(notes)
+                return
+            except (psycopg.Error, PoolTimeout):
+                await asyncio.sleep(pause_s)
+        await self._write_once(notes)
+
+    async def _write_once(self, notes: list[Note]) -> None:
+        async with self._database.pipelined() as connection:
+            await callbacks.note(connection, notes)
+        if dead := sum(note.is_last_failure for note in notes):
+            logger.warning("%d callbacks were never delivered; they are listed as dead", dead)
