@@ -59,17 +59,20 @@ class RecordSession(Model):
 
     Attributes:
         touched: the calls of which something is new, by the carrier's ids; all when None.
+        asks_unreported: whether to look afterwards for what the workflow may not know.
     """
 
     session: Session
     callbacks: tuple[Callback, ...] = ()
     touched: tuple[str, ...] | None = None
+    asks_unreported: bool = False
 
 
 class Recorded(Model):
-    """Whether the session still holds its routes."""
+    """Whether the session still holds its routes, and what is unreported, where that was asked."""
 
     holds_routes: bool
+    unreported: int | None = None
 
 
 class SessionRef(Model):
@@ -127,22 +130,27 @@ class SessionActivities:
     @activity.defn
     async def record_session(self, command: RecordSession) -> Recorded:
         """Write the newest state, move the leases, queue callbacks. Safe to repeat and to come late."""
-        async with self._database.transaction() as connection:
+        async with self._database.pipelined() as connection:
             holds = await sessions.record_session(
                 connection, self._keyring, command.session, command.callbacks, command.touched
             )
         if command.callbacks:
             self._queued()
-        return Recorded(holds_routes=holds)
+        # Only once the end of its routes is there for all to see: a call that was connected before then counts.
+        unreported = await self._unreported(command.session.session_uuid) if command.asks_unreported else None
+        return Recorded(holds_routes=holds, unreported=unreported)
 
     @activity.defn
     async def count_unreported(self, command: SessionRef) -> Unreported:
         """What the gateway knows of and the workflow may not yet."""
-        async with self._database.transaction() as connection:
-            return Unreported(count=await inbox.unreported(connection, command.session_uuid))
+        return Unreported(count=await self._unreported(command.session_uuid))
+
+    async def _unreported(self, session_uuid: str) -> int:
+        async with self._database.pipelined() as connection:
+            return await inbox.unreported(connection, session_uuid)
 
     @activity.defn
     async def settle_session(self, command: RecordSession) -> Bill:
         """Close the bill. Safe to repeat."""
-        async with self._database.transaction() as connection:
+        async with self._database.pipelined() as connection:
             return await sessions.settle_session(connection, self._keyring, command.session)

@@ -20,7 +20,7 @@ with workflow.unsafe.imports_passed_through():
     from masking.process import to_the_end, until_stopped
     from masking.settings import load_settings
     from masking.temporal import connect
-    from worker import GRACE, STICKY_TIMEOUT
+    from worker import GRACE, STICKY_TIMEOUT, workflow_runner
 
 from workflows.carrier_signals import CarrierSignals
 
@@ -89,6 +89,7 @@ async def serve() -> None:
         await connect(load_keyring(load_settings())),
         task_queue=TASK_QUEUE,
         workflows=[BareSession, BareTimer],
+        workflow_runner=workflow_runner(),
         workflow_task_poller_behavior=PollerBehaviorAutoscaling(),
         sticky_queue_schedule_to_start_timeout=STICKY_TIMEOUT,
         graceful_shutdown_timeout=GRACE,

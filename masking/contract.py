@@ -12,7 +12,6 @@ from enum import StrEnum
 from masking.domain.events import (
     Answer,
     AnyCarrierEvent,
-    CarrierEvent,
     Declined,
     Hangup,
     PinStatus,
@@ -42,11 +41,10 @@ EVENTS: Mapping[str, type[AnyCarrierEvent]] = {
     "recording_completed": RecordingCompleted,
     "recording_failed": RecordingFailed,
 }
-"""The model that each signal carries."""
+"""The model that each signal carries; its `kind` is the signal's name."""
 
-SIGNALS: Mapping[type[CarrierEvent], str] = {event: name for name, event in EVENTS.items()}
-"""The signal that carries each model."""
-
+SIGNAL_EVENTS = "events"
+"""The signal that carries several of them at once, in their order."""
 
 POOL_EXHAUSTED = "Number pool exhausted or not available."
 PIN_TAKEN = "A given PIN is in use on every free virtual number. Choose other PINs, or have them generated."

@@ -10,6 +10,7 @@ with workflow.unsafe.imports_passed_through():
     from masking.domain.events import (
         Answer,
         AnyCarrierEvent,
+        CarrierEvents,
         Declined,
         Hangup,
         PinStatus,
@@ -30,6 +31,12 @@ class CarrierSignals(ABC):
     @abstractmethod
     def _hear(self, event: AnyCarrierEvent) -> None:
         """Take in what was told. Never raises."""
+
+    @workflow.signal(description="Several of the others at once, in their order.")
+    def events(self, told: CarrierEvents) -> None:
+        """Several of the others at once, in their order."""
+        for event in told.events:
+            self._hear(event)
 
     @workflow.signal(description="A leg was answered.")
     def answer(self, event: Answer) -> None:

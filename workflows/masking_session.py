@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from datetime import datetime, timedelta
+from collections.abc import Callable, Collection
+from datetime import timedelta
 from typing import TypeVar
 
 from temporalio import workflow
@@ -24,7 +24,7 @@ with workflow.unsafe.imports_passed_through():
         WORKFLOW_TYPE,
         ErrorType,
     )
-    from masking.domain.deadlines import next_deadline, overdue_calls, waiting_for
+    from masking.domain.deadlines import Deadline, calls_deadline, overdue_calls, own_deadline, soonest, waiting_for
     from masking.domain.events import AnyCarrierEvent, Call
     from masking.domain.lifecycle import (
         Rejected,
@@ -39,7 +39,8 @@ with workflow.unsafe.imports_passed_through():
         requested,
         settled,
     )
-    from masking.domain.session import Bill, Carried, Phase, Session, SessionSnapshot, SessionStart, bill, snapshot
+    from masking.domain.session import Bill, Phase, Session, SessionSnapshot, bill, snapshot
+    from masking.domain.start import SessionStart
     from masking.domain.story import story
     from masking.domain.terms import Change, Expire, Extend, Terms
 
@@ -47,7 +48,7 @@ from workflows.answered_updates import AnsweredUpdates
 from workflows.carrier_orders import CarrierOrders
 from workflows.carrier_signals import CarrierSignals
 from workflows.courier import Courier
-from workflows.movable_timer import MovableTimer
+from workflows.movable_timer import SessionTimers
 from workflows.recorded_state import WRITE_RETRIES, WRITE_TIMEOUT, RecordedState
 
 LOOK_AGAIN_FIRST, LOOK_AGAIN_LAST = timedelta(seconds=2), timedelta(minutes=5)
@@ -72,7 +73,7 @@ class MaskingSession(CarrierSignals):
         self._start, carried = start, start.carried
         session = carried.session if carried is not None else requested(start, workflow.info().start_time)
         self._courier = Courier(DeliverCallbacks(session_uuid=session.session_uuid, account_id=session.owner_id))
-        self._state = RecordedState(session, self._queued)
+        self._state = RecordedState(session, self._queued, carried)
         self._changing = asyncio.Lock()
         self._updates = AnsweredUpdates(carried.update_ids if carried is not None else ())
         self._orders = CarrierOrders(
@@ -82,7 +83,7 @@ class MaskingSession(CarrierSignals):
             carried.ending if carried is not None else (),
         )
         self._answers_seen = 0
-        self._timer = MovableTimer()
+        self._timers = SessionTimers()
 
     @property
     def _session(self) -> Session:
@@ -120,32 +121,49 @@ class MaskingSession(CarrierSignals):
         self._state.tell()
 
     async def _advance_until(self, done: Callable[[], bool]) -> None:
-        """Let time and triggers act on the session, recording each step, until `done`."""
+        """Let time and triggers act on the session, recording each step, until `done`.
+
+        Nothing here waits for a local activity (see `RecordedState.record_newest`).
+        """
+        if self._session.revision == 1:
+            await self._advance_until_as_revision_1(done)
+            return
         pause = LOOK_AGAIN_FIRST
+        while True:
+            self._continue_if_due()
+            self._state.take_now(elapsed(self._session, workflow.now()))
+            if self._session.phase is Phase.DRAINING:
+                self._orders.expired(self._session)
+            self._answers_seen = self._orders.answers
+            again = None
+            if overdue := self._overdue():
+                if await self._everything_reported():
+                    self._orders.ask(self._session, overdue)
+                    pause = LOOK_AGAIN_FIRST
+                else:
+                    again = Deadline(workflow.now() + pause, "wait for events on their way")
+                    pause = min(pause * 2, LOOK_AGAIN_LAST)
+            self._set_timers(again, besides=self._orders.asking | {call.call_uuid for call in overdue})
+            await self._state.record_newest()
+            if done():
+                self._timers.stop()
+                return
+            await workflow.wait_condition(self._is_due)
+
+    async def _advance_until_as_revision_1(self, done: Callable[[], bool]) -> None:
         while True:
             self._state.take_now(elapsed(self._session, workflow.now()))
             await self._state.record()
             if done():
-                self._timer.stop()
+                self._timers.stop()
                 return
-            if self._session.phase is Phase.DRAINING and self._session.revision > 1:
-                self._orders.expired(self._session)
-            self._answers_seen = self._orders.answers
-            if overdue := self._overdue():
+            if self._overdue():
                 if await self._everything_reported():
-                    if self._session.revision > 1:
-                        self._orders.ask(self._session, overdue)
-                    else:
-                        self._state.take_now(given_up(self._session, workflow.now()))
-                    pause = LOOK_AGAIN_FIRST
+                    self._state.take_now(given_up(self._session, workflow.now()))
                     continue
-                self._timer.set(self._look_again_at(pause, overdue), "wait for events on their way")
-                pause = min(pause * 2, LOOK_AGAIN_LAST) if self._session.revision > 1 else pause
-            elif deadline := next_deadline(self._session, besides=self._orders.asking):
-                self._timer.set(deadline.at, deadline.why)
+                self._timers.own.set(Deadline(workflow.now() + LOOK_AGAIN_FIRST, "wait for events on their way"))
             else:
-                self._timer.stop()
-            await self._continue_if_long()
+                self._timers.own.set(soonest(own_deadline(self._session), calls_deadline(self._session)))
             await workflow.wait_condition(self._is_due)
 
     def _overdue(self) -> list[Call]:
@@ -153,35 +171,33 @@ class MaskingSession(CarrierSignals):
         overdue = overdue_calls(self._session, workflow.now())
         return [call for call in overdue if call.call_uuid not in self._orders.asking]
 
-    def _look_again_at(self, pause: timedelta, overdue: list[Call]) -> datetime:
-        """When to look once more whether the last events of overdue calls came; no later than something else is due."""
-        again = workflow.now() + pause
-        waiting = self._orders.asking | {call.call_uuid for call in overdue}
-        other = next_deadline(self._session, besides=waiting) if self._session.revision > 1 else None
-        return min(again, other.at) if other is not None else again
+    def _set_timers(self, again: Deadline | None, besides: Collection[str]) -> None:
+        """Ring when time alone changes something next, or before."""
+        own = own_deadline(self._session)
+        first = soonest(own, again, calls_deadline(self._session, besides))
+        is_long = workflow.info().is_continue_as_new_suggested()
+        self._timers.own.set(own)
+        self._timers.calls.set(first if first != own else None)
+        self._timers.long.set(Deadline(workflow.now() + BEFORE_CONTINUING, "go on in a new run") if is_long else None)
 
     def _is_due(self) -> bool:
         """Whether there is something to look at: time, a trigger, or an answer of the carrier."""
-        answered = self._orders.answers > self._answers_seen
-        return self._timer.rang or not self._state.is_written or answered
+        return self._timers.rang or not self._state.is_begun or self._orders.answers > self._answers_seen
 
-    async def _continue_if_long(self) -> None:
-        """Go on in a new run once the history has grown long, at a moment when nothing is half done.
+    def _continue_if_due(self) -> None:
+        """Go on in a new run once the history has grown long, at a moment when nothing is under way.
 
-        Never straight after something was written: what was signalled while that went on may stand in the
-        history without having been heard. A timer begins a workflow task, which hears everything first.
+        Only in a workflow task that a timer began: it has heard everything that stands in the history. What
+        of that is not written yet, the new run writes, so that a session that is told something all the time
+        goes on too.
         """
-        if not (workflow.info().is_continue_as_new_suggested() and self._is_quiet()):
-            return
-        await workflow.sleep(BEFORE_CONTINUING, summary="go on in a new run")
-        if self._is_quiet() and not self._is_due():
-            carried = Carried(session=self._session, ending=self._orders.ending, update_ids=self._updates.ids)
+        if self._timers.long.rang and self._is_idle():
+            carried = self._state.carried(self._orders.ending, self._updates.ids)
             workflow.continue_as_new(self._start.model_copy(update={"carried": carried}))
 
-    def _is_quiet(self) -> bool:
-        """Whether everything is written down and nothing under way."""
-        idle = self._orders.idle and self._courier.idle and workflow.all_handlers_finished()
-        return idle and self._state.is_written
+    def _is_idle(self) -> bool:
+        """Whether no order, delivery or update is under way."""
+        return self._orders.idle and self._courier.idle and workflow.all_handlers_finished()
 
     async def _drain(self) -> None:
         """Wait for what the session's calls still owe: their ends, their recordings, events on their way."""
@@ -190,14 +206,14 @@ class MaskingSession(CarrierSignals):
         pause = LOOK_AGAIN_FIRST
         while True:
             await self._advance_until(lambda: not waiting_for(self._session))
-            reported = await self._everything_reported()
-            if not self._state.is_written:
+            reported = self._state.is_reported or await self._everything_reported()
+            if not self._state.is_begun:
                 continue
             if reported or workflow.now() >= give_up_at:
                 return
             try:
                 await workflow.wait_condition(
-                    lambda: not self._state.is_written,
+                    lambda: not self._state.is_begun,
                     timeout=pause,
                     timeout_summary="wait for events on their way",
                 )
@@ -223,7 +239,7 @@ class MaskingSession(CarrierSignals):
         # What orders still have to say comes before the bill.
         await self._orders.finished()
         await self._courier.finished()
-        while not self._state.is_written:
+        while not self._state.is_begun:
             await self._state.record()
             await self._courier.finished()
         self._state.take(settled(self._session, workflow.now()))
@@ -294,7 +310,7 @@ class MaskingSession(CarrierSignals):
         Raises:
             ApplicationError: `SessionAlreadyExpired`.
         """
-        await workflow.wait_condition(lambda: self._session.phase is not Phase.OPENING)
+        await self._opening_over()
         if not self._updates.has_current():
             self._state.take_now(await self._or_rejected(lambda: expired(self._session, workflow.now())))
         await self._state.written()
@@ -314,8 +330,13 @@ class MaskingSession(CarrierSignals):
         """What has happened, in words and without numbers."""
         return story(self._session)
 
+    async def _opening_over(self) -> None:
+        """Wait until the session can be changed; where it can, act before `run` looks at what there is to do."""
+        if self._session.revision == 1 or self._session.phase is Phase.OPENING:
+            await workflow.wait_condition(lambda: self._session.phase is not Phase.OPENING)
+
     async def _change(self, change: Change) -> SessionSnapshot:
-        await workflow.wait_condition(lambda: self._session.phase is not Phase.OPENING)
+        await self._opening_over()
         if self._updates.has_current():
             return snapshot(self._session)
         async with self._changing:

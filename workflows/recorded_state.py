@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import TypeVar
@@ -15,6 +16,7 @@ with workflow.unsafe.imports_passed_through():
     from masking.domain.events import AnyCarrierEvent
     from masking.domain.lifecycle import Step, expired, took
     from masking.domain.session import Phase, Session
+    from masking.domain.start import Carried
     from masking.domain.story import story
 
 WRITE_TIMEOUT = timedelta(seconds=10)
@@ -33,26 +35,44 @@ class RecordedState:
     What a local activity did stays done when its workflow task is lost with its worker and done again.
     Signals then come in the order in which they stand in the history, and more may follow; but an
     update, or time, may act later than it did. So what these brought about has to stand in the
-    history before it is written, for which an ordinary activity sees.
+    history before it is written, for which an ordinary activity sees. So does one once the session has
+    expired: what comes next then depends on that it is written.
 
     Args:
-        session: as it is written down already.
+        session: as it is at the beginning of the run.
         queued: called when callbacks were queued with a version.
+        carried: what an earlier run handed over; None where all of the session is written down.
     """
 
-    def __init__(self, session: Session, queued: Callable[[], None]) -> None:
+    def __init__(self, session: Session, queued: Callable[[], None], carried: Carried | None) -> None:
         self.session = session
         self.routes_lost = False
         self._queued = queued
-        self._recorded = session.version
-        self._unqueued: list[Callback] = []
-        self._touched: set[str] = set()
+        self._recorded = session.version if carried is None or carried.written is None else carried.written
+        self._unqueued: list[Callback] = list(carried.callbacks) if carried is not None else []
+        self._touched: set[str] = set(carried.touched) if carried is not None else set()
+        self._begun = self._recorded
+        self._being_written: list[RecordSession] = []
+        self._promised = self._begun
+        self._writing_locally = False
+        self._local_writer: asyncio.Task[None] | None = None
         self._unanchored = False
+        self._reported = -1
+
+    @property
+    def is_reported(self) -> bool:
+        """Whether everything that the gateway took was known to be in the newest version when that was written."""
+        return self._reported >= self.session.version
 
     @property
     def is_written(self) -> bool:
         """Whether the newest version is in the database."""
         return self._recorded >= self.session.version
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether the newest version is in the database, on its way there, or the next to be."""
+        return max(self._begun, self._promised) >= self.session.version
 
     def take(self, step: Step) -> None:
         """Put a decided step into effect."""
@@ -69,37 +89,90 @@ class RecordedState:
         self._touched.add(event.call.call_uuid)
         self.take(took(self.session, event))
 
+    def carried(self, ending: tuple[str, ...], update_ids: tuple[str, ...]) -> Carried:
+        """What the next run needs to go on where this one ends. What is being written, it writes again."""
+        touched = self._touched.union(*(command.touched or () for command in self._being_written))
+        return Carried(
+            session=self.session,
+            ending=ending,
+            update_ids=update_ids,
+            written=self._recorded,
+            callbacks=(*(each for command in self._being_written for each in command.callbacks), *self._unqueued),
+            touched=tuple(sorted(touched)),
+        )
+
     def note_written(self) -> None:
         """The newest version was written down by other means than `record`."""
-        self._recorded = self.session.version
+        self._recorded = self._begun = self.session.version
 
     def tell(self) -> None:
         """Show the session's story in the Temporal UI. It costs more than hearing an event: once for many."""
         workflow.set_current_details(story(self.session))
 
     async def record(self) -> None:
-        """Write the newest state and its callbacks down."""
-        while not self.is_written:
-            self.tell()
-            session, callbacks, touched = self.session, tuple(self._unqueued), tuple(sorted(self._touched))
-            local = not self._unanchored
-            self._unqueued.clear()
-            self._touched.clear()
-            self._unanchored = False
-            result = await self.write(
-                SessionActivities.record_session,
-                RecordSession(session=session, callbacks=callbacks, touched=touched),
-                f"record version {session.version}",
-                local=local,
-            )
-            self._recorded = session.version
-            if callbacks:
-                self._queued()
-            if not result.holds_routes and self.session.phase is Phase.ACTIVE:
-                # Only a clock far off can bring this about. Ending the session is the safe side.
-                workflow.logger.error("the session lost its routes and is ended")
-                self.routes_lost = True
-                self.take_now(expired(self.session, workflow.now()))
+        """Write the newest state down, and what comes meanwhile."""
+        while not self.is_begun:
+            local = not self._unanchored and self.session.phase is Phase.ACTIVE
+            await self._write(self._begin(local=local), local=local)
+
+    async def record_newest(self) -> None:
+        """Begin to write the newest state down, unless that has begun; return once it stands in the history.
+
+        Not: once it is written. A query can make the result of a local activity come one workflow task
+        later than its history tells, behind what that task brings. So no command may depend on whether it
+        has come, and what is written later does not wait for it.
+        """
+        if self.is_begun:
+            return
+        if self._unanchored or self.session.phase is not Phase.ACTIVE:
+            await self._write(self._begin(local=False), local=False)
+        elif self._writing_locally:
+            self._promised = self.session.version
+        else:
+            self._writing_locally = True
+            self._local_writer = asyncio.create_task(self._write_locally(self._begin(local=True)))
+
+    async def _write_locally(self, command: RecordSession) -> None:
+        """One write after the other, so that callbacks are queued in their order."""
+        await self._write(command, local=True)
+        # What was changed by other than events meanwhile is on its way already, or about to be, all of it.
+        while self._begun < self.session.version and not self._unanchored and self.session.phase is Phase.ACTIVE:
+            await self._write(self._begin(local=True), local=True)
+        self._writing_locally = False
+
+    def _begin(self, *, local: bool) -> RecordSession:
+        """The newest version, to be written now."""
+        self.tell()
+        command = RecordSession(
+            session=self.session,
+            callbacks=tuple(self._unqueued),
+            touched=tuple(sorted(self._touched)),
+            asks_unreported=not local and self.session.revision > 1 and self.session.phase is Phase.DRAINING,
+        )
+        self._unqueued.clear()
+        self._touched.clear()
+        self._unanchored = False
+        self._begun = self.session.version
+        self._being_written.append(command)
+        return command
+
+    async def _write(self, command: RecordSession, *, local: bool) -> None:
+        session = command.session
+        result = await self.write(
+            SessionActivities.record_session, command, f"record version {session.version}", local=local
+        )
+        self._being_written.remove(command)
+        self._recorded = max(self._recorded, session.version)
+        if result.unreported == 0:
+            # An ordinary activity looked, so what was signalled before stands before its result.
+            self._reported = session.version
+        if command.callbacks:
+            self._queued()
+        if not result.holds_routes and self.session.phase is Phase.ACTIVE:
+            # Only a clock far off can bring this about. Ending the session is the safe side.
+            workflow.logger.error("the session lost its routes and is ended")
+            self.routes_lost = True
+            self.take_now(expired(self.session, workflow.now()))
 
     async def written(self) -> None:
         """Wait until everything up to now is in the database."""

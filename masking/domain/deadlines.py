@@ -25,23 +25,32 @@ class Deadline(NamedTuple):
     why: str
 
 
-def next_deadline(session: Session, besides: Collection[str] = ()) -> Deadline | None:
-    """When time alone will next change this session; None if it never will.
+def own_deadline(session: Session) -> Deadline | None:
+    """When the session itself expires, or is extended by its policy; None once it has expired."""
+    if session.phase is not Phase.ACTIVE:
+        return None
+    if session.at_expiry == "extend" and _goes_on_for_a_call(session):
+        return Deadline(session.expires_at - EXTEND_AHEAD, "go on while the call does")
+    return Deadline(session.expires_at, "session expiry")
+
+
+def calls_deadline(session: Session, besides: Collection[str] = ()) -> Deadline | None:
+    """When the next of its calls is overdue; None if none ever will be.
 
     Args:
         besides: calls that are not to be given up now, by the carrier's ids.
     """
-    deadlines = [
+    deadlines = (
         Deadline(due, "wait for the carrier's last events about a call")
         for interaction in session.interactions.values()
         if interaction.call.call_uuid not in besides and (due := _deadline(session, interaction)) is not None
-    ]
-    if session.phase is Phase.ACTIVE:
-        if session.at_expiry == "extend" and _goes_on_for_a_call(session):
-            deadlines.append(Deadline(session.expires_at - EXTEND_AHEAD, "go on while the call does"))
-        else:
-            deadlines.append(Deadline(session.expires_at, "session expiry"))
+    )
     return min(deadlines, default=None)
+
+
+def soonest(*deadlines: Deadline | None) -> Deadline | None:
+    """The first of those that there are."""
+    return min((each for each in deadlines if each is not None), default=None)
 
 
 def policy_expiry(session: Session, now: datetime) -> datetime | None:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from masking.domain.model import Model
 
@@ -62,6 +64,8 @@ class CarrierEvent(Model):
         event_id: the event's identity; the same event delivered twice has the same.
         at: when it happened, UTC.
         call: the interaction it belongs to.
+
+    Each model has a `kind`, which is the name of the signal that carries it.
     """
 
     event_id: str
@@ -72,6 +76,8 @@ class CarrierEvent(Model):
 class Placed(CarrierEvent):
     """We had the carrier call the first party; its phone is about to ring."""
 
+    kind: Literal["placed"] = "placed"
+
 
 class Declined(CarrierEvent):
     """A call about this session was not connected, or not before a PIN is entered.
@@ -80,12 +86,14 @@ class Declined(CarrierEvent):
         decision: what was done with it instead; `call.reason` tells why.
     """
 
+    kind: Literal["declined"] = "declined"
     decision: str
 
 
 class Answer(CarrierEvent):
     """A leg was answered. The caller's leg counts as answered when its call reaches us."""
 
+    kind: Literal["answer"] = "answer"
     leg: LegName
     leg_uuid: str
 
@@ -93,6 +101,7 @@ class Answer(CarrierEvent):
 class Ring(CarrierEvent):
     """The callee's phone began to ring."""
 
+    kind: Literal["ring"] = "ring"
     leg_uuid: str = ""
     """Unknown to carriers that name the leg only once it is answered."""
 
@@ -112,6 +121,7 @@ class Hangup(CarrierEvent):
         ended_at: when it ended, UTC, where the carrier says so; `at` is then when we were told.
     """
 
+    kind: Literal["hangup"] = "hangup"
     leg: LegName
     leg_uuid: str
     duration: int
@@ -138,6 +148,7 @@ class PinStatus(CarrierEvent):
         retry_counter: how many tries of the call were wrong, this one included.
     """
 
+    kind: Literal["pin_status"] = "pin_status"
     status: Literal["success", "failed", "AuthorizedCaller"]
     retry_counter: int = 0
 
@@ -145,6 +156,7 @@ class PinStatus(CarrierEvent):
 class RecordingInitiated(CarrierEvent):
     """Both parties are connected and the recording began."""
 
+    kind: Literal["recording_initiated"] = "recording_initiated"
     recording_id: str = ""
 
 
@@ -157,6 +169,7 @@ class RecordingCompleted(CarrierEvent):
         file_format: `mp3` or `wav`.
     """
 
+    kind: Literal["recording_completed"] = "recording_completed"
     recording_id: str
     url: str
     duration: int
@@ -168,9 +181,16 @@ class RecordingCompleted(CarrierEvent):
 class RecordingFailed(CarrierEvent):
     """The conversation was to be recorded, and no recording came of it."""
 
+    kind: Literal["recording_failed"] = "recording_failed"
     reason: str
 
 
 AnyCarrierEvent = (
     Placed | Declined | Answer | Ring | Hangup | PinStatus | RecordingInitiated | RecordingCompleted | RecordingFailed
 )
+
+
+class CarrierEvents(Model):
+    """What a carrier told at once, in its order."""
+
+    events: tuple[Annotated[AnyCarrierEvent, Field(discriminator="kind")], ...]

@@ -13,7 +13,7 @@ from masking.domain.events import Declined, PinStatus
 from masking.domain.interaction import Interaction
 from masking.domain.model import Model
 from masking.domain.money import Rate, billed_seconds, leg_amount
-from masking.domain.terms import AtExpiry, SessionRequest, Terms
+from masking.domain.terms import AtExpiry, Terms
 
 ZERO = Decimal(0)
 
@@ -21,7 +21,7 @@ REVISION = 2
 """The rules of today. A session follows those under which it was opened, so that its history replays.
 
 1: callbacks were delivered by activities of the workflow; a call whose caller had left was waited for to its
-   longest possible end; the carrier was never asked for what it had not told.
+   longest possible end; the carrier was never asked for what it had not told; each event came by itself.
 """
 
 
@@ -128,25 +128,6 @@ class Session(Model):
     def conversations(self) -> tuple[Interaction, ...]:
         """The interactions, oldest first."""
         return tuple(sorted(self.interactions.values(), key=lambda i: (i.first_seen_at, i.call.call_uuid)))
-
-
-class Carried(Model):
-    """What one run of a session's workflow hands to the next, when its history has grown long (continue-as-new).
-
-    Attributes:
-        ending: the calls that the carrier was told to end already, by its ids.
-        update_ids: the newest updates that were answered, so that one sent again happens once.
-    """
-
-    session: Session
-    ending: tuple[str, ...] = ()
-    update_ids: tuple[str, ...] = ()
-
-
-class SessionStart(SessionRequest):
-    """What a run of the workflow begins with: what was asked for and, where it continues, what has been since."""
-
-    carried: Carried | None = None
 
 
 class Charge(Model):

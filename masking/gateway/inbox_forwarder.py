@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -15,7 +15,8 @@ from psycopg_pool import PoolTimeout
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
-from masking.contract import session_workflow_id
+from masking.contract import SIGNAL_EVENTS, session_workflow_id
+from masking.domain.events import CarrierEvents
 from masking.lookout import Lookout
 from masking.privacy.keyring import Keyring, Unreadable
 from masking.storage import inbox
@@ -52,7 +53,7 @@ class _Outcomes:
 
 
 class InboxForwarder:
-    """Signals each waiting event to its workflow, each session's in the order of arrival.
+    """Signals the waiting events to their workflows: each session's in the order of arrival, in one signal.
 
     Several gateways may run one each: rows are claimed under a lock that others skip. An
     event is signalled again if a process dies before it could note that it was; the
@@ -110,28 +111,34 @@ class InboxForwarder:
             logger.error("Temporal does not know session %s, which was never settled", event.session_uuid)
         return settled
 
-    async def _forward(self, events: Iterable[inbox.WaitingEvent], outcomes: _Outcomes) -> None:
+    async def _forward(self, events: Sequence[inbox.WaitingEvent], outcomes: _Outcomes) -> None:
         """Signal one session's events, in their order; none after one that could not be."""
-        for event in events:
+        # A workflow of revision 1 may still run on a worker that knows one signal for each event only.
+        together = [events] if events[0].revision > 1 else [[event] for event in events]
+        for some in together:
             try:
-                if await self._signal(event):
-                    outcomes.forwarded.append(event.id)
+                if await self._signal(some):
+                    outcomes.forwarded += (event.id for event in some)
                 else:
-                    outcomes.late.append(event)
+                    outcomes.late += some
             except (RPCError, RuntimeError) as error:
                 # A client that connects at its first call raises the latter while Temporal is away.
                 if isinstance(error, RuntimeError) or error.status in AWAY:
                     outcomes.fault = error
                 else:
-                    logger.warning("session %s takes no events now: %s", event.session_uuid, error.status.name)
-                    outcomes.refused.append(event.session_uuid)
+                    logger.warning("session %s takes no events now: %s", events[0].session_uuid, error.status.name)
+                    outcomes.refused.append(events[0].session_uuid)
                 return
 
-    async def _signal(self, waiting: inbox.WaitingEvent) -> bool:
-        """Whether the workflow took it; False when it had closed."""
-        handle = self._client.get_workflow_handle(session_workflow_id(waiting.session_uuid))
+    async def _signal(self, waiting: Sequence[inbox.WaitingEvent]) -> bool:
+        """Whether the workflow took them; False when it had closed."""
+        handle = self._client.get_workflow_handle(session_workflow_id(waiting[0].session_uuid))
+        events = tuple(each.event for each in waiting)
         try:
-            await handle.signal(waiting.signal, waiting.event, rpc_timeout=SIGNAL_TIMEOUT)
+            if len(events) == 1:
+                await handle.signal(events[0].kind, events[0], rpc_timeout=SIGNAL_TIMEOUT)
+            else:
+                await handle.signal(SIGNAL_EVENTS, CarrierEvents(events=events), rpc_timeout=SIGNAL_TIMEOUT)
         except RPCError as error:
             if error.status is not RPCStatusCode.NOT_FOUND or _no_namespace(error):
                 raise

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 
 from psycopg.rows import class_row
 
-from masking.contract import EVENTS, SIGNALS
+from masking.contract import EVENTS
 from masking.domain.events import AnyCarrierEvent, Declined, PinStatus
 from masking.privacy.keyring import Keyring, Unreadable
 from masking.privacy.session_cipher import SessionCipher, unwrapped
@@ -50,7 +50,7 @@ async def post(connection: Connection, session_uuid: str, cipher: SessionCipher,
         {
             "event_id": event.event_id,
             "session_uuid": session_uuid,
-            "signal": SIGNALS[type(event)],
+            "signal": event.kind,
             "event": cipher.seal(event),
             "most": MOST_HEARD,
         },
@@ -58,17 +58,22 @@ async def post(connection: Connection, session_uuid: str, cipher: SessionCipher,
 
 
 class WaitingEvent(NamedTuple):
-    """An event that its workflow has not had yet."""
+    """An event that its workflow has not had yet.
+
+    Attributes:
+        revision: of the rules that its session follows.
+    """
 
     id: int
     session_uuid: str
-    signal: str
+    revision: int
     event: AnyCarrierEvent
 
 
 class _InboxRow(NamedTuple):
     id: int
     session_uuid: str
+    revision: int
     signal: str
     sealed_event: bytes
     key_id: str
@@ -82,7 +87,7 @@ async def claim(connection: Connection, keyring: Keyring, limit: int) -> list[Wa
     """
     async with connection.cursor(row_factory=class_row(_InboxRow)) as cursor:
         await cursor.execute(
-            "SELECT i.id, i.session_uuid, i.signal, i.sealed_event, s.key_id, s.wrapped_key"
+            "SELECT i.id, i.session_uuid, s.revision, i.signal, i.sealed_event, s.key_id, s.wrapped_key"
             " FROM inbox i JOIN sessions s USING (session_uuid)"
             " WHERE i.forwarded_at IS NULL AND NOT i.unreadable AND i.due_at <= now()"
             " ORDER BY i.id LIMIT %s FOR UPDATE OF i SKIP LOCKED",
@@ -103,7 +108,7 @@ async def claim(connection: Connection, keyring: Keyring, limit: int) -> list[Wa
 
 def _opened(row: _InboxRow, keyring: Keyring) -> WaitingEvent:
     cipher = unwrapped(keyring, row.session_uuid, row.key_id, row.wrapped_key)
-    return WaitingEvent(row.id, row.session_uuid, row.signal, cipher.open(EVENTS[row.signal], row.sealed_event))
+    return WaitingEvent(row.id, row.session_uuid, row.revision, cipher.open(EVENTS[row.signal], row.sealed_event))
 
 
 async def mark_forwarded(connection: Connection, ids: Sequence[int]) -> None:
@@ -130,7 +135,7 @@ async def late_events(connection: Connection, keyring: Keyring, session_uuid: st
     """A session's events that came too late, in the order in which they did."""
     async with connection.cursor(row_factory=class_row(_InboxRow)) as cursor:
         await cursor.execute(
-            "SELECT i.id, i.session_uuid, i.signal, i.sealed_event, s.key_id, s.wrapped_key"
+            "SELECT i.id, i.session_uuid, s.revision, i.signal, i.sealed_event, s.key_id, s.wrapped_key"
             " FROM inbox i JOIN sessions s USING (session_uuid) WHERE i.session_uuid = %s AND i.late ORDER BY i.id",
             (session_uuid,),
         )

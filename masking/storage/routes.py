@@ -108,15 +108,15 @@ async def move_leases(connection: Connection, session: Session) -> bool:
         "UPDATE routes SET expires_at = s.expires_at, held_until = GREATEST(%(held_until)s, s.expires_at,"
         "  (SELECT max(must_end_by) FROM calls WHERE session_uuid = s.session_uuid AND ended_at IS NULL))"
         " FROM sessions s WHERE s.session_uuid = %(session_uuid)s AND s.version = %(version)s"
-        " AND routes.session_uuid = s.session_uuid AND NOT routes.released",
+        " AND routes.session_uuid = s.session_uuid AND NOT routes.released RETURNING routes.caller_hash",
         {
             "held_until": session.held_until,
             "session_uuid": session.session_uuid,
             "version": session.version,
         },
     )
-    if moved.rowcount:
-        return moved.rowcount >= len(identities(session.session_uuid, session.terms))
+    if held := await moved.fetchall():
+        return len(held) >= len(identities(session.session_uuid, session.terms))
     overtaken = await (
         await connection.execute("SELECT version FROM sessions WHERE session_uuid = %s", (session.session_uuid,))
     ).fetchone()

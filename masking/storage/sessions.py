@@ -42,8 +42,8 @@ async def insert_session(connection: Connection, keyring: Keyring, session: Sess
     await connection.execute(
         "INSERT INTO sessions (session_uuid, account_id, subaccount_id, virtual_number, phase, status, created_at,"
         " modified_at, expires_at, rests_until, duration, first_party_hash, second_party_hash, key_id, wrapped_key,"
-        " sealed_terms, sealed_session, version)"
-        " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+        " sealed_terms, sealed_session, version, revision)"
+        " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
         (
             session.session_uuid,
             session.account_id,
@@ -62,6 +62,7 @@ async def insert_session(connection: Connection, keyring: Keyring, session: Sess
             cipher.seal(terms),
             cipher.seal(session),
             session.version,
+            session.revision,
         ),
     )
 
@@ -75,7 +76,8 @@ async def record_session(
 ) -> bool:
     """Write a session's newest state, move its leases, and queue the callbacks that follow from it.
 
-    Safe to repeat and to come late: an older version than the stored one changes nothing.
+    Meant for a pipelined transaction: the answer to all of it is read once, at the end. Safe to
+    repeat and to come late: an older version than the stored one changes nothing.
 
     Args:
         touched: the calls of which something is new, by the carrier's ids; all when None.
@@ -89,35 +91,33 @@ async def record_session(
     charge = bill(session).calls
     calls = session.interactions if touched is None else touched
     heard_of = [session.interactions[call] for call in calls if call in session.interactions]
-    # One round trip to the server for all of it.
-    async with connection.pipeline():
-        await connection.execute(
-            "UPDATE sessions SET phase = %s, status = %s, modified_at = %s, expires_at = %s, rests_until = %s,"
-            " duration = %s, first_party_hash = %s, second_party_hash = %s, sealed_terms = %s, sealed_session = %s,"
-            " version = %s, total_call_count = %s,"
-            " total_call_amount = %s, total_call_billed_duration = %s, settled_at = %s"
-            " WHERE session_uuid = %s AND version < %s",
-            (
-                session.phase,
-                session.status,
-                session.modified_at,
-                session.expires_at,
-                _rests_until(session),
-                session.duration,
-                *_party_hashes(session.terms, keyring),
-                cipher.seal(session.terms),
-                cipher.seal(session),
-                session.version,
-                charge.call_count,
-                charge.amount,
-                charge.billed_duration,
-                session.settled_at,
-                session.session_uuid,
-                session.version,
-            ),
-        )
-        await _queue(connection, session, cipher, callbacks)
-        await _note_resources(connection, session, heard_of)
+    await connection.execute(
+        "UPDATE sessions SET phase = %s, status = %s, modified_at = %s, expires_at = %s, rests_until = %s,"
+        " duration = %s, first_party_hash = %s, second_party_hash = %s, sealed_terms = %s, sealed_session = %s,"
+        " version = %s, total_call_count = %s,"
+        " total_call_amount = %s, total_call_billed_duration = %s, settled_at = %s"
+        " WHERE session_uuid = %s AND version < %s",
+        (
+            session.phase,
+            session.status,
+            session.modified_at,
+            session.expires_at,
+            _rests_until(session),
+            session.duration,
+            *_party_hashes(session.terms, keyring),
+            cipher.seal(session.terms),
+            cipher.seal(session),
+            session.version,
+            charge.call_count,
+            charge.amount,
+            charge.billed_duration,
+            session.settled_at,
+            session.session_uuid,
+            session.version,
+        ),
+    )
+    await _queue(connection, session, cipher, callbacks)
+    await _note_resources(connection, session, heard_of)
     return await move_leases(connection, session)
 
 

@@ -46,6 +46,5 @@ async def test_a_session_with_a_recorded_call_takes_at_most_25_actions(one: OneS
     assert sum(one.price.actions.values()) <= LIMIT_ACTIONS
 
 
-@pytest.mark.xfail(strict=True, reason="the history has 70 to 74 events; docs/costs.md says where they come from")
 async def test_a_session_with_a_recorded_call_leaves_at_most_60_events(one: OneSession) -> None:
     assert sum(one.price.events.values()) <= LIMIT_EVENTS

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 
 import pytest
 
-from masking.domain.deadlines import live_calls, next_deadline, overdue_calls, waiting_for
+from masking.domain.deadlines import (
+    Deadline,
+    calls_deadline,
+    live_calls,
+    overdue_calls,
+    own_deadline,
+    soonest,
+    waiting_for,
+)
 from masking.domain.events import LegName
 from masking.domain.lifecycle import changed, elapsed, given_up, settled
 from masking.domain.session import Phase, Session, bill
 from masking.domain.terms import Change
 from tests.domain.conversation import active_session, answered_call, at, call, hangup, hear, request
+
+
+def next_deadline(session: Session, besides: Collection[str] = ()) -> Deadline | None:
+    return soonest(own_deadline(session), calls_deadline(session, besides))
 
 
 def deadline(session: Session) -> datetime:

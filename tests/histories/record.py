@@ -17,7 +17,7 @@ from temporalio.worker import Worker
 
 from masking.carriers.voice.missed import Missed
 from masking.client import MaskingClient, NumberPoolExhausted
-from masking.contract import QUERY_SNAPSHOT, SIGNALS, TASK_QUEUE, session_workflow_id
+from masking.contract import QUERY_SNAPSHOT, TASK_QUEUE, session_workflow_id
 from masking.domain.events import AnyCarrierEvent, Hangup, RecordingCompleted, Side
 from masking.domain.session import REVISION, SessionSnapshot
 from masking.domain.terms import AtExpiry, Change, PinTerms
@@ -67,7 +67,7 @@ class Scene:
     async def hear(self, events: list[AnyCarrierEvent]) -> None:
         now = await self.handle.query(QUERY_SNAPSHOT, result_type=SessionSnapshot)
         for event in moved_to(events, now.created_at):
-            await self.handle.signal(SIGNALS[type(event)], event)
+            await self.handle.signal(event.kind, event)
             await asyncio.sleep(0.02)
 
     async def wait(self, seconds: int) -> None:

@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from masking.contract import session_workflow_id
 from masking.domain.session import Bill
 from masking.domain.wire_format import plivo_time
 from tests.conftest import ACCOUNT
@@ -296,6 +297,35 @@ async def test_events_wait_in_the_inbox_while_the_workflow_cannot_be_reached(sys
     async with system.database.transaction() as connection:
         waiting = await (await connection.execute("SELECT count(*) FROM inbox WHERE forwarded_at IS NULL")).fetchall()
     assert waiting == [(0,)]
+
+
+async def signals_of(system: System, session_uuid: str) -> list[str]:
+    handle = system.client.get_workflow_handle(session_workflow_id(session_uuid))
+    events = [event async for event in handle.fetch_history_events()]
+    signals = (event.workflow_execution_signaled_event_attributes for event in events)
+    return [signal.signal_name for signal in signals if signal.signal_name]
+
+
+@pytest.mark.parametrize("revision", [1, 2])
+async def test_events_that_wait_together_are_one_signal_to_a_workflow_that_knows_it(
+    system: System, revision: int
+) -> None:
+    """One of the first revision may run on a worker that does not."""
+    session = await create(system)
+    await whole_call(system, session, str(uuid4()))
+    await asyncio.sleep(0.5)
+    before = await signals_of(system, session["session_uuid"])
+    async with system.database.transaction() as connection:
+        await connection.execute("UPDATE sessions SET revision = %s", (revision,))
+        told = await connection.execute("UPDATE inbox SET forwarded_at = NULL RETURNING id, signal")
+        one_by_one = [signal for _, signal in sorted(await told.fetchall())]
+    await asyncio.sleep(1.5)
+
+    after = await signals_of(system, session["session_uuid"])
+
+    assert after[: len(before)] == before
+    assert after[len(before) :] == (["events"] if revision == 2 else one_by_one)
+    assert one_by_one.count("hangup") == 2
 
 
 async def test_an_event_after_the_end_is_kept_as_late(system: System) -> None:

@@ -17,8 +17,6 @@ import psutil
 import psycopg
 
 from masking.client import MaskingClient
-from masking.contract import SIGNALS
-from masking.domain.events import Declined
 from masking.embedded.postgres import running_database_url
 from masking.privacy.keyring import load_keyring
 from masking.settings import Settings
@@ -48,7 +46,7 @@ COUNTS = {
     "sessions": "SELECT count(*) FROM sessions",
     "events that wait": "SELECT count(*) FROM inbox WHERE forwarded_at IS NULL",
     # Of a call that came after the bill was closed and connected nobody, the session need not hear.
-    "events that came too late": f"SELECT count(*) FROM inbox WHERE late AND signal <> '{SIGNALS[Declined]}'",
+    "events that came too late": "SELECT count(*) FROM inbox WHERE late AND signal <> 'declined'",
     "corrections": "SELECT count(*) FROM corrections",
     "callbacks that wait": "SELECT count(*) FROM callbacks WHERE state = 'pending'",
     "dead callbacks": "SELECT count(*) FROM callbacks WHERE state = 'dead'",

@@ -100,11 +100,14 @@ class Remembered:
         self.callbacks += [callback for callback in command.callbacks if callback.callback_id not in known]
         if command.session.version > self.sessions[command.session.session_uuid].version:
             self.sessions[command.session.session_uuid] = command.session
-        return Recorded(holds_routes=True)
+        return Recorded(holds_routes=True, unreported=self._unreported() if command.asks_unreported else None)
 
     @activity.defn
     async def count_unreported(self, command: SessionRef) -> Unreported:
-        return Unreported(count=self.unreported.pop() if self.unreported else 0)
+        return Unreported(count=self._unreported())
+
+    def _unreported(self) -> int:
+        return self.unreported.pop() if self.unreported else 0
 
     @activity.defn
     async def settle_session(self, command: RecordSession) -> Bill:

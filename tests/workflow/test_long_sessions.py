@@ -9,16 +9,17 @@ from datetime import timedelta
 from uuid import uuid4
 
 import pytest
-from temporalio.client import WorkflowExecutionStatus
+from temporalio.client import WorkflowExecutionStatus, WorkflowHistory
 from temporalio.testing import WorkflowEnvironment
-from temporalio.worker import Worker
+from temporalio.worker import Replayer, Worker
 
 from masking.client import MaskingClient, SessionAlreadyExpired
-from masking.contract import SIGNALS, session_workflow_id
+from masking.contract import session_workflow_id
 from masking.domain.events import AnyCarrierEvent
 from masking.domain.session import bill
 from masking.domain.terms import AtExpiry, SessionRequest
 from masking.privacy.keyring import Keyring
+from masking.temporal import masking_plugin
 from tests.domain.conversation import answered_call, call, moved_to
 from tests.workflow.conftest import Remembered, skipping_server
 from tests.workflow.test_masking_session import fresh
@@ -55,7 +56,7 @@ class Long:
 
     async def tell(self, events: list[AnyCarrierEvent]) -> None:
         for event in moved_to(events, self.created_at):
-            await self.handle.signal(SIGNALS[type(event)], event)
+            await self.handle.signal(event.kind, event)
 
     async def tell_all(self, told: list[list[AnyCarrierEvent]], at_once: int = AT_ONCE) -> None:
         """Some calls at once, and then a moment without any."""
@@ -69,6 +70,16 @@ class Long:
         """How many runs the session has had."""
         query = f"WorkflowId = '{session_workflow_id(self.asked.session_uuid)}'"
         return len([run async for run in self.environment.client.list_workflows(query)])
+
+    async def longest_run(self) -> int:
+        """Events of history in the longest of its runs."""
+        return max([len(history.events) for history in await self.histories()])
+
+    async def histories(self) -> list[WorkflowHistory]:
+        """Of each of its runs."""
+        client, workflow_id = self.environment.client, session_workflow_id(self.asked.session_uuid)
+        runs = [run.run_id async for run in client.list_workflows(f"WorkflowId = '{workflow_id}'")]
+        return [await client.get_workflow_handle(workflow_id, run_id=run_id).fetch_history() for run_id in runs]
 
     async def continued(self) -> None:
         """Return once the session has had a second run."""
@@ -117,6 +128,21 @@ async def test_a_session_of_thousands_of_events_settles_right(long: Long, rememb
     assert await long.runs() > 1
 
 
+async def test_a_session_that_is_told_something_all_the_time_goes_on_in_new_runs_too(
+    long: Long, remembered: Remembered
+) -> None:
+    await long.start()
+    for of_call in calls(60):
+        await long.tell(of_call)
+    await long.sessions.expire(long.asked.session_uuid)
+    final = await long.sessions.final_bill(long.asked.session_uuid)
+
+    assert final.calls.call_count == 120
+    sequences = [callback.sequence for callback in remembered.callbacks if callback.kind == "session"]
+    assert sorted(sequences) == [*range(1, 60 * 6 + 2)]
+    assert await long.longest_run() < SUGGESTED_AFTER * 1.5
+
+
 async def test_updates_and_signals_that_come_while_it_continues_are_carried_over(
     long: Long, remembered: Remembered
 ) -> None:
@@ -146,6 +172,34 @@ async def test_updates_and_signals_that_come_while_it_continues_are_carried_over
     assert (again.expires_at - again.modified_at).total_seconds() == extended[-1], "the same update again is no other"
     assert final.calls.call_count == 120
     assert len(remembered.bills) == 1
+
+
+async def test_whoever_looks_at_a_session_while_it_writes_leaves_its_history_as_it_would_be(
+    long: Long, remembered: Remembered, keyring: Keyring
+) -> None:
+    """A query can make the result of a local activity come one workflow task later than its history tells."""
+    await long.start()
+    over = asyncio.Event()
+
+    async def look() -> None:
+        while not over.is_set():
+            await long.sessions.snapshot(long.asked.session_uuid)
+
+    async def extend() -> None:
+        for seconds in range(80_000, 80_060):
+            await long.sessions.extend(long.asked.session_uuid, seconds)
+
+    looking = [asyncio.create_task(look()) for _ in range(4)]
+    await asyncio.gather(extend(), *(long.tell(of_call) for of_call in calls(40)))
+    over.set()
+    await asyncio.gather(*looking)
+    await long.sessions.expire(long.asked.session_uuid)
+    final = await long.sessions.final_bill(long.asked.session_uuid)
+
+    assert final.calls.call_count == 80
+    replayer = Replayer(workflows=[MaskingSession], plugins=[masking_plugin(keyring)])
+    for history in await long.histories():
+        await replayer.replay_workflow(history)
 
 
 async def test_an_update_of_an_earlier_run_is_answered_again_and_not_done_again(

@@ -18,7 +18,7 @@ from masking.client import (
     SessionNotFound,
     SessionRefused,
 )
-from masking.contract import QUERY_SNAPSHOT, SIGNALS, session_workflow_id
+from masking.contract import QUERY_SNAPSHOT, session_workflow_id
 from masking.domain.events import AnyCarrierEvent
 from masking.domain.session import Bill, Phase, SessionSnapshot, Status
 from masking.domain.terms import Change, SessionRequest
@@ -44,7 +44,7 @@ async def tell(
     """Signal events as if their first had just happened."""
     now: SessionSnapshot = await handle.query(QUERY_SNAPSHOT, result_type=SessionSnapshot)
     for event in moved_to(events, now.created_at + after):
-        await handle.signal(SIGNALS[type(event)], event)
+        await handle.signal(event.kind, event)
 
 
 @pytest.fixture

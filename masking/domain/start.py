@@ -1,0 +1,33 @@
+"""What a run of a session's workflow begins with."""
+
+from __future__ import annotations
+
+from masking.domain.callbacks import Callback
+from masking.domain.model import Model
+from masking.domain.session import Session
+from masking.domain.terms import SessionRequest
+
+
+class Carried(Model):
+    """What one run of a session's workflow hands to the next, when its history has grown long (continue-as-new).
+
+    Attributes:
+        ending: the calls that the carrier was told to end already, by its ids.
+        update_ids: the newest updates that were answered, so that one sent again happens once.
+        written: the newest version of the session that is in the database; this one when None.
+        callbacks, touched: what is still to be written with this one: callbacks to be queued, and the
+            calls of which something is new, by the carrier's ids.
+    """
+
+    session: Session
+    ending: tuple[str, ...] = ()
+    update_ids: tuple[str, ...] = ()
+    written: int | None = None
+    callbacks: tuple[Callback, ...] = ()
+    touched: tuple[str, ...] = ()
+
+
+class SessionStart(SessionRequest):
+    """What a run of the workflow begins with: what was asked for and, where it continues, what has been since."""
+
+    carried: Carried | None = None
