@@ -94,10 +94,11 @@ async def _opening(connection: Connection, keyring: Keyring, session_uuid: str) 
     return Opening(row.virtual_number, cipher.open(Terms, row.sealed_terms))
 
 
-# A number's look for a session: its place, and whether a cool-off period keeps it from everybody.
+# A number's look for a session: its place, and whether a cool-off period keeps it from everybody. With EXISTS,
+# PostgreSQL may read the cool-off periods of all numbers at once, which takes the longer the more sessions live.
 _NUMBER = (
-    "n.number, n.country, n.rank, EXISTS (SELECT FROM sessions s WHERE s.virtual_number = n.number"
-    " AND s.rests_until > now() AND s.expires_at <= now()) AS rests"
+    "n.number, n.country, n.rank, (SELECT true FROM sessions s WHERE s.virtual_number = n.number"
+    " AND s.rests_until > now() AND s.expires_at <= now() LIMIT 1) IS NOT NULL AS rests"
 )
 _HAD = "n.account_id = %(owner)s AND n.state = 'available' AND (%(country)s::text IS NULL OR n.country = %(country)s)"
 _USED = (
