@@ -42,12 +42,20 @@ async def signed_by_carrier(request: web.Request, handler: Handler) -> web.Strea
     """Let a carrier's webhook through only with its V3 signature; anything else changes nothing."""
     if request.path.startswith(PATH):
         context = request.app[CONTEXT]
-        form = {key: value for key, value in (await request.post()).items() if isinstance(value, str)}
+        form = await _form(request)
         url = f"{context.settings.base_url}{request.raw_path}"
         if not is_signed_by(request.method, url, form, request.headers, context.carrier_tokens):
             raise ApiError(403, "The webhook's signature is missing or wrong.")
         request[FORM] = form
     return await handler(request)
+
+
+async def _form(request: web.Request) -> Form:
+    try:
+        return {key: value for key, value in (await request.post()).items() if isinstance(value, str)}
+    except (ValueError, LookupError):
+        # Bytes that are none of its charset, or a charset that nobody knows; a multipart body without parts.
+        raise ApiError(400, "The body is not the form that its Content-Type says.") from None
 
 
 async def _dial_event(request: web.Request) -> web.Response:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 import random
 import shutil
 import socket
@@ -39,10 +41,20 @@ CARRIER_TOKEN = "what-the-carrier-signs-with"
 UI_ORIGIN = "http://127.0.0.1:8233"
 
 
+PORTS_EACH = 1_500
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 8
+_ports = itertools.cycle(range(20_000 + _WORKER * PORTS_EACH, 20_000 + (_WORKER + 1) * PORTS_EACH))
+for _ in range(random.randrange(PORTS_EACH)):
+    next(_ports)
+
+
 def free_port() -> int:
-    """A free port outside the range from which the system serves outgoing connections, so that none takes it first."""
+    """A free port that is given to no other test for a long time.
+
+    Outside the range from which the system serves outgoing connections, so that none takes it first.
+    """
     while True:
-        port = random.randrange(20_000, 32_000)
+        port = next(_ports)
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))

@@ -153,6 +153,24 @@ async def test_expiry_needs_nobody_awake(system: System) -> None:
     assert document.find("Dial") is None
 
 
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [
+        ("application/x-www-form-urlencoded; charset=utf-8", b"From=\xff\xfe"),
+        ("application/x-www-form-urlencoded; charset=klingon", b"From=1"),
+        ("application/x-www-form-urlencoded; charset=utf-16", b"odd"),
+        ("multipart/form-data", b"From=1"),
+        ("multipart/form-data; boundary=b", b"--b\r\nContent-Disposition: form-data; name=a\r\n\r\n1"),
+        ("multipart/form-data; boundary=b", b"nothing of the kind"),
+    ],
+)
+async def test_a_body_that_is_no_form_is_refused(system: System, content_type: str, body: bytes) -> None:
+    url = f"{system.settings.base_url}/carrier/voice/answer"
+    response = await system.http.post(url, content=body, headers={"Content-Type": content_type})
+    assert response.status_code in (400, 403)
+    assert response.json()["error"]
+
+
 async def test_an_unsigned_or_wrongly_signed_webhook_changes_nothing(system: System) -> None:
     session = await create(system)
     form = {"CallUUID": "forged", "From": FIRST, "To": session["virtual_number"]}
