@@ -50,7 +50,7 @@ async def signed_by_carrier(request: web.Request, handler: Handler) -> web.Strea
     return await handler(request)
 
 
-async def _form(request: web.Request) -> Form:
+async def _form(request: web.Request) -> dict[str, str]:
     try:
         return {key: value for key, value in (await request.post()).items() if isinstance(value, str)}
     except (ValueError, LookupError):
