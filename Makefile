@@ -1,6 +1,6 @@
 # Everything runs in a virtual environment of this checkout; `make` alone lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help run demo test tests chaos benchmarks check lock histories clean
+.PHONY: help run demo test chaos benchmarks check lock histories clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -17,10 +17,7 @@ run: $(READY)  ## bring the whole system up; Ctrl-C stops it
 demo: $(READY)  ## show a masked call, from create to the final bill
 	@exec $(BIN)/masking demo
 
-test: $(READY)  ## check the code and run every test, side by side
-	@$(MAKE) --no-print-directory -j 2 check tests
-
-tests: $(READY)
+test: check  ## check the code and run every test, three files at a time
 	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 chaos: $(READY)  ## kill parts of the system under 200 sessions; a thousand calls over a bad network; about 20 minutes
