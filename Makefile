@@ -17,8 +17,8 @@ run: $(READY)  ## bring the whole system up; Ctrl-C stops it
 demo: $(READY)  ## show a masked call, from create to the final bill
 	@exec $(BIN)/masking demo
 
-test: check  ## check the code and run every test, three files at a time
-	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+test: check  ## check the code and run every test, two files at a time
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 chaos: $(READY)  ## kill parts of the system under 200 sessions; a thousand calls over a bad network; about 20 minutes
 	$(BIN)/python -m tests.processes.killed
