@@ -20,7 +20,7 @@ demo: $(READY)  ## show a masked call, from create to the final bill
 test: check  ## check the code and run every test, two files at a time
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-chaos: $(READY)  ## kill parts of the system under 200 sessions; a thousand calls over a bad network; about 20 minutes
+chaos: $(READY)  ## kill parts of the system under 200 sessions; a thousand calls over a bad network; about 12 minutes
 	$(BIN)/python -m tests.processes.killed
 	CHAOS_CALLS=1000 LONG_CALLS=834 $(BIN)/python -m pytest \
 	  tests/integration/test_chaos.py tests/workflow/test_long_sessions.py

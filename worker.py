@@ -15,7 +15,7 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 from activities.callbacks import CallbackActivities
 from activities.carrier import CarrierActivities
 from activities.sessions import SessionActivities
-from masking.carriers.voice.calls_api import CallsApi
+from masking.carriers.voice.calls_api import CallsApi, carriers_http
 from masking.carriers.voice.webhooks import PATH as WEBHOOKS
 from masking.contract import TASK_QUEUE
 from masking.delivery.request import customers_http
@@ -33,7 +33,6 @@ WORKFLOWS = (MaskingSession,)
 # After a killed worker, its sessions wait this long before another takes them (temporal-notes.md §2.15).
 STICKY_TIMEOUT = timedelta(seconds=2)
 GRACE = timedelta(seconds=20)
-CARRIER_TIMEOUT_S = 10.0
 
 
 def build_worker(
@@ -112,7 +111,7 @@ async def working(
         timedelta(seconds=settings.callback_give_up_after), timedelta(seconds=settings.callback_longest_pause)
     )
     async with (
-        httpx.AsyncClient(timeout=CARRIER_TIMEOUT_S, trust_env=False) as carrier_http,
+        carriers_http() as carrier_http,
         customers_http(settings.callback_connect_timeout, settings.callback_read_timeout) as http,
     ):
         sender = CallbackSender(database, keyring, http, patience)

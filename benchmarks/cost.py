@@ -39,8 +39,7 @@ from benchmarks.processor_time import processor_seconds
 from benchmarks.real_system import Endpoint, RealSystem, bare_worker, our_worker, real_system
 from benchmarks.told_call import CALLBACKS, request, webhooks
 from masking.client import MaskingClient
-from masking.contract import SIGNAL_EVENTS, UPDATE_EXPIRE, UPDATE_OPENED, session_workflow_id
-from masking.domain.events import CarrierEvents
+from masking.contract import UPDATE_EXPIRE, UPDATE_OPENED, session_workflow_id, signal_of
 from masking.domain.terms import Expire, SessionRequest
 from masking.process import to_the_end
 
@@ -100,10 +99,7 @@ async def tell_of_a_call(handle: WorkflowHandle[Any, Any], asked: SessionRequest
     """Signal what the webhooks of a call tell, one webhook some time after the other."""
     for webhook in webhooks(asked):
         await asyncio.sleep(APART_S)
-        if len(webhook) == 1:
-            await handle.signal(webhook[0].kind, webhook[0])
-        else:
-            await handle.signal(SIGNAL_EVENTS, CarrierEvents(events=tuple(webhook)))
+        await handle.signal(*signal_of(webhook))
 
 
 async def our_lifecycle(client: Client, sessions: MaskingClient, asked: SessionRequest) -> None:

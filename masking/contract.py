@@ -6,12 +6,13 @@ signals, updates, queries and error types.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 
 from masking.domain.events import (
     Answer,
     AnyCarrierEvent,
+    CarrierEvents,
     Declined,
     Hangup,
     PinStatus,
@@ -45,6 +46,14 @@ EVENTS: Mapping[str, type[AnyCarrierEvent]] = {
 
 SIGNAL_EVENTS = "events"
 """The signal that carries several of them at once, in their order."""
+
+
+def signal_of(events: Sequence[AnyCarrierEvent]) -> tuple[str, AnyCarrierEvent | CarrierEvents]:
+    """The signal that tells these at once, and what it carries; one alone has a signal of its own."""
+    if len(events) == 1:
+        return events[0].kind, events[0]
+    return SIGNAL_EVENTS, CarrierEvents(events=tuple(events))
+
 
 POOL_EXHAUSTED = "Number pool exhausted or not available."
 PIN_TAKEN = "A given PIN is in use on every free virtual number. Choose other PINs, or have them generated."

@@ -54,7 +54,6 @@ class RecordedState:
         self._begun = self._recorded
         self._being_written: list[RecordSession] = []
         self._promised = self._begun
-        self._writing_locally = False
         self._local_writer: asyncio.Task[None] | None = None
         self._unanchored = False
         self._reported = -1
@@ -110,10 +109,9 @@ class RecordedState:
         workflow.set_current_details(story(self.session))
 
     async def record(self) -> None:
-        """Write the newest state down, and what comes meanwhile."""
+        """Write the newest state down, and what comes meanwhile, and wait for it."""
         while not self.is_begun:
-            local = not self._unanchored and self.session.phase is Phase.ACTIVE
-            await self._write(self._begin(local=local), local=local)
+            await self._write(self._begin(local=False), local=False)
 
     async def record_newest(self) -> None:
         """Begin to write the newest state down, unless that has begun; return once it stands in the history.
@@ -126,10 +124,9 @@ class RecordedState:
             return
         if self._unanchored or self.session.phase is not Phase.ACTIVE:
             await self._write(self._begin(local=False), local=False)
-        elif self._writing_locally:
+        elif self._local_writer is not None and not self._local_writer.done():
             self._promised = self.session.version
         else:
-            self._writing_locally = True
             self._local_writer = asyncio.create_task(self._write_locally(self._begin(local=True)))
 
     async def _write_locally(self, command: RecordSession) -> None:
@@ -138,7 +135,6 @@ class RecordedState:
         # What was changed by other than events meanwhile is on its way already, or about to be, all of it.
         while self._begun < self.session.version and not self._unanchored and self.session.phase is Phase.ACTIVE:
             await self._write(self._begin(local=True), local=True)
-        self._writing_locally = False
 
     def _begin(self, *, local: bool) -> RecordSession:
         """The newest version, to be written now."""

@@ -15,8 +15,7 @@ from psycopg_pool import PoolTimeout
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
-from masking.contract import SIGNAL_EVENTS, session_workflow_id
-from masking.domain.events import CarrierEvents
+from masking.contract import session_workflow_id, signal_of
 from masking.lookout import Lookout
 from masking.privacy.keyring import Keyring, Unreadable
 from masking.storage import inbox
@@ -133,12 +132,9 @@ class InboxForwarder:
     async def _signal(self, waiting: Sequence[inbox.WaitingEvent]) -> bool:
         """Whether the workflow took them; False when it had closed."""
         handle = self._client.get_workflow_handle(session_workflow_id(waiting[0].session_uuid))
-        events = tuple(each.event for each in waiting)
+        signal, told = signal_of([each.event for each in waiting])
         try:
-            if len(events) == 1:
-                await handle.signal(events[0].kind, events[0], rpc_timeout=SIGNAL_TIMEOUT)
-            else:
-                await handle.signal(SIGNAL_EVENTS, CarrierEvents(events=events), rpc_timeout=SIGNAL_TIMEOUT)
+            await handle.signal(signal, told, rpc_timeout=SIGNAL_TIMEOUT)
         except RPCError as error:
             if error.status is not RPCStatusCode.NOT_FOUND or _no_namespace(error):
                 raise

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import httpx
 from aiohttp import web
 
+from masking.carriers.voice.calls_api import carriers_http
 from masking.client import MaskingClient
 from masking.errors import StartupError
 from masking.gateway import (
@@ -37,7 +37,6 @@ from masking.temporal import connect
 
 MAX_BODY = 64 * 1024
 SHUTDOWN_S = 10.0
-CARRIER_TIMEOUT_S = 10.0
 
 
 def build_app(context: Context) -> web.Application:
@@ -74,7 +73,7 @@ async def serve(settings: Settings) -> None:
     async with (
         Database(url) as database,
         UnansweredCreates(database, url) as creates,
-        httpx.AsyncClient(timeout=CARRIER_TIMEOUT_S, trust_env=False) as carrier_http,
+        carriers_http() as carrier_http,
     ):
         await tables.must_be_there(database)
         forwarder = InboxForwarder(database, client, keyring)

@@ -69,8 +69,11 @@ class Long:
 
     async def runs(self) -> int:
         """How many runs the session has had."""
+        return len(await self._run_ids())
+
+    async def _run_ids(self) -> list[str | None]:
         query = f"WorkflowId = '{session_workflow_id(self.asked.session_uuid)}'"
-        return len([run async for run in self.environment.client.list_workflows(query)])
+        return [run.run_id async for run in self.environment.client.list_workflows(query)]
 
     async def longest_run(self) -> int:
         """Events of history in the longest of its runs."""
@@ -79,8 +82,10 @@ class Long:
     async def histories(self) -> list[WorkflowHistory]:
         """Of each of its runs."""
         client, workflow_id = self.environment.client, session_workflow_id(self.asked.session_uuid)
-        runs = [run.run_id async for run in client.list_workflows(f"WorkflowId = '{workflow_id}'")]
-        return [await client.get_workflow_handle(workflow_id, run_id=run_id).fetch_history() for run_id in runs]
+        return [
+            await client.get_workflow_handle(workflow_id, run_id=run_id).fetch_history()
+            for run_id in await self._run_ids()
+        ]
 
     async def continued(self) -> None:
         """Return once the session has had a second run."""
@@ -175,7 +180,10 @@ async def test_updates_and_signals_that_come_while_it_continues_are_carried_over
     assert len(remembered.bills) == 1
 
 
-@pytest.mark.skipif("LONG_CALLS" not in os.environ, reason="a stress of the SDK itself; `make chaos` runs it")
+@pytest.mark.skipif(
+    "LONG_CALLS" not in os.environ,
+    reason="a race inside the SDK, which about one run in fifty lost (docs/architecture.md): `make chaos` runs it",
+)
 async def test_whoever_looks_at_a_session_while_it_writes_leaves_its_history_as_it_would_be(
     long: Long, remembered: Remembered, keyring: Keyring
 ) -> None:

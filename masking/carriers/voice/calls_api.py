@@ -21,6 +21,7 @@ from masking.errors import MaskingError
 
 TOO_MANY = 429
 NOT_FOUND = 404
+TIMEOUT_S = 10.0
 
 ModelT = TypeVar("ModelT", bound=Model)
 
@@ -54,6 +55,11 @@ class CallOrder(NamedTuple):
     hangup_url: str
     ring_timeout: int
     time_limit: int
+
+
+def carriers_http() -> httpx.AsyncClient:
+    """The HTTP client that asks carriers: with time-outs, nothing from the environment."""
+    return httpx.AsyncClient(timeout=TIMEOUT_S, trust_env=False)
 
 
 class CallsApi:
