@@ -101,6 +101,7 @@ class MaskingSession(CarrierSignals):
             await self._drain()
             await self._settle()
         await workflow.wait_condition(workflow.all_handlers_finished)
+        self._state.let_go()
         return bill(self._session)
 
     async def _open(self) -> None:
@@ -193,6 +194,7 @@ class MaskingSession(CarrierSignals):
         """
         if self._timers.long.rang and self._is_idle():
             carried = self._state.carried(self._orders.ending, self._updates.ids)
+            self._state.let_go()
             workflow.continue_as_new(self._start.model_copy(update={"carried": carried}))
 
     def _is_idle(self) -> bool:

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy
+from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
     from activities.sessions import RecordSession, SessionActivities
@@ -36,7 +37,8 @@ class RecordedState:
     Signals then come in the order in which they stand in the history, and more may follow; but an
     update, or time, may act later than it did. So what these brought about has to stand in the
     history before it is written, for which an ordinary activity sees. So does one once the session has
-    expired: what comes next then depends on that it is written.
+    expired: what comes next then depends on that it is written. It writes again whatever a local
+    activity still has in hand: nothing waits for that one, and a run may end before it does.
 
     Args:
         session: as it is at the beginning of the run.
@@ -49,6 +51,7 @@ class RecordedState:
         self.routes_lost = False
         self._queued = queued
         self._recorded = session.version if carried is None or carried.written is None else carried.written
+        self._owed = self._confirmed = self._recorded
         self._unqueued: list[Callback] = list(carried.callbacks) if carried is not None else []
         self._touched: set[str] = set(carried.touched) if carried is not None else set()
         self._begun = self._recorded
@@ -80,8 +83,11 @@ class RecordedState:
 
     def take_now(self, step: Step) -> None:
         """Put a step into effect that depends on the moment, or on an update, and not on the history alone."""
-        self._unanchored = self._unanchored or step.session is not self.session
+        changed = step.session is not self.session
+        self._unanchored = self._unanchored or changed
         self.take(step)
+        if changed:
+            self._owed = self.session.version
 
     def hear(self, event: AnyCarrierEvent) -> None:
         """Take in what a carrier told. Never raises."""
@@ -90,19 +96,34 @@ class RecordedState:
 
     def carried(self, ending: tuple[str, ...], update_ids: tuple[str, ...]) -> Carried:
         """What the next run needs to go on where this one ends. What is being written, it writes again."""
-        touched = self._touched.union(*(command.touched or () for command in self._being_written))
+        callbacks, touched = self._unwritten()
         return Carried(
             session=self.session,
             ending=ending,
             update_ids=update_ids,
             written=self._recorded,
-            callbacks=(*(each for command in self._being_written for each in command.callbacks), *self._unqueued),
-            touched=tuple(sorted(touched)),
+            callbacks=callbacks,
+            touched=touched,
         )
+
+    def _unwritten(self) -> tuple[tuple[Callback, ...], tuple[str, ...]]:
+        """The callbacks and the touched calls of which nobody knows yet that they are written, in their order."""
+        in_hand = [*self._being_written]
+        touched = self._touched.union(*(command.touched or () for command in in_hand))
+        return (*(each for command in in_hand for each in command.callbacks), *self._unqueued), tuple(sorted(touched))
 
     def note_written(self) -> None:
         """The newest version was written down by other means than `record`."""
-        self._recorded = self._begun = self.session.version
+        self._recorded = self._begun = self._confirmed = self.session.version
+
+    def let_go(self) -> None:
+        """Do not wait for a local activity under way: the run ends.
+
+        Else the SDK would record its result behind the command that ends the run, and the server would
+        refuse that again and again (https://github.com/temporalio/sdk-rust/issues/659).
+        """
+        if self._local_writer is not None:
+            self._local_writer.cancel()
 
     def tell(self) -> None:
         """Show the session's story in the Temporal UI. It costs more than hearing an event: once for many."""
@@ -131,18 +152,23 @@ class RecordedState:
 
     async def _write_locally(self, command: RecordSession) -> None:
         """One write after the other, so that callbacks are queued in their order."""
-        await self._write(command, local=True)
-        # What was changed by other than events meanwhile is on its way already, or about to be, all of it.
-        while self._begun < self.session.version and not self._unanchored and self.session.phase is Phase.ACTIVE:
-            await self._write(self._begin(local=True), local=True)
+        try:
+            await self._write(command, local=True)
+            # What was changed by other than events meanwhile is on its way already, or about to be, all of it.
+            while self._begun < self.session.version and not self._unanchored and self.session.phase is Phase.ACTIVE:
+                await self._write(self._begin(local=True), local=True)
+        except (ActivityError, asyncio.CancelledError):
+            # It never fails: the run let go of it (`let_go`). What it had in hand stays unwritten as far as one knows.
+            return
 
     def _begin(self, *, local: bool) -> RecordSession:
         """The newest version, to be written now."""
         self.tell()
+        callbacks, touched = self._unwritten() if not local else (tuple(self._unqueued), tuple(sorted(self._touched)))
         command = RecordSession(
             session=self.session,
-            callbacks=tuple(self._unqueued),
-            touched=tuple(sorted(self._touched)),
+            callbacks=callbacks,
+            touched=touched,
             asks_unreported=not local and self.session.revision > 1 and self.session.phase is Phase.DRAINING,
         )
         self._unqueued.clear()
@@ -159,6 +185,8 @@ class RecordedState:
         )
         self._being_written.remove(command)
         self._recorded = max(self._recorded, session.version)
+        if not local:
+            self._confirmed = max(self._confirmed, session.version)
         if result.unreported == 0:
             # An ordinary activity looked, so what was signalled before stands before its result.
             self._reported = session.version
@@ -171,9 +199,17 @@ class RecordedState:
             self.take_now(expired(self.session, workflow.now()))
 
     async def written(self) -> None:
-        """Wait until everything up to now is in the database."""
-        version = self.session.version
-        await workflow.wait_condition(lambda: self._recorded >= version)
+        """Wait until all that updates and time brought about up to now is in the database.
+
+        What signals brought stands in the history, which is enough. Nobody waits for a local activity here
+        either: whether an update is over decides whether a long session goes on in a new run.
+        """
+        if self.session.revision == 1:
+            version = self.session.version
+            await workflow.wait_condition(lambda: self._recorded >= version)
+        else:
+            owed = self._owed
+            await workflow.wait_condition(lambda: self._confirmed >= owed)
 
     async def write(
         self,
@@ -188,9 +224,16 @@ class RecordedState:
         Args:
             local: whether it follows from the history alone. Sessions of revision 1 wrote all such things so.
         """
-        as_local = local or self.session.revision == 1
-        execute = workflow.execute_local_activity_method if as_local else workflow.execute_activity_method
-        return await execute(
+        if local or self.session.revision == 1:
+            return await workflow.execute_local_activity_method(
+                activity,
+                command,
+                start_to_close_timeout=WRITE_TIMEOUT,
+                retry_policy=WRITE_RETRIES,
+                cancellation_type=workflow.ActivityCancellationType.ABANDON,
+                summary=summary,
+            )
+        return await workflow.execute_activity_method(
             activity,
             command,
             start_to_close_timeout=WRITE_TIMEOUT,

@@ -83,6 +83,7 @@ class Remembered:
         self.deliveries = 0
         self.missed = Missed()
         self.held: asyncio.Event | None = None
+        self.held_locally: asyncio.Event | None = None
         self.revision = REVISION
 
     @activity.defn
@@ -94,6 +95,8 @@ class Remembered:
     async def record_session(self, command: RecordSession) -> Recorded:
         if self.held is not None:
             await self.held.wait()
+        if self.held_locally is not None and activity.info().is_local:
+            await self.held_locally.wait()
         # A workflow task that is lost and done again may write again, and more; never anything else.
         known = {callback.callback_id: callback for callback in self.callbacks}
         assert all(known.get(callback.callback_id, callback) == callback for callback in command.callbacks)

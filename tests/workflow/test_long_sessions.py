@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from uuid import uuid4
 
@@ -15,7 +15,7 @@ from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Replayer, Worker
 
 from masking.client import MaskingClient, SessionAlreadyExpired
-from masking.contract import session_workflow_id
+from masking.contract import WORKFLOW_TYPE, session_workflow_id
 from masking.domain.events import AnyCarrierEvent
 from masking.domain.session import bill
 from masking.domain.terms import AtExpiry, SessionRequest
@@ -23,8 +23,14 @@ from masking.privacy.keyring import Keyring
 from masking.temporal import masking_plugin
 from tests.domain.conversation import answered_call, call, moved_to
 from tests.workflow.conftest import Remembered, skipping_server
+from tests.workflow.ends_with_a_query import EndsWithAQuery
 from tests.workflow.test_masking_session import fresh
 from workflows.masking_session import MaskingSession
+
+AT_ONCE_AT_MOST = 90
+"""Signals that come during one workflow task: the server fails it when 100 wait."""
+TASK_TIMEOUT = timedelta(seconds=2)
+"""A workflow task that waits for a local activity is reported after four fifths of it."""
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
 
@@ -44,8 +50,10 @@ async def impatient(anyio_backend: str, keyring: Keyring) -> AsyncIterator[Workf
 class Long:
     """A session on that server."""
 
-    def __init__(self, environment: WorkflowEnvironment, queue: str) -> None:
+    def __init__(self, environment: WorkflowEnvironment, queue: str, ends: EndsWithAQuery) -> None:
+        self.ends = ends
         self.environment = environment
+        self.queue = queue
         self.sessions = MaskingClient(environment.client, task_queue=queue, timeout=timedelta(seconds=20))
         self.asked: SessionRequest = fresh(86_400)
         self.handle = environment.client.get_workflow_handle(session_workflow_id(self.asked.session_uuid))
@@ -53,6 +61,18 @@ class Long:
     async def start(self, at_expiry: AtExpiry = "finish") -> None:
         self.asked = self.asked.model_copy(update={"at_expiry": at_expiry})
         with self.environment.with_time_skipping_disabled():
+            self.created_at = (await self.sessions.start(self.asked)).created_at
+
+    async def start_impatiently(self) -> None:
+        """Start it with workflow tasks that wait only briefly for a local activity."""
+        with self.environment.with_time_skipping_disabled():
+            await self.environment.client.start_workflow(
+                WORKFLOW_TYPE,
+                self.asked,
+                id=self.handle.id,
+                task_queue=self.queue,
+                task_timeout=TASK_TIMEOUT,
+            )
             self.created_at = (await self.sessions.start(self.asked)).created_at
 
     async def tell(self, events: list[AnyCarrierEvent]) -> None:
@@ -87,6 +107,24 @@ class Long:
             for run_id in await self._run_ids()
         ]
 
+    @asynccontextmanager
+    async def looked_at(self) -> AsyncIterator[None]:
+        """Somebody looks at the session all the time."""
+        over = asyncio.Event()
+
+        async def look() -> None:
+            while not over.is_set():
+                # The SDK may fail a query whose replay meets a write under way; what counts is the history.
+                with suppress(WorkflowQueryFailedError):
+                    await self.sessions.snapshot(self.asked.session_uuid)
+
+        looking = [asyncio.create_task(look()) for _ in range(4)]
+        try:
+            yield
+        finally:
+            over.set()
+            await asyncio.gather(*looking)
+
     async def continued(self) -> None:
         """Return once the session has had a second run."""
         for _ in range(100):
@@ -104,10 +142,15 @@ async def remembered(impatient: WorkflowEnvironment) -> Remembered:
 @pytest.fixture
 async def long(impatient: WorkflowEnvironment, remembered: Remembered) -> AsyncIterator[Long]:
     queue = f"masking-{uuid4()}"
+    ends = EndsWithAQuery(remembered)
     async with Worker(
-        impatient.client, task_queue=queue, workflows=[MaskingSession], activities=remembered.activities()
+        impatient.client,
+        task_queue=queue,
+        workflows=[MaskingSession],
+        activities=remembered.activities(),
+        interceptors=[ends],
     ):
-        yield Long(impatient, queue)
+        yield Long(impatient, queue, ends)
 
 
 def calls(count: int) -> list[list[AnyCarrierEvent]]:
@@ -189,22 +232,13 @@ async def test_whoever_looks_at_a_session_while_it_writes_leaves_its_history_as_
 ) -> None:
     """A query can make the result of a local activity come one workflow task later than its history tells."""
     await long.start()
-    over = asyncio.Event()
-
-    async def look() -> None:
-        while not over.is_set():
-            # The SDK may fail a query whose replay meets a write under way; what counts is the history.
-            with suppress(WorkflowQueryFailedError):
-                await long.sessions.snapshot(long.asked.session_uuid)
 
     async def extend() -> None:
         for seconds in range(80_000, 80_060):
             await long.sessions.extend(long.asked.session_uuid, seconds)
 
-    looking = [asyncio.create_task(look()) for _ in range(4)]
-    await asyncio.gather(extend(), *(long.tell(of_call) for of_call in calls(40)))
-    over.set()
-    await asyncio.gather(*looking)
+    async with long.looked_at():
+        await asyncio.gather(extend(), *(long.tell(of_call) for of_call in calls(40)))
     await long.sessions.expire(long.asked.session_uuid)
     final = await long.sessions.final_bill(long.asked.session_uuid)
 
@@ -212,6 +246,52 @@ async def test_whoever_looks_at_a_session_while_it_writes_leaves_its_history_as_
     replayer = Replayer(workflows=[MaskingSession], plugins=[masking_plugin(keyring)])
     for history in await long.histories():
         await replayer.replay_workflow(history)
+
+
+async def test_a_slow_write_holds_no_session_in_its_run_and_nothing_of_it_is_lost(
+    long: Long, remembered: Remembered, keyring: Keyring
+) -> None:
+    """The server refuses a local activity's result behind the command that ends the run, again and again."""
+    await long.start_impatiently()
+    told = calls(60)
+    begun = 0
+    while (await long.handle.describe()).history_length < SUGGESTED_AFTER - 80:
+        await long.tell(told[begun])
+        begun += 1
+    remembered.held_locally = asyncio.Event()
+    meanwhile = told[begun : begun + AT_ONCE_AT_MOST // 6]
+    async with long.looked_at():
+        for of_call in meanwhile:
+            await long.tell(of_call)
+        await long.continued()
+    assert long.ends.asked == 1
+    await long.sessions.expire(long.asked.session_uuid)
+    final = await long.sessions.final_bill(long.asked.session_uuid)
+
+    count = begun + len(meanwhile)
+    assert final.calls.call_count == 2 * count
+    sequences = [callback.sequence for callback in remembered.callbacks if callback.kind == "session"]
+    assert sequences == [*range(1, 6 * count + 2)]
+    replayer = Replayer(workflows=[MaskingSession], plugins=[masking_plugin(keyring)])
+    for history in await long.histories():
+        await replayer.replay_workflow(history)
+
+
+async def test_a_slow_write_holds_no_session_open(long: Long, remembered: Remembered, keyring: Keyring) -> None:
+    await long.start_impatiently()
+    remembered.held_locally = asyncio.Event()
+    told = answered_call(call(recorded=True))
+    await long.tell(told)
+    async with long.looked_at():
+        await long.sessions.expire(long.asked.session_uuid)
+        final = await long.sessions.final_bill(long.asked.session_uuid)
+
+    assert long.ends.asked == 1
+    assert final.calls.call_count == 2
+    written = [callback.sequence for callback in remembered.callbacks if callback.kind == "session"]
+    assert written == [*range(1, 8)], "the ordinary activity wrote what the local one had in hand"
+    (history,) = await long.histories()
+    await Replayer(workflows=[MaskingSession], plugins=[masking_plugin(keyring)]).replay_workflow(history)
 
 
 async def test_an_update_of_an_earlier_run_is_answered_again_and_not_done_again(
