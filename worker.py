@@ -18,6 +18,7 @@ from activities.sessions import SessionActivities
 from masking.carriers.voice.calls_api import CallsApi, carriers_http
 from masking.carriers.voice.webhooks import PATH as WEBHOOKS
 from masking.contract import TASK_QUEUE
+from masking.delivery.guard import AddressGuard
 from masking.delivery.request import customers_http
 from masking.delivery.sender import CallbackSender, Patience
 from masking.privacy.keyring import Keyring, load_keyring
@@ -112,7 +113,11 @@ async def working(
     )
     async with (
         carriers_http() as carrier_http,
-        customers_http(settings.callback_connect_timeout, settings.callback_read_timeout) as http,
+        customers_http(
+            settings.callback_connect_timeout,
+            settings.callback_read_timeout,
+            AddressGuard(settings.callback_allowed_networks),
+        ) as http,
     ):
         sender = CallbackSender(database, keyring, http, patience)
         async with (

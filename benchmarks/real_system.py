@@ -117,6 +117,7 @@ async def real_system(folder: Path, numbers: Sequence[tuple[str, str]]) -> Async
                 "DATABASE_URL": prepared.database_url,
                 "TEMPORAL_ADDRESS": address,
                 "MASKING_KEYS": KEYS,
+                "MASKING_CALLBACK_ALLOWED_NETWORKS": "127.0.0.0/8",
                 # As installed packages have it: without, the workflow sandbox would compile sources for each session.
                 "PYTHONPYCACHEPREFIX": str(folder / "bytecode"),
             },

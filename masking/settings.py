@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -62,6 +63,7 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 AuthId = Annotated[str, AfterValidator(_auth_id)]
 PostgresUrl = Annotated[SecretStr, AfterValidator(_postgres_url)]
 Numbers = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_comma_separated)]
+Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_comma_separated)]
 
 
 class Settings(BaseSettings):
@@ -146,6 +148,7 @@ class Settings(BaseSettings):
     callback_read_timeout: float = Field(default=10.0, gt=0, le=15)
     callback_give_up_after: int = Field(default=86_400, ge=1, le=7 * 86_400)
     callback_longest_pause: int = Field(default=600, ge=1, le=86_400)
+    callback_allowed_networks: Networks = ()
 
     @property
     def base_url(self) -> str:

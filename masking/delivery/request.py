@@ -11,6 +11,7 @@ import aiohttp
 from yarl import URL
 
 from masking.carriers.signature import signed_headers
+from masking.delivery.guard import NOT_PUBLIC, AddressGuard
 from masking.domain.callbacks import Callback
 
 AT_MOST_S = 30.0
@@ -41,11 +42,11 @@ class Outcome(NamedTuple):
     taken: bool
 
 
-def customers_http(connect_timeout: float, read_timeout: float) -> aiohttp.ClientSession:
+def customers_http(connect_timeout: float, read_timeout: float, guard: AddressGuard) -> aiohttp.ClientSession:
     """The HTTP client that talks to customers: time-outs in seconds, no cookies, nothing from the environment."""
     return aiohttp.ClientSession(
         # How many requests are under way at once, the sender sees to.
-        connector=aiohttp.TCPConnector(limit=0),
+        connector=aiohttp.TCPConnector(limit=0, socket_factory=guard.socket),
         cookie_jar=aiohttp.DummyCookieJar(),
         timeout=aiohttp.ClientTimeout(sock_connect=connect_timeout, sock_read=read_timeout),
         auto_decompress=False,
@@ -78,7 +79,13 @@ async def send(http: aiohttp.ClientSession, callback: Callback, tokens: Sequence
             await _read_if_short(response)
             return Outcome(f"HTTP {response.status}", taken=200 <= response.status < 300)
     except tuple(kind for kind, _ in FAULTS) as error:
-        return Outcome(next(told for kind, told in FAULTS if isinstance(error, kind)), taken=False)
+        return Outcome(_told(error), taken=False)
+
+
+def _told(error: Exception) -> str:
+    if NOT_PUBLIC in str(error):
+        return NOT_PUBLIC
+    return next(told for kind, told in FAULTS if isinstance(error, kind))
 
 
 async def _read_if_short(response: aiohttp.ClientResponse) -> None:

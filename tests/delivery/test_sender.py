@@ -7,10 +7,14 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_network
+from socket import AF_INET
 
 import pytest
-from aiohttp import web
+from aiohttp import ThreadedResolver, web
+from aiohttp.abc import ResolveResult
 
+from masking.delivery.guard import NOT_PUBLIC, AddressGuard
 from masking.delivery.request import customers_http
 from masking.delivery.sender import CallbackSender, Patience
 from masking.domain.callbacks import Callback
@@ -25,6 +29,7 @@ from tests.storage.test_routes import asked, open_
 
 pytestmark = pytest.mark.anyio
 
+HERE = AddressGuard([ip_network("127.0.0.0/8")])
 PATIENCE = Patience(give_up_after=timedelta(hours=24), longest_pause=timedelta(seconds=1))
 
 
@@ -77,8 +82,10 @@ async def customer() -> AsyncIterator[Customer]:
 
 
 @asynccontextmanager
-async def sending(database: Database, keyring: Keyring, patience: Patience = PATIENCE) -> AsyncIterator[CallbackSender]:
-    async with customers_http(connect_timeout=0.5, read_timeout=1.0) as http:
+async def sending(
+    database: Database, keyring: Keyring, patience: Patience = PATIENCE, guard: AddressGuard = HERE
+) -> AsyncIterator[CallbackSender]:
+    async with customers_http(connect_timeout=0.5, read_timeout=1.0, guard=guard) as http:
         sender = CallbackSender(database, keyring, http, patience)
         async with sender.running():
             yield sender
@@ -118,6 +125,13 @@ class Queue:
 @pytest.fixture
 def queue(database: Database, keyring: Keyring) -> Queue:
     return Queue(database, keyring)
+
+
+async def until_noted(queue: Queue) -> None:
+    """Return once a first try has been noted."""
+    async with asyncio.timeout(10):
+        while (await queue.states())[0][2] == 0:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
 
 
 async def until(done: Callable[[], bool], seconds: float = 10.0) -> None:
@@ -197,6 +211,47 @@ async def test_what_was_given_up_is_listed_as_dead(
         await until(lambda: "listed as dead" in caplog.text)
     assert await queue.states() == [(1, "dead", 1, "no connection")]
     assert "secret-path" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("host", "told"),
+    [
+        *((host, NOT_PUBLIC) for host in ("127.0.0.1", "localhost", "0x7f000001", "[::ffff:127.0.0.1]", "[::1]")),
+        *((host, "not an address") for host in ("2130706433", "0")),
+    ],
+)
+async def test_no_notation_leads_a_callback_into_our_own_network(
+    database: Database, keyring: Keyring, queue: Queue, customer: Customer, host: str, told: str
+) -> None:
+    session = await queue.session()
+    await queue.put(session, f"http://{host}:{customer.port}/events", 1)
+    async with sending(database, keyring, guard=AddressGuard()):
+        await until_noted(queue)
+    assert await queue.states() == [(1, "pending", 1, told)]
+    assert customer.taken == []
+
+
+async def test_of_several_addresses_of_a_name_only_public_ones_are_connected_to(
+    database: Database, keyring: Keyring, queue: Queue, customer: Customer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name that means a public address when it is looked at and another when it is connected to (DNS rebinding)."""
+    asked: list[str] = []
+
+    async def rebinding(self: ThreadedResolver, host: str, port: int = 0, family: int = 0) -> list[ResolveResult]:
+        asked.append(host)
+        return [
+            ResolveResult(hostname=host, host=address, port=port, family=AF_INET, proto=0, flags=0)
+            for address in ("127.0.0.1", "169.254.169.254", "10.0.0.1")
+        ]
+
+    monkeypatch.setattr(ThreadedResolver, "resolve", rebinding)
+    session = await queue.session()
+    await queue.put(session, f"http://customer.example:{customer.port}/events", 1)
+    async with sending(database, keyring, guard=AddressGuard()):
+        await until_noted(queue)
+    assert asked == ["customer.example"]
+    assert await queue.states() == [(1, "pending", 1, NOT_PUBLIC)]
+    assert customer.taken == []
 
 
 async def test_what_a_dead_sender_had_in_hand_is_taken_over_and_meanwhile_nobody_overtakes_it(

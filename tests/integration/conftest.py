@@ -10,6 +10,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -144,6 +145,7 @@ def settings(simulator_port: int, more_settings: dict[str, Any]) -> Settings:
         recording_wait=5,
         ui_origin=UI_ORIGIN,
         request_limit=0,
+        callback_allowed_networks=(ip_network("127.0.0.0/8"),),
         **more_settings,
     )
 

@@ -103,6 +103,7 @@ async def worker(migrated_url: str, temporal: Client, settings: Settings, databa
         "MASKING_CARRIER_API_URL": settings.carrier_api_url or "",
         "MASKING_CARRIER_AUTH_TOKEN": CARRIER_TOKEN,
         "MASKING_PORT": str(settings.port),
+        "MASKING_CALLBACK_ALLOWED_NETWORKS": "127.0.0.0/8",
         "MASKING_RECORDING_WAIT": str(settings.recording_wait),
     }
     process = await asyncio.create_subprocess_exec(sys.executable, WORKER, env=environment)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from ipaddress import ip_network
 
 import pytest
 
@@ -21,6 +22,7 @@ from masking.settings import Settings, load_settings
         ("MASKING_DEMO_AUTH_ID", "MA" + "٣" * 18, "MASKING_DEMO_AUTH_ID: must be MA followed by 18 characters"),
         ("MASKING_PUBLIC_URL", "masking.example", "MASKING_PUBLIC_URL: must be a URL that begins with"),
         ("MASKING_PUBLIC_URL", "https://", "MASKING_PUBLIC_URL: must be a URL that begins with"),
+        ("MASKING_CALLBACK_ALLOWED_NETWORKS", "10.0.0.1/8", "MASKING_CALLBACK_ALLOWED_NETWORKS"),
     ],
 )
 def test_a_wrong_value_is_refused(monkeypatch: pytest.MonkeyPatch, variable: str, value: str, words: str) -> None:
@@ -29,6 +31,11 @@ def test_a_wrong_value_is_refused(monkeypatch: pytest.MonkeyPatch, variable: str
         load_settings()
     assert "secret" not in str(refused.value)
     assert refused.value.__suppress_context__
+
+
+def test_networks_are_told_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MASKING_CALLBACK_ALLOWED_NETWORKS", "10.0.0.0/8, fd00::/8")
+    assert load_settings().callback_allowed_networks == (ip_network("10.0.0.0/8"), ip_network("fd00::/8"))
 
 
 def test_an_empty_variable_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
