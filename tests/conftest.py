@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import tempfile
 import warnings
 from collections.abc import AsyncIterator, Iterator
@@ -22,6 +24,14 @@ from masking.storage.migrate import migrate
 
 ACCOUNT, TOKEN = "MATESTACCOUNT0000000", "a-token-for-tests-that-is-forty-chars-ok"
 MASTER_KEY, LOOKUP_KEY = b"1" * 32, b"2" * 32
+KEYS = json.dumps(
+    {
+        "current": "k1",
+        "master": {"k1": base64.b64encode(MASTER_KEY).decode()},
+        "lookup": base64.b64encode(LOOKUP_KEY).decode(),
+    }
+)
+"""The same as `MASKING_KEYS`."""
 POOL = [("+12025550199", "US"), ("+12025550198", "US"), ("+12025550197", "US"), ("+912269947011", "IN")]
 
 

@@ -31,7 +31,7 @@ class Due(NamedTuple):
     Attributes:
         callback: None when it cannot be read.
         attempts: how often it was tried already.
-        age: how long ago it arose.
+        age: how long ago it arose, or an operator had it sent again.
     """
 
     callback_id: str
@@ -55,7 +55,7 @@ class _DueRow(NamedTuple):
     ordinal: int
     sealed_callback: bytes
     attempts: int
-    created_at: datetime
+    since: datetime
     now: datetime
     key_id: str
     wrapped_key: bytes
@@ -79,7 +79,8 @@ async def claim(connection: Connection, keyring: Keyring, sessions: int, lease: 
             " UPDATE callbacks c SET claimed_until = now() + %(lease)s FROM chosen, sessions s"
             " WHERE c.callback_id = chosen.callback_id AND s.session_uuid = c.session_uuid"
             " RETURNING c.callback_id, c.session_uuid, coalesce(s.subaccount_id, s.account_id) AS owner_id, c.ordinal,"
-            " c.sealed_callback, c.attempts, c.created_at, now(), s.key_id, s.wrapped_key",
+            " c.sealed_callback, c.attempts, coalesce(c.replayed_at, c.created_at) AS since, now(),"
+            " s.key_id, s.wrapped_key",
             {"sessions": sessions, "at_once": AT_ONCE, "lease": lease},
         )
         rows = sorted(await cursor.fetchall(), key=lambda row: (row.session_uuid, row.ordinal))
@@ -95,7 +96,7 @@ def _due(row: _DueRow, keyring: Keyring) -> Due:
         callback = cipher.open(Callback, row.sealed_callback)
     except Unreadable:
         callback = None
-    return Due(row.callback_id, callback, row.attempts, row.now - row.created_at)
+    return Due(row.callback_id, callback, row.attempts, row.now - row.since)
 
 
 class Note(NamedTuple):

@@ -10,9 +10,7 @@ that is in progress when the session is ended, after which late callers come.
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
-import json
 import os
 import random
 import sys
@@ -39,7 +37,7 @@ from masking.domain.session import Bill
 from masking.settings import Settings
 from masking.storage.accounts import ensure_numbers
 from masking.storage.database import Database
-from tests.conftest import ACCOUNT, LOOKUP_KEY, MASTER_KEY, POOL
+from tests.conftest import ACCOUNT, KEYS, POOL
 from tests.integration.conftest import CARRIER_TOKEN, Receiver, System
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(900)]
@@ -94,12 +92,11 @@ def more_settings() -> dict[str, Any]:
 async def worker(migrated_url: str, temporal: Client, settings: Settings, database: Database) -> AsyncIterator[None]:
     """A worker in a process of its own, so that both cores have work."""
     del database  # emptied before anybody uses it
-    keys = {"current": "k1", "master": {"k1": b64(MASTER_KEY)}, "lookup": b64(LOOKUP_KEY)}
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("MASKING_", "TEMPORAL_"))}
     environment |= {
         "DATABASE_URL": migrated_url,
         "TEMPORAL_ADDRESS": temporal.service_client.config.target_host,
-        "MASKING_KEYS": json.dumps(keys),
+        "MASKING_KEYS": KEYS,
         "MASKING_CARRIER_API_URL": settings.carrier_api_url or "",
         "MASKING_CARRIER_AUTH_TOKEN": CARRIER_TOKEN,
         "MASKING_PORT": str(settings.port),
@@ -112,10 +109,6 @@ async def worker(migrated_url: str, temporal: Client, settings: Settings, databa
     finally:
         process.terminate()
         await asyncio.wait_for(process.wait(), 60)
-
-
-def b64(key: bytes) -> str:
-    return base64.b64encode(key).decode()
 
 
 @pytest.fixture

@@ -1,0 +1,117 @@
+"""`masking callbacks`: what customers were told, what they did not take, and telling them again."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Literal
+
+import typer
+
+from masking.command_line import AsJson, plain, say
+from masking.delivery.request import endpoint_of
+from masking.domain.callbacks import Callback, Kind
+from masking.errors import MaskingError
+from masking.operate.console import on_system
+from masking.operate.system import OperatedSystem
+from masking.privacy.keyring import Unreadable
+from masking.storage.callback_records import CallbackRecord, Chosen, State, content, find, replay
+
+app = typer.Typer(
+    name="callbacks", help="Callbacks to customers: those that were not taken, and sending again.", no_args_is_help=True
+)
+
+Session = Annotated[str | None, typer.Option("--session", help="Only of this session.", metavar="UUID")]
+OfKind = Annotated[Kind | None, typer.Option("--kind", help="Only session events, or only recording events.")]
+
+
+class CannotReplay(MaskingError):
+    """The command line does not say which callbacks."""
+
+
+@app.command(name="list")
+def list_(
+    state: Annotated[
+        Literal["dead", "pending", "delivered", "all"],
+        typer.Option(help="Given up; to be tried, or tried again; taken by the customer; or any."),
+    ] = "dead",
+    session: Session = None,
+    kind: OfKind = None,
+    limit: Annotated[int, typer.Option(help="The oldest so many.", min=1, max=10_000)] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """List callbacks, oldest first: how often each was tried, and what came of it. Never what they say."""
+    chosen = Chosen(session_uuid=session, kind=kind, state=None if state == "all" else state)
+
+    async def look(system: OperatedSystem) -> list[CallbackRecord]:
+        async with system.database.transaction() as connection:
+            return await find(connection, chosen, limit)
+
+    found = on_system(look)
+    if as_json:
+        typer.echo(json.dumps({"callbacks": [plain(each) for each in found]}))
+        return
+    for each in found:
+        typer.echo(_line(each))
+    typer.echo(f"{len(found)} {state}." if len(found) < limit else f"{limit} {state} shown; more with --limit.")
+
+
+@app.command()
+def show(
+    callback: Annotated[str, typer.Argument(help="The callback's id.", metavar="CALLBACK")], as_json: AsJson = False
+) -> None:
+    """Show one callback: its event, where it goes, what became of it. Not the numbers in it."""
+
+    async def look(system: OperatedSystem) -> tuple[CallbackRecord, Callback | None]:
+        async with system.database.transaction() as connection:
+            found = await find(connection, Chosen(callback_ids=[callback]), 1)
+            if not found:
+                raise MaskingError("there is no callback with this id; list them with `masking callbacks list`")
+            try:
+                return found[0], await content(connection, system.keyring, callback)
+            except Unreadable:
+                return found[0], None
+
+    record, told = on_system(look)
+    event = None if told is None else {"name": told.name, "method": told.method, "endpoint": endpoint_of(told)}
+    if as_json:
+        typer.echo(json.dumps(plain(record) | {"event": event}))
+        return
+    typer.echo(_line(record))
+    typer.echo(f"{event['name']}, {event['method']} to {event['endpoint']}" if event else "It cannot be decrypted.")
+
+
+@app.command(name="replay")
+def replay_(
+    callbacks: Annotated[list[str] | None, typer.Argument(help="Ids of callbacks.", metavar="[CALLBACK]...")] = None,
+    session: Session = None,
+    kind: OfKind = None,
+    from_sequence: Annotated[
+        int | None, typer.Option("--from", help="From this sequence number on; needs --session.", min=1)
+    ] = None,
+    dead: Annotated[bool, typer.Option("--dead", help="Only those that were given up.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Send callbacks again, with the same ids and sequence numbers: these, a session's, or all that are dead."""
+    state: State | None = "dead" if dead else None
+    chosen = Chosen(callbacks or None, session, kind, from_sequence, state)
+
+    async def again(system: OperatedSystem) -> int:
+        if not callbacks and session is None and not dead:
+            raise CannotReplay("say which: ids of callbacks, --session UUID, or --dead for all that were given up")
+        if from_sequence is not None and session is None:
+            raise CannotReplay("--from counts within a session: add --session UUID")
+        async with system.database.transaction() as connection:
+            return await replay(connection, chosen)
+
+    count = on_system(again)
+    say({"replayed": count}, f"{count} callbacks will be sent again.", as_json=as_json)
+    if count < len(callbacks or ()):
+        left = len(callbacks or ()) - count
+        typer.echo(f"masking: {left} of these ids are unknown, do not fit the options, or are being sent now", err=True)
+        raise typer.Exit(1)
+
+
+def _line(each: CallbackRecord) -> str:
+    tries = f", {each.attempts} tries" if each.attempts else ""
+    outcome = f", {each.last_outcome}" if each.last_outcome else ""
+    return f"{each.created_at:%Y-%m-%d %H:%M:%S} UTC  {each.callback_id}  {each.state}{tries}{outcome}"
