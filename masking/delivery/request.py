@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import NamedTuple
+from urllib.parse import urlencode
 
 import aiohttp
 from yarl import URL
 
 from masking.carriers.signature import signed_headers
 from masking.delivery.guard import NOT_PUBLIC, AddressGuard
+from masking.delivery.standard_webhooks import standard_headers
 from masking.domain.callbacks import Callback
 
 AT_MOST_S = 30.0
@@ -66,15 +69,20 @@ def endpoint_of(callback: Callback) -> str:
 async def send(http: aiohttp.ClientSession, callback: Callback, tokens: Sequence[str]) -> Outcome:
     """Send a callback once, signed with every valid token. Any 2xx counts as delivered."""
     try:
-        url, form = URL(callback.url), callback.params
+        url, form, body = URL(callback.url), callback.params, None
         if callback.method == "GET":
             url, form = url.update_query(callback.params), {}
         headers = signed_headers(callback.method, str(url), form, tokens)
         headers["X-Masking-Callback-Id"] = callback.callback_id
+        if form:
+            # Of the body alone, so not for a GET, of which it would sign nothing.
+            body = urlencode(form).encode()
+            headers |= standard_headers(callback.callback_id, int(time.time()), body, tokens)
+            headers["Content-Type"] = "application/x-www-form-urlencoded"
         # Only the status counts: a body without an end, or a drop a second, holds nothing up.
         async with (
             asyncio.timeout(AT_MOST_S),
-            http.request(callback.method, url, headers=headers, data=form or None, allow_redirects=False) as response,
+            http.request(callback.method, url, headers=headers, data=body, allow_redirects=False) as response,
         ):
             await _read_if_short(response)
             return Outcome(f"HTTP {response.status}", taken=200 <= response.status < 300)

@@ -72,12 +72,14 @@ class Receiver:
     requests: list[dict[str, str]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     methods: list[str] = field(default_factory=list)
+    bodies: list[bytes] = field(default_factory=list)
     failures: int = 0
 
     async def take(self, request: web.Request) -> web.Response:
         if self.failures:
             self.failures -= 1
             return web.Response(status=500)
+        self.bodies.append(await request.read())
         sent = request.query if request.method == "GET" else await request.post()
         self.requests.append({key: str(value) for key, value in sent.items()})
         self.headers.append(dict(request.headers))

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
+import hmac
+import time
 from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
@@ -13,7 +17,7 @@ import pytest
 from masking.contract import session_workflow_id
 from masking.domain.session import Bill
 from masking.domain.wire_format import plivo_time
-from tests.conftest import ACCOUNT
+from tests.conftest import ACCOUNT, TOKEN
 from tests.integration.conftest import Receiver, System
 from tests.integration.telephone import heard
 
@@ -295,6 +299,26 @@ async def test_an_endpoint_that_recovers_hears_everything_once(system: System, r
     sequence = sorted(int(request["SequenceNumber"]) for request in receiver.requests)
     assert sequence == list(range(1, 8))
     assert all(h["X-Masking-Callback-Id"].startswith(session["session_uuid"]) for h in receiver.headers)
+
+
+@pytest.mark.parametrize("method", ["POST", "GET"])
+async def test_a_form_post_is_signed_as_standard_webhooks_has_it_and_a_get_that_would_sign_nothing_is_not(
+    system: System, receiver: Receiver, method: str
+) -> None:
+    session = await create(system, callback_url=receiver.url, callback_method=method)
+    await system.http.delete(f"{system.api}/{session['session_uuid']}/")
+    await told(receiver, 1)
+
+    (headers,), (body,) = receiver.headers, receiver.bodies
+    lower = {name.lower(): value for name, value in headers.items()}
+    if method == "GET":
+        assert (body, [name for name in lower if name.startswith("webhook-")]) == (b"", [])
+    else:
+        assert lower["webhook-id"] == f"{session['session_uuid']}:session:1"
+        assert abs(int(lower["webhook-timestamp"]) - time.time()) < 60
+        signed = f"{lower['webhook-id']}.{lower['webhook-timestamp']}.".encode() + body
+        digest = hmac.digest(TOKEN.encode(), signed, hashlib.sha256)
+        assert lower["webhook-signature"] == f"v1,{base64.b64encode(digest).decode()}"
 
 
 async def test_events_wait_in_the_inbox_while_the_workflow_cannot_be_reached(system: System) -> None:
