@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy
-from temporalio.exceptions import ActivityError
+from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
     from activities.sessions import RecordSession, SessionActivities
@@ -157,9 +157,10 @@ class RecordedState:
             # What was changed by other than events meanwhile is on its way already, or about to be, all of it.
             while self._begun < self.session.version and not self._unanchored and self.session.phase is Phase.ACTIVE:
                 await self._write(self._begin(local=True), local=True)
-        except (ActivityError, asyncio.CancelledError):
-            # It never fails: the run let go of it (`let_go`). What it had in hand stays unwritten as far as one knows.
-            return
+        except (ActivityError, asyncio.CancelledError) as error:
+            # What it had in hand stays unwritten as far as one knows, and goes along with the next ordinary write.
+            if not is_cancelled_exception(error):
+                workflow.logger.error("a write failed for good")
 
     def _begin(self, *, local: bool) -> RecordSession:
         """The newest version, to be written now."""
