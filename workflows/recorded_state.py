@@ -108,9 +108,9 @@ class RecordedState:
 
     def _unwritten(self) -> tuple[tuple[Callback, ...], tuple[str, ...]]:
         """The callbacks and the touched calls of which nobody knows yet that they are written, in their order."""
-        in_hand = [*self._being_written]
-        touched = self._touched.union(*(command.touched or () for command in in_hand))
-        return (*(each for command in in_hand for each in command.callbacks), *self._unqueued), tuple(sorted(touched))
+        callbacks = (*(each for command in self._being_written for each in command.callbacks), *self._unqueued)
+        touched = self._touched.union(*(command.touched or () for command in self._being_written))
+        return callbacks, tuple(sorted(touched))
 
     def note_written(self) -> None:
         """The newest version was written down by other means than `record`."""
@@ -165,7 +165,10 @@ class RecordedState:
     def _begin(self, *, local: bool) -> RecordSession:
         """The newest version, to be written now."""
         self.tell()
-        callbacks, touched = self._unwritten() if not local else (tuple(self._unqueued), tuple(sorted(self._touched)))
+        if local:
+            callbacks, touched = tuple(self._unqueued), tuple(sorted(self._touched))
+        else:
+            callbacks, touched = self._unwritten()
         command = RecordSession(
             session=self.session,
             callbacks=callbacks,

@@ -8,7 +8,6 @@ from typing import Annotated, Literal
 import typer
 
 from masking.command_line import AsJson, plain, say
-from masking.delivery.request import endpoint_of
 from masking.domain.callbacks import Callback, Kind
 from masking.errors import MaskingError
 from masking.operate.console import on_system
@@ -60,6 +59,8 @@ def show(
     callback: Annotated[str, typer.Argument(help="The callback's id.", metavar="CALLBACK")], as_json: AsJson = False
 ) -> None:
     """Show one callback: its event, where it goes, what became of it. Not the numbers in it."""
+    # It loads an HTTP client.
+    from masking.delivery.request import endpoint_of
 
     async def look(system: OperatedSystem) -> tuple[CallbackRecord, Callback | None]:
         async with system.database.transaction() as connection:
