@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any, TypeVar
 
@@ -15,6 +15,7 @@ from masking.process import EXIT_CANNOT_START
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object for machines.")]
 
 ResultT = TypeVar("ResultT")
+RowT = TypeVar("RowT")
 
 
 def or_exit(action: Callable[[], ResultT]) -> ResultT:
@@ -29,6 +30,18 @@ def or_exit(action: Callable[[], ResultT]) -> ResultT:
 def say(told: Mapping[str, object], words: str, *, as_json: bool) -> None:
     """Tell a machine or a person."""
     typer.echo(json.dumps(told) if as_json else words)
+
+
+def say_some(
+    name: str, rows: Sequence[RowT], line: Callable[[RowT], str], state: str, limit: int, *, as_json: bool
+) -> None:
+    """Tell at most `limit` named tuples of one state: a line each and how many there are, or one JSON object."""
+    if as_json:
+        typer.echo(json.dumps({name: [plain(row) for row in rows]}))
+        return
+    for row in rows:
+        typer.echo(line(row))
+    typer.echo(f"{len(rows)} {state}." if len(rows) < limit else f"{limit} {state} shown; more with --limit.")
 
 
 def plain(row: Any) -> dict[str, object]:

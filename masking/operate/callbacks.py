@@ -7,13 +7,13 @@ from typing import Annotated, Literal
 
 import typer
 
-from masking.command_line import AsJson, plain, say
+from masking.command_line import AsJson, or_exit, plain, say, say_some
 from masking.domain.callbacks import Callback, Kind
 from masking.errors import MaskingError
 from masking.operate.console import on_system
 from masking.operate.system import OperatedSystem
 from masking.privacy.keyring import Unreadable
-from masking.storage.callback_records import CallbackRecord, Chosen, State, content, find, replay
+from masking.storage.callback_records import CallbackRecord, Chosen, content, find, replay
 
 app = typer.Typer(
     name="callbacks", help="Callbacks to customers: those that were not taken, and sending again.", no_args_is_help=True
@@ -45,13 +45,7 @@ def list_(
         async with system.database.transaction() as connection:
             return await find(connection, chosen, limit)
 
-    found = on_system(look)
-    if as_json:
-        typer.echo(json.dumps({"callbacks": [plain(each) for each in found]}))
-        return
-    for each in found:
-        typer.echo(_line(each))
-    typer.echo(f"{len(found)} {state}." if len(found) < limit else f"{limit} {state} shown; more with --limit.")
+    say_some("callbacks", on_system(look), _line, state, limit, as_json=as_json)
 
 
 @app.command()
@@ -93,14 +87,10 @@ def replay_(
     as_json: AsJson = False,
 ) -> None:
     """Send callbacks again, with the same ids and sequence numbers: these, a session's, or all that are dead."""
-    state: State | None = "dead" if dead else None
-    chosen = Chosen(callbacks or None, session, kind, from_sequence, state)
+    chosen = Chosen(callbacks or None, session, kind, from_sequence, "dead" if dead else None)
+    or_exit(lambda: _check_replayable(chosen))
 
     async def again(system: OperatedSystem) -> int:
-        if not callbacks and session is None and not dead:
-            raise CannotReplay("say which: ids of callbacks, --session UUID, or --dead for all that were given up")
-        if from_sequence is not None and session is None:
-            raise CannotReplay("--from counts within a session: add --session UUID")
         async with system.database.transaction() as connection:
             return await replay(connection, chosen)
 
@@ -110,6 +100,13 @@ def replay_(
         left = len(callbacks or ()) - count
         typer.echo(f"masking: {left} of these ids are unknown, do not fit the options, or are being sent now", err=True)
         raise typer.Exit(1)
+
+
+def _check_replayable(chosen: Chosen) -> None:
+    if chosen.callback_ids is None and chosen.session_uuid is None and chosen.state is None:
+        raise CannotReplay("say which: ids of callbacks, --session UUID, or --dead for all that were given up")
+    if chosen.from_sequence is not None and chosen.session_uuid is None:
+        raise CannotReplay("--from counts within a session: add --session UUID")
 
 
 def _line(each: CallbackRecord) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from masking.command_line import AsJson, plain, say
+from masking.command_line import AsJson, plain, say, say_some
 from masking.operate.console import on_system
 from masking.operate.system import OperatedSystem
 from masking.storage.corrections import Correction, corrections_of
@@ -37,14 +37,12 @@ def list_(
         async with system.database.transaction() as connection:
             return await standing(connection, state, limit, session)
 
-    found = on_system(find)
-    if as_json:
-        typer.echo(json.dumps({"events": [plain(event) for event in found]}))
-        return
-    for event in found:
-        tries = f", {event.attempts} tries" if event.attempts else ""
-        typer.echo(f"{event.received_at:%Y-%m-%d %H:%M:%S} UTC  {event.session_uuid}  {event.signal}{tries}")
-    typer.echo(f"{len(found)} {state}." if len(found) < limit else f"{limit} {state} shown; more with --limit.")
+    say_some("events", on_system(find), _line, state, limit, as_json=as_json)
+
+
+def _line(event: Standing) -> str:
+    tries = f", {event.attempts} tries" if event.attempts else ""
+    return f"{event.received_at:%Y-%m-%d %H:%M:%S} UTC  {event.session_uuid}  {event.signal}{tries}"
 
 
 @app.command(name="retry")
