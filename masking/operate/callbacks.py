@@ -45,7 +45,7 @@ def list_(
         async with system.database.transaction() as connection:
             return await find(connection, chosen, limit)
 
-    say_some("callbacks", on_system(look), _line, state, limit, as_json=as_json)
+    say_some("callbacks", on_system(look), _line, "of any state" if state == "all" else state, limit, as_json=as_json)
 
 
 @app.command()
