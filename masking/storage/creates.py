@@ -142,8 +142,10 @@ class UnansweredCreates:
 
     async def _unlock(self, session_uuid: str) -> None:
         self._under_way.discard(session_uuid)
+        if self._locks is None:
+            return
         try:
-            await (await self._connection()).execute("SELECT pg_advisory_unlock(%s)", (_lock_key(session_uuid),))
+            await self._locks.execute("SELECT pg_advisory_unlock(%s)", (_lock_key(session_uuid),))
         except psycopg.Error:
             # A broken connection has lost its locks already.
             return
