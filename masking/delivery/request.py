@@ -21,8 +21,11 @@ AT_MOST_S = 30.0
 """How long one try may take in all."""
 
 SHORT_BODY = 4096
-SHORT_BODY_WITHIN_S = 0.2
+BODY_WITHIN_S = 0.2
 """A body of so many bytes is read, if it comes within so many seconds, so that its connection can serve again."""
+
+KEPT_OF_BODY = 256
+"""The first so many bytes of an answer are kept, for whoever looks into why it was none of the wished ones."""
 
 FAULTS: tuple[tuple[type[Exception], str], ...] = (
     (aiohttp.ClientConnectorDNSError, "no such host"),
@@ -39,10 +42,22 @@ FAULTS: tuple[tuple[type[Exception], str], ...] = (
 
 
 class Outcome(NamedTuple):
-    """What came of a try, in a few words without the address, and whether it counts as delivered."""
+    """What came of a try.
+
+    Attributes:
+        told: in a few words, without the address.
+        status: the answer's HTTP status; None without an answer.
+        answer: the first bytes of its body.
+    """
 
     told: str
-    taken: bool
+    status: int | None = None
+    answer: bytes = b""
+
+    @property
+    def taken(self) -> bool:
+        """Whether it counts as delivered: any 2xx."""
+        return self.status is not None and 200 <= self.status < 300
 
 
 def customers_http(connect_timeout: float, read_timeout: float, guard: AddressGuard) -> aiohttp.ClientSession:
@@ -53,12 +68,13 @@ def customers_http(connect_timeout: float, read_timeout: float, guard: AddressGu
         cookie_jar=aiohttp.DummyCookieJar(),
         timeout=aiohttp.ClientTimeout(sock_connect=connect_timeout, sock_read=read_timeout),
         auto_decompress=False,
-        headers={"User-Agent": "masking"},
+        # What is kept of an answer is to be read by people, so it should not come compressed.
+        headers={"User-Agent": "masking", "Accept-Encoding": "identity"},
         trust_env=False,
     )
 
 
-def endpoint_of(callback: Callback) -> str:
+def origin_of(callback: Callback) -> str:
     """Where it goes: scheme, host and port of its URL."""
     try:
         return str(URL(callback.url).origin())
@@ -84,10 +100,9 @@ async def send(http: aiohttp.ClientSession, callback: Callback, tokens: Sequence
             asyncio.timeout(AT_MOST_S),
             http.request(callback.method, url, headers=headers, data=body, allow_redirects=False) as response,
         ):
-            await _read_if_short(response)
-            return Outcome(f"HTTP {response.status}", taken=200 <= response.status < 300)
+            return Outcome(f"HTTP {response.status}", response.status, await _beginning(response))
     except tuple(kind for kind, _ in FAULTS) as error:
-        return Outcome(_told(error), taken=False)
+        return Outcome(_told(error))
 
 
 def _told(error: Exception) -> str:
@@ -96,8 +111,15 @@ def _told(error: Exception) -> str:
     return next(told for kind, told in FAULTS if isinstance(error, kind))
 
 
-async def _read_if_short(response: aiohttp.ClientResponse) -> None:
-    if response.content_length is not None and response.content_length <= SHORT_BODY:
-        with suppress(aiohttp.ClientError, TimeoutError):
-            async with asyncio.timeout(SHORT_BODY_WITHIN_S):
-                await response.read()
+async def _beginning(response: aiohttp.ClientResponse) -> bytes:
+    """The first bytes of the body: those that come soon. A short body is read to its end."""
+    is_short = response.content_length is not None and response.content_length <= SHORT_BODY
+    read = b""
+    with suppress(aiohttp.ClientError, TimeoutError):
+        async with asyncio.timeout(BODY_WITHIN_S):
+            while len(read) < (SHORT_BODY if is_short else KEPT_OF_BODY):
+                some = await response.content.read(SHORT_BODY)
+                if not some:
+                    break
+                read += some
+    return read[:KEPT_OF_BODY]

@@ -7,26 +7,29 @@ import logging
 import time
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 import aiohttp
 import psycopg
 from psycopg_pool import PoolTimeout
 
-from masking.delivery.endpoints import Endpoints
+from masking.delivery.endpoints import Endpoint, Endpoints, Rest
 from masking.delivery.notes import Notebook
-from masking.delivery.request import Outcome, endpoint_of, send
+from masking.delivery.request import Outcome, origin_of, send
+from masking.domain.callbacks import AnswerStart
 from masking.lookout import Lookout
 from masking.privacy.keyring import Keyring, Unreadable
 from masking.storage import accounts, callbacks
-from masking.storage.callbacks import Claimed, Due, Note
+from masking.storage.callback_endpoints import endpoint_hash, note_rest
+from masking.storage.callbacks import Claimed, Due, Hold, Note
 from masking.storage.database import Connection, Database
 
 logger = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 0.5
-SESSIONS_AT_ONCE = 64
+SESSIONS_AT_ONCE, FEW_SESSIONS = 64, 16
+SOON_S = 0.05
 LEASE = timedelta(seconds=90)
 """Another sender takes over what a dead one had in hand, this long after."""
 
@@ -63,6 +66,7 @@ class CallbackSender:
         self._endpoints = Endpoints()
         self._lookout = Lookout(self._look, LOOK_EVERY_S)
         self._sending: set[asyncio.Task[None]] = set()
+        self._soon: asyncio.TimerHandle | None = None
 
     def wake(self) -> None:
         """Callbacks were queued just now; do not wait for the next look."""
@@ -97,7 +101,8 @@ class CallbackSender:
                 task = asyncio.create_task(self._send_all(each, tokens[each.owner_id]))
                 self._sending.add(task)
                 task.add_done_callback(self._sent)
-        return len(claimed) == room
+        # Of a session both kinds count, and of each kind only some are claimed together.
+        return 2 * len(claimed) >= room or any(len(each.due) >= callbacks.AT_ONCE for each in claimed)
 
     async def _tokens_of(self, connection: Connection, owners: Collection[str]) -> dict[str, Sequence[str]]:
         """What signs the callbacks of these owners; of one whose token cannot be read, they wait for the next claim."""
@@ -111,43 +116,95 @@ class CallbackSender:
 
     def _sent(self, task: asyncio.Task[None]) -> None:
         self._sending.discard(task)
-        # What the session queued meanwhile could not be claimed.
+        # What the session queued meanwhile could not be claimed. Among many, the next are claimed several at a time.
+        if len(self._sending) < FEW_SESSIONS:
+            self.wake()
+        elif self._soon is None:
+            self._soon = asyncio.get_running_loop().call_later(SOON_S, self._wake_soon)
+
+    def _wake_soon(self) -> None:
+        self._soon = None
         self.wake()
 
     async def _send_all(self, claimed: Claimed, tokens: Sequence[str]) -> None:
         """Send one session's callbacks, one after the other, and note each outcome before the next."""
         began, left = time.monotonic(), list(claimed.due)
+        refused: dict[Endpoint, list[Due]] = {}
+        waits: dict[Endpoint, float] = {}
         try:
             while left and not self._lookout.stopping and time.monotonic() - began < TIME_FOR_A_SESSION_S:
-                await self._try(left[0], tokens)
-                left.pop(0)
-            await self._put_back(left, 0.0)
+                due = left.pop(0)
+                endpoint = Endpoint(claimed.owner_id, "" if due.callback is None else origin_of(due.callback))
+                # What follows one that has to wait waits with it, so that it does not overtake.
+                if endpoint not in refused:
+                    is_last = not left and not refused
+                    waits[endpoint] = await self._try(due, endpoint, tokens, claimed.hold if is_last else None)
+                    if is_last and waits[endpoint] == 0:
+                        return
+                if waits[endpoint] > 0:
+                    refused.setdefault(endpoint, []).append(due)
+            async with self._database.pipelined() as connection:
+                for endpoint, held in refused.items():
+                    await self._put_back(connection, held, waits[endpoint])
+                await self._put_back(connection, left, 0.0)
+                await callbacks.let_go(connection, claimed.hold)
         except (psycopg.Error, PoolTimeout) as error:
             # Their claim ends by itself.
             logger.warning("callbacks of a session wait: %s", type(error).__name__)
 
-    async def _try(self, due: Due, tokens: Sequence[str]) -> None:
+    async def _try(self, due: Due, endpoint: Endpoint, tokens: Sequence[str], let_go: Hold | None) -> float:
+        """Send it and note the outcome, unless the endpoint may not be tried for so many seconds."""
+        began_at, began = datetime.now(UTC), time.monotonic()
         if due.callback is None:
-            await self._note(due, Outcome("cannot be read", taken=False))
-            return
-        endpoint = endpoint_of(due.callback)
-        wait = self._endpoints.admit(endpoint, time.monotonic())
+            await self._note(due, endpoint, began_at, timedelta(), Outcome("cannot be read"), let_go)
+            return 0.0
+        wait = self._endpoints.admit(endpoint, began)
         if wait > 0:
-            await self._put_back([due], wait)
-            return
-        taken = False
+            return wait
+        outcome = Outcome("not finished")
         try:
             outcome = await send(self._http, due.callback, tokens)
-            taken = outcome.taken
         finally:
-            self._endpoints.done(endpoint, time.monotonic(), taken=taken)
-        await self._note(due, outcome)
+            now = time.monotonic()
+            rest = self._endpoints.done(endpoint, now, taken=outcome.taken)
+        await self._note(due, endpoint, began_at, timedelta(seconds=now - began), outcome, let_go)
+        if rest is not None:
+            await self._note_rest(endpoint, rest, outcome)
+        return 0.0
 
-    async def _note(self, due: Due, outcome: Outcome) -> None:
-        pause = None if outcome.taken else self._patience.pause(due.attempts + 1, due.age)
-        await self._notebook.note(Note(due.callback_id, outcome.told, outcome.taken, pause))
+    async def _note(
+        self,
+        due: Due,
+        endpoint: Endpoint,
+        began_at: datetime,
+        duration: timedelta,
+        outcome: Outcome,
+        let_go: Hold | None,
+    ) -> None:
+        answer = None
+        if outcome.answer and due.cipher is not None:
+            answer = due.cipher.seal(AnswerStart(text=outcome.answer.decode(errors="backslashreplace")))
+        await self._notebook.note(
+            Note(
+                callback_id=due.callback_id,
+                began_at=began_at,
+                duration=duration,
+                outcome=outcome.told,
+                status=outcome.status,
+                sealed_answer=answer,
+                taken=outcome.taken,
+                pause=None if outcome.taken else self._patience.pause(due.attempts + 1, due.age),
+                endpoint_hash=endpoint_hash(self._keyring, *endpoint),
+                let_go=let_go,
+            )
+        )
 
-    async def _put_back(self, due: Sequence[Due], wait: float) -> None:
+    async def _note_rest(self, endpoint: Endpoint, rest: Rest, outcome: Outcome) -> None:
+        async with self._database.transaction() as connection:
+            await note_rest(
+                connection, self._keyring, *endpoint, rest.failures, outcome.told, timedelta(seconds=rest.seconds)
+            )
+
+    async def _put_back(self, connection: Connection, due: Sequence[Due], wait: float) -> None:
         if due:
-            async with self._database.transaction() as connection:
-                await callbacks.put_back(connection, [each.callback_id for each in due], timedelta(seconds=wait))
+            await callbacks.put_back(connection, [each.callback_id for each in due], timedelta(seconds=wait))

@@ -63,6 +63,12 @@ class Callback(Model):
     params: Params
 
 
+class AnswerStart(Model):
+    """How a customer's endpoint answered a callback: the first bytes, as text; what is no UTF-8 is escaped."""
+
+    text: str
+
+
 def notices_of(session: Session, interaction: Interaction, event: AnyCarrierEvent) -> tuple[Notice, ...]:
     """What the customer hears because `event` was new; `interaction` already holds it."""
     told = notices_about(session, event)

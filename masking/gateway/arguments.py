@@ -207,7 +207,7 @@ def read_create(body: object) -> CreateArguments:
     try:
         arguments = CreateArguments.model_validate(body)
     except ValidationError as error:
-        raise _refusal(error) from None
+        raise refusal(error) from None
     _check_parties(arguments)
     _check_pins(arguments)
     return arguments
@@ -224,7 +224,7 @@ def read_update(body: object, *, single_party: bool) -> UpdateArguments:
     try:
         return UpdateArguments.model_validate(body)
     except ValidationError as error:
-        raise _refusal(error) from None
+        raise refusal(error) from None
 
 
 def _check_parties(given: CreateArguments) -> None:
@@ -269,8 +269,8 @@ def _invalid(rule: str) -> ApiError:
     return ApiError(400, f"Invalid parameter. {rule}")
 
 
-def _refusal(error: ValidationError) -> ApiError:
-    """The first fault, in Plivo's words where they are known (plivo-wire.md §4.2)."""
+def refusal(error: ValidationError) -> ApiError:
+    """The first fault of arguments, in Plivo's words where they are known (plivo-wire.md §4.2)."""
     fault = error.errors(include_input=False, include_url=False)[0]
     if not fault["loc"]:
         return ApiError(400, "The request body must be a JSON object.")

@@ -125,8 +125,8 @@ def read_list(query: Mapping[str, str], now: datetime) -> ListArguments:
         status=cast(Literal["active", "in-progress", "expired", "all"], status),
         bounds=tuple(bounds),
     )
-    limit = _whole(given, "limit", MAX_LIMIT, lowest=1, highest=MAX_LIMIT)
-    offset = _whole(given, "offset", 0, lowest=0, highest=MAX_OFFSET)
+    limit = whole(given, "limit", MAX_LIMIT, lowest=1, highest=MAX_LIMIT)
+    offset = whole(given, "offset", 0, lowest=0, highest=MAX_OFFSET)
     return ListArguments(wanted, limit, offset, cursor, filters)
 
 
@@ -192,7 +192,12 @@ def _seconds(name: str, value: str) -> int:
     return int(value)
 
 
-def _whole(given: Mapping[str, str], name: str, default: int, *, lowest: int, highest: int) -> int:
+def whole(given: Mapping[str, str], name: str, default: int, *, lowest: int, highest: int) -> int:
+    """A whole number of a query; `default` when it is not given.
+
+    Raises:
+        ApiError: 400, it is none, or outside its range.
+    """
     value = given.get(name)
     if value is None:
         return default

@@ -11,7 +11,15 @@ from pydantic.json_schema import models_json_schema
 
 from masking.gateway.api_page import page
 from masking.gateway.arguments import CreateArguments, UpdateArguments
-from masking.gateway.list_arguments import PARAMETERS
+from masking.gateway.callback_arguments import PARAMETERS as CALLBACK_PARAMETERS
+from masking.gateway.callback_arguments import ReplayArguments
+from masking.gateway.callback_resources import (
+    CallbackAnswer,
+    CallbackListAnswer,
+    CallbacksReplayed,
+    EndpointListAnswer,
+)
+from masking.gateway.list_arguments import PARAMETERS, Parameter
 from masking.gateway.resources import (
     CallObject,
     ErrorAnswer,
@@ -34,16 +42,20 @@ _ANSWERS: tuple[type[BaseModel], ...] = (
     ListAnswer,
     CallObject,
     RecordingObject,
+    CallbackListAnswer,
+    CallbackAnswer,
+    CallbacksReplayed,
+    EndpointListAnswer,
     ErrorAnswer,
 )
-_ARGUMENTS: tuple[type[BaseModel], ...] = (CreateArguments, UpdateArguments)
+_ARGUMENTS: tuple[type[BaseModel], ...] = (CreateArguments, UpdateArguments, ReplayArguments)
 _REF = "#/components/schemas/{model}"
 
 _AUDIO = ("audio/mpeg", "audio/wav")
 _ERRORS = {
     400: "An argument is missing or wrong, the session has expired, or no number is free.",
     401: "The credentials are missing or wrong.",
-    404: "The account has no such session, call or recording.",
+    404: "The account has no such session, call, recording or callback.",
     405: "Not with this method; Allow names those that there are.",
     413: "The body is larger than 64 KiB.",
     415: "The body is not application/json, or compressed in another way than gzip and deflate.",
@@ -90,7 +102,10 @@ def document(base_url: str) -> Json:
         "info": {
             "title": "Masking sessions",
             "version": version("masking"),
-            "description": "Plivo's Masking Session API. Any slash of a path may be several, also at its end.",
+            "description": (
+                "Plivo's Masking Session API, and what became of the callbacks."
+                " Any slash of a path may be several, also at its end."
+            ),
         },
         "servers": [{"url": base_url}],
         "security": [{"basic": []}],
@@ -115,6 +130,7 @@ def _paths() -> Json:
         "description": "The same key and body give the same session for 24 hours.",
     }
     sessions = "/v1/Account/{auth_id}/Masking/Session/"
+    callbacks = "/v1/Account/{auth_id}/Masking/Callback/"
     return {
         sessions: {
             "post": _operation(
@@ -122,7 +138,7 @@ def _paths() -> Json:
                 errors=(400, 401, 413, 415, 422, 429, 503),
             ),
             "get": _operation(
-                "listSessions", "List sessions, newest first", [account, *_list_parameters()], (200, ListAnswer),
+                "listSessions", "List sessions, newest first", [account, *_in_query(PARAMETERS)], (200, ListAnswer),
                 errors=(400, 401, 429),
             ),
         },
@@ -157,6 +173,31 @@ def _paths() -> Json:
                 ],
                 (200, {kind: {"schema": {"type": "string", "contentMediaType": kind}} for kind in _AUDIO}),
                 errors=(401, 404, 429, 502),
+            ),
+        },
+        callbacks: {
+            "get": _operation(
+                "listCallbacks", "List callbacks, oldest first", [account, *_in_query(CALLBACK_PARAMETERS)],
+                (200, CallbackListAnswer), errors=(400, 401, 429),
+            ),
+        },
+        callbacks + "{callback_id}/": {
+            "get": _operation(
+                "getCallback", "Retrieve a callback and its tries",
+                [account, _in_path("callback_id", "The callback's id.")],
+                (200, CallbackAnswer), errors=(401, 404, 429),
+            ),
+        },
+        callbacks + "Replay/": {
+            "post": _operation(
+                "replayCallbacks", "Send callbacks again", [account], (200, CallbacksReplayed), ReplayArguments,
+                errors=(400, 401, 413, 415, 429),
+            ),
+        },
+        callbacks + "Endpoint/": {
+            "get": _operation(
+                "listEndpoints", "List endpoints that keep failing", [account], (200, EndpointListAnswer),
+                errors=(401, 429),
             ),
         },
     }  # fmt: skip
@@ -199,8 +240,8 @@ def _in_path(name: str, description: str, **schema: Any) -> Json:
     return {"name": name, "in": "path", "required": True, "schema": rule, "description": description}
 
 
-def _list_parameters() -> list[Json]:
+def _in_query(parameters: tuple[Parameter, ...]) -> list[Json]:
     return [
         {"name": p.name, "in": "query", "schema": p.schema, "description": p.description, "required": False}
-        for p in PARAMETERS
+        for p in parameters
     ]

@@ -92,11 +92,13 @@ class SessionObject(BaseModel):
     last_interaction_time: str = Field(description="Empty before the first conversation has ended.")
 
 
-class _Answer(BaseModel):
+class Answer(BaseModel):
+    """What every answer has."""
+
     api_id: str = Field(default_factory=new_api_id, description="Names this answer, for questions about it.")
 
 
-class SessionCreated(_Answer):
+class SessionCreated(Answer):
     """A session was created."""
 
     session_uuid: str
@@ -105,20 +107,20 @@ class SessionCreated(_Answer):
     session: SessionObject
 
 
-class SessionAnswer(_Answer):
+class SessionAnswer(Answer):
     """A session."""
 
     response: SessionObject
 
 
-class SessionUpdated(_Answer):
+class SessionUpdated(Answer):
     """A session was updated."""
 
     message: str = "Session updated"
     session: SessionObject
 
 
-class SessionExpired(_Answer):
+class SessionExpired(Answer):
     """A session was expired."""
 
     message: str = "Session expired"
@@ -147,13 +149,13 @@ class SessionList(BaseModel):
     objects: list[ListedSession]
 
 
-class ListAnswer(_Answer):
+class ListAnswer(Answer):
     """A page of sessions."""
 
     response: SessionList
 
 
-class CallObject(_Answer):
+class CallObject(Answer):
     """A leg, as Plivo shows a call: the caller's is inbound, the one we dialled outbound."""
 
     call_uuid: str
@@ -176,7 +178,7 @@ class CallObject(_Answer):
     resource_uri: str
 
 
-class RecordingObject(_Answer):
+class RecordingObject(Answer):
     """A recording (plivo-wire.md §7.4)."""
 
     recording_id: str
@@ -192,7 +194,7 @@ class RecordingObject(_Answer):
     resource_uri: str
 
 
-class ErrorAnswer(_Answer):
+class ErrorAnswer(Answer):
     """What is wrong, in one sentence that names the argument."""
 
     error: str

@@ -9,6 +9,7 @@ from masking.client import MaskingClient
 from masking.errors import StartupError
 from masking.gateway import (
     call_resources,
+    callbacks_api,
     carrier_webhooks,
     codec_endpoint,
     health,
@@ -50,6 +51,7 @@ def build_app(context: Context) -> web.Application:
     app.add_routes(sessions_api.routes())
     app.add_routes(recording_media.routes())
     app.add_routes(call_resources.routes())
+    app.add_routes(callbacks_api.routes())
     app.add_routes(openapi.routes(context.settings))
     app.add_routes(switchboard.routes())
     app.add_routes(carrier_webhooks.routes())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import suppress
 from datetime import UTC, datetime
 
@@ -17,6 +16,7 @@ from masking.gateway.authentication import PATH_AUTH_ID, PRINCIPAL
 from masking.gateway.context import CONTEXT, Context
 from masking.gateway.create_once import Create, NeverOpened, create_once
 from masking.gateway.errors import ApiError
+from masking.gateway.json_body import json_body
 from masking.gateway.list_arguments import read_list
 from masking.gateway.list_pages import links
 from masking.gateway.paths import path
@@ -55,7 +55,7 @@ def routes() -> list[web.RouteDef]:
 async def create(request: web.Request) -> web.Response:
     """`POST …/Session/`: 201 with the session."""
     context, principal = request.app[CONTEXT], request[PRINCIPAL]
-    body = await _json_body(request)
+    body = await json_body(request)
     arguments = read_create(body)
     subaccount = await _subaccount(context, principal, arguments)
     auth_id = request.match_info[PATH_AUTH_ID]
@@ -108,7 +108,7 @@ async def retrieve(request: web.Request) -> web.Response:
 
 async def update(request: web.Request) -> web.Response:
     """`POST …/Session/{uuid}/`: 200 with the changed session."""
-    body, session = await _json_body(request), await _asked_for(request)
+    body, session = await json_body(request), await _asked_for(request)
     change = read_update(body, single_party=session.terms.single_party).change()
     try:
         await request.app[CONTEXT].sessions.modify(session.session_uuid, change)
@@ -179,15 +179,6 @@ def _session_request(
         rate=Rate(per_minute=settings.rate_per_minute, increment=settings.billing_increment),
         resource_base_url=account_url(settings.base_url, auth_id),
     )
-
-
-async def _json_body(request: web.Request) -> object:
-    if request.content_type != "application/json":
-        raise ApiError(415, "The request body must be application/json.")
-    try:
-        return json.loads(await request.read() or b"{}")
-    except (ValueError, RecursionError):
-        raise ApiError(400, "The request body is not valid JSON.") from None
 
 
 def _now() -> datetime:

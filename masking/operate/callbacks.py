@@ -8,12 +8,12 @@ from typing import Annotated, Literal
 import typer
 
 from masking.command_line import AsJson, or_exit, plain, say, say_some
-from masking.domain.callbacks import Callback, Kind
+from masking.domain.callbacks import Kind
 from masking.errors import MaskingError
 from masking.operate.console import on_system
 from masking.operate.system import OperatedSystem
-from masking.privacy.keyring import Unreadable
-from masking.storage.callback_records import CallbackRecord, Chosen, content, find, replay
+from masking.storage.callback_endpoints import FailingEndpoint, failing
+from masking.storage.callback_records import CallbackRecord, Chosen, Shown, find, replay, show
 
 app = typer.Typer(
     name="callbacks", help="Callbacks to customers: those that were not taken, and sending again.", no_args_is_help=True
@@ -48,31 +48,52 @@ def list_(
     say_some("callbacks", on_system(look), _line, "of any state" if state == "all" else state, limit, as_json=as_json)
 
 
-@app.command()
-def show(
-    callback: Annotated[str, typer.Argument(help="The callback's id.", metavar="CALLBACK")], as_json: AsJson = False
+@app.command(name="show")
+def show_(
+    callback: Annotated[str, typer.Argument(help="The callback's id.", metavar="CALLBACK")],
+    answers: Annotated[
+        bool, typer.Option("--answers", help="Also the first bytes of each answer; they may quote the callback.")
+    ] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Show one callback: its event, where it goes, what became of it. Not the numbers in it."""
+    """Show one callback: its event, where it goes, and what came of each try. Not the numbers in it."""
     # It loads an HTTP client.
-    from masking.delivery.request import endpoint_of
+    from masking.delivery.request import origin_of
 
-    async def look(system: OperatedSystem) -> tuple[CallbackRecord, Callback | None]:
+    async def look(system: OperatedSystem) -> Shown:
         async with system.database.transaction() as connection:
-            found = await find(connection, Chosen(callback_ids=[callback]), 1)
-            if not found:
-                raise MaskingError("there is no callback with this id; list them with `masking callbacks list`")
-            try:
-                return found[0], await content(connection, system.keyring, callback)
-            except Unreadable:
-                return found[0], None
+            found = await show(connection, system.keyring, callback, None)
+        if found is None:
+            raise MaskingError("there is no callback with this id; list them with `masking callbacks list`")
+        return found
 
-    record, told = on_system(look)
-    event = None if told is None else {"name": told.name, "method": told.method, "endpoint": endpoint_of(told)}
+    record, told, attempts = on_system(look)
+    if not answers:
+        attempts = [each._replace(answer=None) for each in attempts]
+    event = None if told is None else {"name": told.name, "method": told.method, "endpoint": origin_of(told)}
     if as_json:
-        typer.echo(json.dumps(plain(record) | {"event": event}))
+        tries = [plain(each) for each in attempts]
+        typer.echo(json.dumps(plain(record) | {"event": event, "tries": tries}))
         return
     typer.echo(_line(record))
     typer.echo(f"{event['name']}, {event['method']} to {event['endpoint']}" if event else "It cannot be decrypted.")
+    for each in attempts:
+        typer.echo(f"  {each.began_at:%Y-%m-%d %H:%M:%S} UTC  {each.outcome}, {each.duration_ms} ms")
+        if each.answer:
+            typer.echo(f"    {each.answer!r}")
+
+
+@app.command()
+def endpoints(
+    limit: Annotated[int, typer.Option(help="The worst so many.", min=1, max=10_000)] = 50, as_json: AsJson = False
+) -> None:
+    """List the endpoints that keep failing: how often in a row, with what, and until when nothing is sent there."""
+
+    async def look(system: OperatedSystem) -> list[FailingEndpoint]:
+        async with system.database.transaction() as connection:
+            return await failing(connection, system.keyring, limit=limit)
+
+    say_some("endpoints", on_system(look), _endpoint_line, "failing", limit, as_json=as_json)
 
 
 @app.command(name="replay")
@@ -98,7 +119,7 @@ def replay_(
     say({"replayed": count}, f"{count} callbacks will be sent again.", as_json=as_json)
     if count < len(callbacks or ()):
         left = len(callbacks or ()) - count
-        typer.echo(f"masking: {left} of these ids are unknown, do not fit the options, or are being sent now", err=True)
+        typer.echo(f"masking: {left} of these ids are unknown or do not fit the options", err=True)
         raise typer.Exit(1)
 
 
@@ -113,3 +134,9 @@ def _line(each: CallbackRecord) -> str:
     tries = f", {each.attempts} tries" if each.attempts else ""
     outcome = f", {each.last_outcome}" if each.last_outcome else ""
     return f"{each.created_at:%Y-%m-%d %H:%M:%S} UTC  {each.callback_id}  {each.state}{tries}{outcome}"
+
+
+def _endpoint_line(each: FailingEndpoint) -> str:
+    where, failures = each.endpoint or "(cannot be decrypted)", f"{each.failures} failures in a row"
+    rest = f"rests until {each.rests_until:%H:%M:%S} UTC"
+    return f"{each.owner_id}  {where}  {failures}, {each.last_outcome}, {rest}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -14,6 +15,7 @@ import pytest
 from aiohttp import ThreadedResolver, web
 from aiohttp.abc import ResolveResult
 
+from masking.delivery.endpoints import AT_ONCE
 from masking.delivery.guard import NOT_PUBLIC, AddressGuard
 from masking.delivery.request import customers_http
 from masking.delivery.sender import CallbackSender, Patience
@@ -22,6 +24,7 @@ from masking.domain.lifecycle import opened
 from masking.domain.session import Session
 from masking.privacy.keyring import Keyring
 from masking.storage import callbacks
+from masking.storage.callback_records import CallbackRecord, Chosen, find
 from masking.storage.database import Database
 from masking.storage.sessions import record_session
 from tests.integration.conftest import free_port
@@ -40,6 +43,9 @@ class Customer:
         self.port = free_port()
         self.taken: list[str] = []
         self.statuses: list[int] = []
+        self.by_path: defaultdict[str, list[str]] = defaultdict(list)
+        self.says = ""
+        self.slow_s = 0.0
         self.stall = False
         self.released = asyncio.Event()
 
@@ -49,6 +55,8 @@ class Customer:
     async def answer(self, request: web.Request) -> web.StreamResponse:
         form = await request.post()
         self.taken.append(str(form["SequenceNumber"]))
+        self.by_path[request.path].append(str(form["SequenceNumber"]))
+        await asyncio.sleep(self.slow_s)
         if self.stall:
             await self.released.wait()
         if request.path == "/endless":
@@ -59,7 +67,7 @@ class Customer:
             return response
         if request.path == "/elsewhere":
             return web.Response(status=302, headers={"Location": self.url()})
-        return web.Response(status=self.statuses.pop(0) if self.statuses else 200)
+        return web.Response(status=self.statuses.pop(0) if self.statuses else 200, text=self.says)
 
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[Customer]:
@@ -100,7 +108,7 @@ class Queue:
 
     async def session(self) -> Session:
         self.parties += 2
-        session = asked(f"+120255501{self.parties:02}", f"+120255501{self.parties + 1:02}")
+        session = asked(f"+1202555{100 + self.parties:04}", f"+1202555{101 + self.parties:04}")
         number = await open_(self.database, self.keyring, session)
         assert number is not None
         return opened(session, number).session
@@ -115,6 +123,10 @@ class Queue:
         ]  # fmt: skip
         async with self.database.transaction() as connection:
             await record_session(connection, self.keyring, session, queued)
+
+    async def records(self, callback_id: str) -> list[CallbackRecord]:
+        async with self.database.transaction() as connection:
+            return await find(connection, Chosen(callback_ids=[callback_id]), 1)
 
     async def states(self) -> list[tuple[object, ...]]:
         async with self.database.transaction() as connection:
@@ -268,6 +280,23 @@ async def test_what_a_dead_sender_had_in_hand_is_taken_over_and_meanwhile_nobody
         assert customer.taken == []
         await until(lambda: len(customer.taken) == 2)
     assert customer.taken == ["1", "2"]
+
+
+async def test_while_all_goes_well_nothing_overtakes_however_busy_the_endpoint_is(
+    database: Database, keyring: Keyring, queue: Queue, customer: Customer
+) -> None:
+    """More sessions at once than requests may be under way to the endpoint; each is told more while it waits."""
+    sessions = [await queue.session() for _ in range(2 * AT_ONCE + 1)]
+    customer.slow_s = 0.05
+    async with sending(database, keyring) as sender:
+        for first in range(1, 7, 2):
+            for number, session in enumerate(sessions):
+                await queue.put(session, customer.url(f"session-{number}"), first, first + 1)
+            sender.wake()
+            await asyncio.sleep(0.3)
+        await until(lambda: len(customer.taken) == 6 * len(sessions), 30)
+    assert {tuple(told) for told in customer.by_path.values()} == {("1", "2", "3", "4", "5", "6")}
+    assert len(customer.by_path) == len(sessions)
 
 
 async def test_two_senders_send_each_callback_once(

@@ -18,7 +18,6 @@ from masking.storage.callbacks import claim
 from masking.storage.database import Database
 from tests.conftest import KEYS
 from tests.delivery.test_sender import Customer, Queue, sending, until
-from tests.integration.conftest import free_port
 
 pytestmark = pytest.mark.anyio
 
@@ -121,17 +120,56 @@ async def test_a_replayed_callback_is_tried_as_long_as_a_new_one(
     assert claimed.due[0].attempts == 0
 
 
-async def test_what_a_sender_has_in_hand_is_left_to_it_and_that_is_told(
+async def test_ids_that_there_are_not_are_told_and_the_others_are_sent_again(
     database: Database, keyring: Keyring, queue: Queue, operator: Operator
 ) -> None:
-    session = await queue.session()
-    await queue.put(session, f"http://127.0.0.1:{free_port()}/", 1)
-    async with database.transaction() as connection:
-        await claim(connection, keyring, 1, timedelta(seconds=60))
-    done = await operator.runs("replay", *ids(session, 1))
+    session = await given_up(database, keyring, queue, Customer(), 1)
+    done = await operator.runs("replay", *ids(session, 1, 2))
     assert done.exit_code == 1
-    assert done.stdout == "0 callbacks will be sent again.\n"
-    assert "are being sent now" in done.stderr
+    assert done.stdout == "1 callbacks will be sent again.\n"
+    assert "1 of these ids are unknown" in done.stderr
+
+
+async def test_each_try_is_shown_and_what_was_answered_only_when_asked_for(
+    database: Database, keyring: Keyring, queue: Queue, operator: Operator
+) -> None:
+    customer = Customer()
+    customer.statuses = [500]
+    customer.says = "no such ride: 12025550101"
+    async with customer.listening():
+        session = await given_up(database, keyring, queue, customer, 1)
+    (callback,) = ids(session, 1)
+    (told,) = (await operator.told("show", callback))["tries"]
+    assert (told["outcome"], told["status"], told["answer"]) == ("HTTP 500", 500, None)
+    assert 0 <= told["duration_ms"] < 1000
+    (told,) = (await operator.told("show", callback, "--answers"))["tries"]
+    assert told["answer"] == customer.says
+    for arguments, shown in ((["show", callback], False), (["show", callback, "--answers"], True)):
+        done = await operator.runs(*arguments)
+        assert "UTC  HTTP 500, " in done.stdout
+        assert (customer.says in done.stdout) == shown
+    async with database.transaction() as connection:
+        plain = await connection.execute(
+            "SELECT FROM callback_attempts WHERE position(%s IN sealed_answer) > 0", (b"1202",)
+        )
+        assert await plain.fetchone() is None
+
+
+async def test_an_endpoint_that_keeps_failing_is_listed_until_it_takes_one(
+    database: Database, keyring: Keyring, queue: Queue, operator: Operator
+) -> None:
+    assert (await operator.runs("endpoints")).stdout == "0 failing.\n"
+    customer = Customer()
+    session = await given_up(database, keyring, queue, customer, 1, 2, 3)
+    (told,) = (await operator.told("endpoints"))["endpoints"]
+    assert (told["owner_id"], told["failures"], told["last_outcome"]) == (session.account_id, 3, "no connection")
+    assert told["endpoint"] == f"http://127.0.0.1:{customer.port}"
+    assert f"http://127.0.0.1:{customer.port}  3 failures in a row" in (await operator.runs("endpoints")).stdout
+
+    async with customer.listening(), sending(database, keyring, ONE_TRY):
+        assert await operator.told("replay", *ids(session, 1)) == {"replayed": 1}
+        await until(lambda: customer.taken == ["1"])
+    assert await operator.told("endpoints") == {"endpoints": []}
 
 
 @pytest.mark.parametrize(
