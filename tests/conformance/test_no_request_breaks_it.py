@@ -24,10 +24,16 @@ LIST_PARAMETERS = [
     if parameter["in"] == "query"
 ]
 
+CALLBACK_PARAMETERS = [
+    parameter["name"]
+    for parameter in API["paths"]["/v1/Account/{auth_id}/Masking/Callback/"]["get"]["parameters"]
+    if parameter["in"] == "query"
+]
+
 texts = st.text(max_size=40) | st.sampled_from(
     ["+12025550101", "12025550102", "0", "", "true", "null", "http://x.example/a.mp3", "http://[", "\0", "９", "1e5",
      "2026-11-23 10:00", "0001-01-01 00:00", "9999-12-31 23:59:59.999999", " ", "1.0",
-     "-12025550101", "9" * 400, "SA" + "0" * 18, "-1", "all", "%00", "' OR 1=1 --", "\ud800"]
+     "-12025550101", "9" * 400, "SA" + "0" * 18, "-1", "all", "%00", "' OR 1=1 --", "\ud800", "a:session:1"]
 )  # fmt: skip
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | texts,
@@ -80,6 +86,21 @@ async def test_no_update_body_breaks_it(system: System, body: Any) -> None:
     check(await system.http.post(f"{system.api}/{session}/", content=as_json(body), headers=JSON))
 
 
+@given(body=bodies("ReplayArguments"))
+@thorough
+async def test_no_replay_body_breaks_it(system: System, body: Any) -> None:
+    url = system.api.removesuffix("Session") + "Callback/Replay"
+    check(await system.http.post(url, content=as_json(body), headers=JSON))
+
+
+@given(query=st.lists(st.tuples(st.sampled_from(CALLBACK_PARAMETERS) | texts, texts), max_size=5))
+@thorough
+async def test_no_filter_of_callbacks_breaks_it(system: System, query: list[tuple[str, str]]) -> None:
+    asked = [(sendable(key), sendable(value)) for key, value in query]
+    url = system.api.removesuffix("Session") + "Callback/"
+    check(await system.http.get(f"{url}?{urlencode(asked)}"))
+
+
 def sendable(text: str) -> str:
     return text.encode(errors="replace").decode()
 
@@ -115,7 +136,7 @@ async def test_the_filters_that_are_tried_reach_pages_with_neighbours(system: Sy
 @given(
     method=st.sampled_from(["GET", "POST", "DELETE", "PUT", "PATCH"]),
     tail=st.sampled_from(["", "/", "//"]) | st.binary(max_size=20).map(percent_encoded),
-    resource=st.sampled_from(["Masking/Session", "Call", "Recording", "Masking", "%00"]),
+    resource=st.sampled_from(["Masking/Session", "Masking/Callback", "Call", "Recording", "Masking", "%00"]),
     content=st.binary(max_size=50),
     content_type=st.sampled_from(["application/json", "text/xml", "application/json; charset=nope", "", "a/b"]),
     key=st.none() | st.binary(min_size=1, max_size=20).map(lambda raw: bytes(b for b in raw if b >= 33 and b != 127)),

@@ -11,6 +11,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from masking.gateway.arguments import CreateArguments, UpdateArguments
+from masking.gateway.callback_arguments import ReplayArguments
 from masking.gateway.list_arguments import read_list
 from masking.gateway.openapi import document
 from tests.conftest import ACCOUNT
@@ -31,7 +32,8 @@ def check(answer: httpx.Response, path: str, verb: str) -> None:
 
 
 async def test_every_answer_has_the_shape_that_is_described(system: System) -> None:
-    session, call_uuid = await create(system, record=True), str(uuid4())
+    session = await create(system, record=True, callback_url="http://127.0.0.1:9/events")
+    call_uuid = str(uuid4())
     uuid = session["session_uuid"]
     await whole_call(system, session, call_uuid)
     one, http = f"{system.api}/{uuid}/", system.http
@@ -56,6 +58,18 @@ async def test_every_answer_has_the_shape_that_is_described(system: System) -> N
     check(await http.get(f"{account}/Call/{call_uuid}/"), "/v1/Account/{auth_id}/Call/{call_uuid}/", "get")
     recording = f"{account}/Recording/{call_uuid}-rec/"
     check(await http.get(recording), "/v1/Account/{auth_id}/Recording/{recording_id}/", "get")
+    callbacks = "/v1/Account/{auth_id}/Masking/Callback/"
+    mine = f"{account}/Masking/Callback/"
+    listed = await http.get(mine, params={"session_uuid": uuid, "state": "all"})
+    assert listed.json()["response"]["objects"]
+    check(listed, callbacks, "get")
+    check(await http.get(mine, params={"limit": "x"}), callbacks, "get")
+    check(await http.get(f"{mine}{uuid}:session:1"), callbacks + "{callback_id}/", "get")
+    check(await http.get(f"{mine}nothing"), callbacks + "{callback_id}/", "get")
+    check(await http.post(f"{mine}Replay/", json={"session_uuid": uuid}), callbacks + "Replay/", "post")
+    check(await http.post(f"{mine}Replay/", json={}), callbacks + "Replay/", "post")
+    check(await http.post(f"{mine}Replay/", data={}), callbacks + "Replay/", "post")
+    check(await http.get(f"{mine}Endpoint"), callbacks + "Endpoint/", "get")
     media = "/v1/Account/{auth_id}/Recording/{recording_id}.{file_format}"
     for file_format in ("mp3", "wav"):
         check(await http.get(f"{account}/Recording/{call_uuid}-rec.{file_format}"), media, "get")
@@ -76,7 +90,7 @@ def test_the_document_holds_together() -> None:
     for schema in API["components"]["schemas"].values():
         Draft202012Validator.check_schema(schema)
     operations = [o["operationId"] for verbs in API["paths"].values() for o in verbs.values()]
-    assert len(set(operations)) == len(operations) == 8
+    assert len(set(operations)) == len(operations) == 12
     described = [set(o["responses"]) for verbs in API["paths"].values() for o in verbs.values()]
     assert all(statuses >= {"401", "405", "429"} for statuses in described)
 
@@ -85,6 +99,7 @@ def test_the_document_names_every_argument_and_filter() -> None:
     schemas = API["components"]["schemas"]
     assert set(schemas["CreateArguments"]["properties"]) == set(CreateArguments.model_fields)
     assert set(schemas["UpdateArguments"]["properties"]) == set(UpdateArguments.model_fields)
+    assert set(schemas["ReplayArguments"]["properties"]) == set(ReplayArguments.model_fields)
     now = datetime(2026, 11, 23, tzinfo=UTC)
 
     def what(query: dict[str, str]) -> tuple[object, ...]:
