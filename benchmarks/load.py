@@ -154,13 +154,19 @@ class Bare:
 
 
 class Outcome(NamedTuple):
-    """Everything about one kind. `empty_mib` is the worker's memory when none is open."""
+    """Everything about one kind.
+
+    Attributes:
+        empty_mib: the worker's memory when none is open.
+        create_ms: how long each create took that was asked for while the burst ended, one after the other.
+    """
 
     empty_mib: float
     looks: list[Look]
     burst: int
     burst_per_second: float
     late: list[Late]
+    create_ms: list[float]
 
 
 async def opened(kind: Kind, lasts: Callable[[], timedelta], count: int, done: Callable[[], None]) -> list[str]:
@@ -224,9 +230,15 @@ async def measured(
     last = await opened(kind, lambda: due - datetime.now(UTC), burst, lambda: progress.advance(task))
     burst_rate = burst / (time.monotonic() - began)
     progress.update(task, description=f"{name}: waiting for the burst to end")
-    late = await asyncio.wait_for(kind.lateness(last), END_WITHIN_S)
+    await asyncio.sleep((due - datetime.now(UTC)).total_seconds())
+    ended = asyncio.create_task(asyncio.wait_for(kind.lateness(last), END_WITHIN_S))
+    create_ms = []
+    while not ended.done():
+        asked = time.perf_counter()
+        await kind.create(LONG)
+        create_ms.append((time.perf_counter() - asked) * 1000)
     progress.remove_task(task)
-    return Outcome(base.worker / 2**20, looks, burst, burst_rate, late)
+    return Outcome(base.worker / 2**20, looks, burst, burst_rate, await ended, create_ms)
 
 
 async def look(system: RealSystem, kind: Kind, worker: int, base: Sizes, ids: list[str], rate: float) -> Look:
@@ -260,6 +272,8 @@ def show(name: str, outcome: Outcome, console: Console) -> None:
     for late in outcome.late:
         table.add_row(late.what, f"{late.median:.2f}", f"{late.p99:.2f}", f"{late.longest:.2f}")
     console.print(table)
+    median, longest = statistics.median(outcome.create_ms), max(outcome.create_ms)
+    console.print(f"meanwhile, one create after the other: median {median:.0f} ms, longest {longest:.0f} ms")
 
 
 async def main(sessions: int, burst: int, *, as_json: bool) -> int:

@@ -19,7 +19,7 @@ from psycopg_pool import PoolTimeout
 from masking.ports import Place, listening
 from masking.settings import Settings
 from masking.storage.database import Database
-from masking.storage.measures import Backlog, Pool, backlog, pools
+from masking.storage.measures import Backlog, Pool, Undelivered, backlog, pools, undelivered
 
 FRESH_S = 10.0
 """Scrapes within so many seconds get the same figures: they read every live route."""
@@ -42,6 +42,10 @@ class Metrics:
         self._waiting = self._gauge("inbox_waiting", "Carriers' events that no workflow has had yet")
         self._oldest = self._gauge("inbox_oldest_seconds", "How long the oldest of them has waited")
         self._late = self._gauge("inbox_late", "Carriers' events that came after their session had been settled")
+        self._callbacks = self._gauge("callbacks_waiting", "Callbacks that are tried until the customer takes them")
+        self._oldest_callback = self._gauge("callbacks_oldest_seconds", "How long the oldest of them has waited")
+        self._dead = self._gauge("callbacks_dead", "Callbacks that were given up, and not sent again since")
+        self._failing = self._gauge("callback_endpoints_failing", "Customers' endpoints that keep failing")
 
     async def exposed(self) -> bytes:
         """The figures in Prometheus' text format."""
@@ -50,6 +54,7 @@ class Metrics:
                 async with self._database.transaction() as connection:
                     self._set_pools(await pools(connection))
                     self._set_backlog(await backlog(connection))
+                    self._set_undelivered(await undelivered(connection))
                 self._read_at = time.monotonic()
         return generate_latest(self._registry)
 
@@ -72,6 +77,12 @@ class Metrics:
         self._waiting.set(found.waiting)
         self._oldest.set(found.oldest_seconds)
         self._late.set(found.late)
+
+    def _set_undelivered(self, found: Undelivered) -> None:
+        self._callbacks.set(found.waiting)
+        self._oldest_callback.set(found.oldest_seconds)
+        self._dead.set(found.dead)
+        self._failing.set(found.failing_endpoints)
 
 
 @asynccontextmanager

@@ -1,4 +1,4 @@
-"""What operators watch: the headroom of each pool of numbers, and what is on its way."""
+"""What operators watch: the headroom of each pool of numbers, and what is on its way in and out."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from psycopg.rows import class_row
 
+from masking.storage.callback_endpoints import SHOWN_FOR
 from masking.storage.database import Connection
 
 
@@ -43,6 +44,22 @@ class Backlog(NamedTuple):
     late: int
 
 
+class Undelivered(NamedTuple):
+    """Callbacks that customers have not taken.
+
+    Attributes:
+        waiting: those that are still tried.
+        oldest_seconds: how long the oldest of them has waited, since it arose or was sent again; 0 without any.
+        dead: those that were given up.
+        failing_endpoints: endpoints that fail again and again.
+    """
+
+    waiting: int
+    oldest_seconds: float
+    dead: int
+    failing_endpoints: int
+
+
 async def pools(connection: Connection) -> list[Pool]:
     """Every pool, by owner and country. Reads the routes of all live and cooling sessions."""
     async with connection.cursor(row_factory=class_row(Pool)) as cursor:
@@ -75,6 +92,22 @@ async def backlog(connection: Connection) -> Backlog:
             " coalesce(extract(epoch FROM now() - min(received_at)), 0)::float8 AS oldest_seconds,"
             " (SELECT count(*) FROM inbox WHERE late) AS late"
             " FROM inbox WHERE forwarded_at IS NULL"
+        )
+        (found,) = await cursor.fetchall()
+    return found
+
+
+async def undelivered(connection: Connection) -> Undelivered:
+    """The callbacks."""
+    async with connection.cursor(row_factory=class_row(Undelivered)) as cursor:
+        await cursor.execute(
+            "SELECT count(*) AS waiting,"
+            " coalesce(extract(epoch FROM now() - min(coalesce(replayed_at, created_at))), 0)::float8"
+            "  AS oldest_seconds,"
+            " (SELECT count(*) FROM callbacks WHERE state = 'dead') AS dead,"
+            " (SELECT count(*) FROM callback_endpoints WHERE rests_until > now() - %s) AS failing_endpoints"
+            " FROM callbacks WHERE state = 'pending'",
+            (SHOWN_FOR,),
         )
         (found,) = await cursor.fetchall()
     return found

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from ipaddress import ip_network
 from socket import AF_INET
 
+import psycopg
 import pytest
 from aiohttp import ThreadedResolver, web
 from aiohttp.abc import ResolveResult
@@ -44,6 +45,7 @@ class Customer:
         self.taken: list[str] = []
         self.statuses: list[int] = []
         self.by_path: defaultdict[str, list[str]] = defaultdict(list)
+        self.ids: list[str] = []
         self.says = ""
         self.slow_s = 0.0
         self.stall = False
@@ -55,6 +57,7 @@ class Customer:
     async def answer(self, request: web.Request) -> web.StreamResponse:
         form = await request.post()
         self.taken.append(str(form["SequenceNumber"]))
+        self.ids.append(request.headers["X-Masking-Callback-Id"])
         self.by_path[request.path].append(str(form["SequenceNumber"]))
         await asyncio.sleep(self.slow_s)
         if self.stall:
@@ -280,6 +283,28 @@ async def test_what_a_dead_sender_had_in_hand_is_taken_over_and_meanwhile_nobody
         assert customer.taken == []
         await until(lambda: len(customer.taken) == 2)
     assert customer.taken == ["1", "2"]
+
+
+async def test_a_delivery_that_could_not_be_written_down_is_made_again_with_the_same_id(
+    database: Database, keyring: Keyring, queue: Queue, customer: Customer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a worker leaves that is killed between both."""
+    monkeypatch.setattr("masking.delivery.sender.LEASE", timedelta(seconds=1))
+    session = await queue.session()
+    await queue.put(session, customer.url(), 1)
+    with monkeypatch.context() as killed:
+        killed.setattr("masking.delivery.notes.Notebook.note", dies)
+        async with sending(database, keyring):
+            await until(lambda: len(customer.taken) == 1)
+    assert await queue.states() == [(1, "pending", 0, "")]
+    async with sending(database, keyring):
+        await until(lambda: len(customer.taken) == 2)
+    assert customer.ids == [f"{session.session_uuid}:session:1"] * 2
+    assert await queue.states() == [(1, "delivered", 1, "HTTP 200")]
+
+
+async def dies(*_: object) -> None:
+    raise psycopg.OperationalError
 
 
 async def test_while_all_goes_well_nothing_overtakes_however_busy_the_endpoint_is(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -151,7 +152,7 @@ def moved_to(events: list[AnyCarrierEvent], begins: datetime) -> list[AnyCarrier
     return [event.model_copy(update={"at": event.at + delay}) for event in events]
 
 
-def hear(session: Session, events: list[AnyCarrierEvent]) -> Step:
+def hear(session: Session, events: Sequence[AnyCarrierEvent]) -> Step:
     """The session after these events, with every callback on the way."""
     callbacks: list[Callback] = []
     for event in events:

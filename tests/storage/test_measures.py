@@ -6,15 +6,18 @@ from datetime import timedelta
 
 import pytest
 
+from masking.domain.callbacks import Callback
+from masking.domain.lifecycle import opened
 from masking.gateway.metrics import Metrics
 from masking.privacy.keyring import Keyring
 from masking.storage import inbox
+from masking.storage.callback_endpoints import failing, note_rest
 from masking.storage.database import Database
 from masking.storage.measures import Backlog, Pool, backlog, pools
 from masking.storage.sessions import session_cipher
 from tests.conftest import ACCOUNT
 from tests.domain.conversation import FIRST, SECOND, answered_call, call
-from tests.storage.test_routes import asked, open_, turn_back_clock
+from tests.storage.test_routes import asked, open_, record, turn_back_clock
 
 pytestmark = pytest.mark.anyio
 
@@ -72,3 +75,32 @@ async def test_the_backlog_and_its_age_are_told_without_a_number_in_them(databas
     assert samples[f'masking_pool_headroom{{account="{ACCOUNT}",country="US"}}'] == "1.0"
     assert samples[f'masking_pool_numbers{{account="{ACCOUNT}",country="US",state="available"}}'] == "3.0"
     assert not any(secret.removeprefix("+") in "\n".join(lines) for secret in (FIRST, SECOND, "12025550199"))
+
+
+async def test_undelivered_callbacks_and_failing_endpoints_are_told(database: Database, keyring: Keyring) -> None:
+    session = asked(FIRST, SECOND)
+    await open_(database, keyring, session)
+    queued = [
+        Callback(
+            callback_id=f"{session.session_uuid}:session:{n}", kind="session", sequence=n, name="SessionTimeout",
+            at=session.created_at, url="https://customer.example/events", method="POST", params={},
+        )
+        for n in (1, 2, 3)
+    ]  # fmt: skip
+    await record(database, keyring, opened(session, "+12025550199").session, *queued)
+    async with database.transaction() as connection:
+        await connection.execute("UPDATE callbacks SET created_at = created_at - interval '50 s' WHERE sequence < 3")
+        await connection.execute("UPDATE callbacks SET state = 'dead' WHERE sequence = 1")
+        rest = timedelta(seconds=2)
+        await note_rest(connection, keyring, ACCOUNT, "https://customer.example", 3, "HTTP 500", rest)
+        old = timedelta(hours=-2)
+        await note_rest(connection, keyring, ACCOUNT, "https://gone.example", 9, "no such host", old)
+        assert [each.endpoint for each in await failing(connection, keyring)] == ["https://customer.example"]
+
+    lines = (await Metrics(database).exposed()).decode().splitlines()
+    samples = dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
+    assert samples["masking_callbacks_waiting"] == "2.0"
+    assert 50 <= float(samples["masking_callbacks_oldest_seconds"]) < 80
+    assert samples["masking_callbacks_dead"] == "1.0"
+    assert samples["masking_callback_endpoints_failing"] == "1.0"
+    assert "customer.example" not in "\n".join(lines)
