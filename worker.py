@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
@@ -43,16 +43,16 @@ def build_worker(
     http: httpx.AsyncClient,
     settings: Settings,
     task_queue: str = TASK_QUEUE,
-    queued: Callable[[], None] = lambda: None,
+    sender: CallbackSender | None = None,
 ) -> Worker:
     """The one place where our workflows and activities are put on a worker.
 
     Args:
         http: for the carrier, with time-outs.
-        queued: called when callbacks are there to be sent.
+        sender: takes the callbacks that are queued here; None leaves them to other processes' senders.
     """
-    sessions = SessionActivities(database, keyring, queued)
-    callbacks = CallbackActivities(queued)
+    sessions = SessionActivities(database, keyring, sender)
+    callbacks = CallbackActivities(sender.wake if sender is not None else lambda: None)
     carrier = CarrierActivities(database, keyring, carrier_calls(settings, http), f"{settings.base_url}{WEBHOOKS}")
     return Worker(
         client,
@@ -122,7 +122,7 @@ async def working(
         sender = CallbackSender(database, keyring, http, patience)
         async with (
             sender.running(),
-            build_worker(client, database, keyring, carrier_http, settings, task_queue, queued=sender.wake),
+            build_worker(client, database, keyring, carrier_http, settings, task_queue, sender),
         ):
             yield
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from datetime import timedelta
+from typing import Protocol
 
 from pydantic import Field
 from temporalio import activity
@@ -15,7 +16,9 @@ from masking.domain.session import REVISION, Bill, Session
 from masking.domain.terms import Terms
 from masking.e164 import country_of
 from masking.privacy.keyring import Keyring
+from masking.privacy.session_cipher import RecentCiphers
 from masking.storage import inbox, opening, routes, sessions
+from masking.storage.callbacks import Queued
 from masking.storage.database import Database
 
 FEW_NUMBERS = 2
@@ -87,17 +90,28 @@ class Unreported(Model):
     count: int
 
 
+class Outbox(Protocol):
+    """Who sends callbacks."""
+
+    def lease(self) -> timedelta | None:
+        """For how long it would take callbacks in hand that are queued now; None when it has no room."""
+
+    def take(self, queued: Queued) -> None:
+        """These were queued."""
+
+
 class SessionActivities:
     """Sessions, routes and settlements in PostgreSQL.
 
     Args:
-        queued: called when callbacks are there to be sent.
+        outbox: takes the callbacks; None leaves them to the senders of other processes.
     """
 
-    def __init__(self, database: Database, keyring: Keyring, queued: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, database: Database, keyring: Keyring, outbox: Outbox | None = None) -> None:
         self._database = database
         self._keyring = keyring
-        self._queued = queued
+        self._outbox = outbox
+        self._ciphers = RecentCiphers()
 
     @activity.defn
     async def open_session(self, command: OpenSession) -> Opened:
@@ -131,14 +145,20 @@ class SessionActivities:
     async def record_session(self, command: RecordSession) -> Recorded:
         """Write the newest state, move the leases, queue callbacks. Safe to repeat and to come late."""
         async with self._database.pipelined() as connection:
-            holds = await sessions.record_session(
-                connection, self._keyring, command.session, command.callbacks, command.touched
+            recorded = await sessions.record_session(
+                connection,
+                self._keyring,
+                command.session,
+                command.callbacks,
+                command.touched,
+                lease=self._outbox.lease() if self._outbox is not None else None,
+                ciphers=self._ciphers,
             )
-        if command.callbacks:
-            self._queued()
+        if recorded.queued is not None and self._outbox is not None:
+            self._outbox.take(recorded.queued)
         # Only once the end of its routes is there for all to see: a call that was connected before then counts.
         unreported = await self._unreported(command.session.session_uuid) if command.asks_unreported else None
-        return Recorded(holds_routes=holds, unreported=unreported)
+        return Recorded(holds_routes=recorded.holds_routes, unreported=unreported)
 
     @activity.defn
     async def count_unreported(self, command: SessionRef) -> Unreported:
@@ -152,5 +172,6 @@ class SessionActivities:
     @activity.defn
     async def settle_session(self, command: RecordSession) -> Bill:
         """Close the bill. Safe to repeat."""
+        self._ciphers.forget(command.session.session_uuid)
         async with self._database.pipelined() as connection:
             return await sessions.settle_session(connection, self._keyring, command.session)

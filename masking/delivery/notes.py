@@ -1,4 +1,4 @@
-"""What came of callbacks, written down before the next of their session is sent."""
+"""What came of callbacks, written down while the next are sent."""
 
 from __future__ import annotations
 
@@ -25,17 +25,16 @@ class Notebook:
         self._waiting: list[tuple[Note, asyncio.Future[None]]] = []
         self._writing: asyncio.Task[None] | None = None
 
-    async def note(self, note: Note) -> None:
-        """Return once it is written.
+    def note(self, note: Note) -> asyncio.Future[None]:
+        """Done once it is written, never before what was noted earlier.
 
-        Raises:
-            psycopg.Error, PoolTimeout: the database was away for longer than a moment.
+        Raises psycopg.Error or PoolTimeout when the database was away for longer than a moment.
         """
         written = asyncio.get_running_loop().create_future()
         self._waiting.append((note, written))
         if self._writing is None:
             self._writing = asyncio.create_task(self._write_all())
-        await written
+        return written
 
     async def _write_all(self) -> None:
         while self._waiting:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import zlib
+from collections import OrderedDict
 from typing import TypeVar
 
 from masking.domain.model import Model
@@ -48,6 +49,33 @@ class SessionCipher:
         if content.startswith(ZLIB):
             content = zlib.decompress(content)
         return model_type.model_validate_json(content)
+
+
+class RecentCiphers:
+    """The ciphers of the sessions that were used last, so that their keys need not be fetched again and again.
+
+    Args:
+        most: how many.
+    """
+
+    def __init__(self, most: int = 1000) -> None:
+        self._most = most
+        self._ciphers: OrderedDict[str, SessionCipher] = OrderedDict()
+
+    def get(self, session_uuid: str) -> SessionCipher | None:
+        """The session's cipher, if it is still known."""
+        return self._ciphers.get(session_uuid)
+
+    def keep(self, session_uuid: str, cipher: SessionCipher) -> None:
+        """Know it for a while."""
+        self._ciphers[session_uuid] = cipher
+        self._ciphers.move_to_end(session_uuid)
+        if len(self._ciphers) > self._most:
+            self._ciphers.popitem(last=False)
+
+    def forget(self, session_uuid: str) -> None:
+        """The session is over."""
+        self._ciphers.pop(session_uuid, None)
 
 
 def new_wrapped_key(keyring: Keyring) -> tuple[str, bytes]:

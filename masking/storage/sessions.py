@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -14,8 +14,9 @@ from masking.domain.interaction import Interaction, resource_ids
 from masking.domain.session import Bill, Session, bill
 from masking.domain.terms import Terms
 from masking.privacy.keyring import Keyring
-from masking.privacy.session_cipher import SessionCipher, new_wrapped_key, unwrapped
+from masking.privacy.session_cipher import RecentCiphers, SessionCipher, new_wrapped_key, unwrapped
 from masking.storage.accounts import Principal
+from masking.storage.callbacks import Queued, Queueing
 from masking.storage.database import Connection
 from masking.storage.routes import identity_hash, move_leases
 
@@ -67,13 +68,23 @@ async def insert_session(connection: Connection, keyring: Keyring, session: Sess
     )
 
 
+class Recorded(NamedTuple):
+    """What came of recording a session: whether it still holds its routes, and what it has to tell."""
+
+    holds_routes: bool
+    queued: Queued | None
+
+
 async def record_session(
     connection: Connection,
     keyring: Keyring,
     session: Session,
-    callbacks: Iterable[Callback],
+    callbacks: Sequence[Callback],
     touched: Collection[str] | None = None,
-) -> bool:
+    *,
+    lease: timedelta | None = None,
+    ciphers: RecentCiphers | None = None,
+) -> Recorded:
     """Write a session's newest state, move its leases, and queue the callbacks that follow from it.
 
     Meant for a pipelined transaction: the answer to all of it is read once, at the end. Safe to
@@ -81,13 +92,16 @@ async def record_session(
 
     Args:
         touched: the calls of which something is new, by the carrier's ids; all when None.
-
-    Returns:
-        Whether the session still holds its routes.
+        lease: for how long whoever records takes the callbacks in hand, if it may.
+        ciphers: where to look for the session's cipher first.
     """
-    cipher = await session_cipher(connection, keyring, session.session_uuid)
+    cipher = ciphers.get(session.session_uuid) if ciphers is not None else None
     if cipher is None:
-        return False
+        cipher = await session_cipher(connection, keyring, session.session_uuid)
+    if cipher is None:
+        return Recorded(holds_routes=False, queued=None)
+    if ciphers is not None:
+        ciphers.keep(session.session_uuid, cipher)
     charge = bill(session).calls
     calls = session.interactions if touched is None else touched
     heard_of = [session.interactions[call] for call in calls if call in session.interactions]
@@ -116,26 +130,10 @@ async def record_session(
             session.version,
         ),
     )
-    await _queue(connection, session, cipher, callbacks)
+    queueing = Queueing(session, cipher, callbacks, lease)
+    await queueing.begin(connection)
     await _note_resources(connection, session, heard_of)
-    return await move_leases(connection, session)
-
-
-async def _queue(
-    connection: Connection, session: Session, cipher: SessionCipher, callbacks: Iterable[Callback]
-) -> None:
-    """Let these be sent, in their order."""
-    rows = [(each.callback_id, each.kind, each.sequence, cipher.seal(each)) for each in callbacks]
-    if rows:
-        ids, kinds, sequences, sealed = zip(*rows, strict=True)
-        await connection.execute(
-            "INSERT INTO callbacks (callback_id, session_uuid, kind, sequence, sealed_callback)"
-            " SELECT c.callback_id, %s, c.kind, c.sequence, c.sealed_callback"
-            " FROM unnest(%s::text[], %s::text[], %s::integer[], %s::bytea[])"
-            " WITH ORDINALITY AS c (callback_id, kind, sequence, sealed_callback, place)"
-            " ORDER BY c.place ON CONFLICT (callback_id) DO NOTHING",
-            (session.session_uuid, list(ids), list(kinds), list(sequences), list(sealed)),
-        )
+    return Recorded(await move_leases(connection, session), await queueing.queued())
 
 
 async def _note_resources(connection: Connection, session: Session, interactions: Iterable[Interaction]) -> None:

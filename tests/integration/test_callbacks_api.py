@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -45,12 +46,11 @@ async def expired_session(system: System, customer: Customer, **arguments: Any) 
 
 
 async def dead_ones(http: httpx.AsyncClient, url: str, count: int = 1) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
-    for _ in range(200):
-        found = (await http.get(url)).json()["response"]["objects"]
-        if len(found) >= count:
-            break
-    return found
+    """Those that were given up, once there are so many."""
+    async with asyncio.timeout(20):
+        while len(found := (await http.get(url)).json()["response"]["objects"]) != count:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+    return list(found)
 
 
 async def test_a_dead_callback_is_listed_shown_with_its_tries_and_sent_again(
@@ -76,10 +76,10 @@ async def test_a_dead_callback_is_listed_shown_with_its_tries_and_sent_again(
     again = await system.http.post(f"{url}Replay/", json={"callback_ids": [dead["callback_id"]]})
     assert (again.status_code, again.json()["replayed"]) == (200, 1)
     await until(lambda: customer.taken == ["1"])
-    for _ in range(200):
-        shown = (await system.http.get(f"{url}{dead['callback_id']}")).json()["response"]
-        if shown["state"] == "delivered":
-            break
+    async with asyncio.timeout(20):
+        while shown["state"] != "delivered":
+            await asyncio.sleep(0.05)
+            shown = (await system.http.get(f"{url}{dead['callback_id']}")).json()["response"]
     assert [each["status"] for each in shown["tries"]] == [500, 200]
     assert shown["delivered_time"] is not None
     assert (await system.http.get(url)).json()["response"]["objects"] == []
@@ -87,9 +87,9 @@ async def test_a_dead_callback_is_listed_shown_with_its_tries_and_sent_again(
 
 async def test_pages_follow_each_other_in_order(system: System, customer: Customer) -> None:
     uuids = [await expired_session(system, customer) for _ in range(3)]
+    await dead_ones(system.http, callbacks_of(system), 3)
     url: str | None = f"{callbacks_of(system)}?session_uuid={uuids[1]}&state=all&limit=1"
     assert url is not None
-    await dead_ones(system.http, callbacks_of(system), 3)
     (one,) = (await system.http.get(url)).json()["response"]["objects"]
     assert one["session_uuid"] == uuids[1]
 

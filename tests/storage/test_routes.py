@@ -44,7 +44,7 @@ async def open_(database: Database, keyring: Keyring, session: Session, country:
 
 async def record(database: Database, keyring: Keyring, session: Session, *queued: Callback) -> bool:
     async with database.transaction() as connection:
-        return await sessions.record_session(connection, keyring, session, queued)
+        return (await sessions.record_session(connection, keyring, session, queued)).holds_routes
 
 
 async def turn_back_clock(database: Database, session: Session, by: timedelta) -> None:
