@@ -32,8 +32,9 @@ def test_a_port_in_use_is_named(name: str) -> None:
 
 @pytest.mark.parametrize("name", PORTS[1:])
 def test_two_of_our_ports_are_never_the_same(name: str) -> None:
+    shared = free_port()
     with pytest.raises(StartupError, match=rf"MASKING_{name.upper()} is .*, and so is MASKING_PORT"):
-        _check_ports(settings(**{name: 20_001, "port": 20_001}), embedded_temporal=True)
+        _check_ports(settings(**{name: shared, "port": shared}), embedded_temporal=True)
 
 
 def test_ports_that_are_not_used_are_not_asked_for() -> None:
