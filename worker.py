@@ -24,7 +24,7 @@ from masking.delivery.sender import CallbackSender, Patience
 from masking.privacy.keyring import Keyring, load_keyring
 from masking.process import run_process, until_stopped
 from masking.settings import Settings
-from masking.storage import tables
+from masking.storage import key_checks, tables
 from masking.storage.database import Database, database_url
 from masking.temporal import connect
 from workflows.masking_session import MaskingSession
@@ -141,6 +141,7 @@ async def serve(settings: Settings) -> None:
     client = await connect(keyring)
     async with Database(database_url(settings)) as database:
         await tables.must_be_there(database)
+        await key_checks.must_fit(database, keyring)
         async with working(client, database, keyring, settings):
             await until_stopped()
 

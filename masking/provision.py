@@ -9,6 +9,7 @@ from masking.e164 import country_of
 from masking.errors import StartupError
 from masking.privacy.keyring import Keyring, Unreadable
 from masking.settings import Settings
+from masking.storage import key_checks
 from masking.storage.accounts import auth_tokens, ensure_account, ensure_numbers, ensure_token, move_numbers
 from masking.storage.database import Connection, Database
 
@@ -51,7 +52,20 @@ async def provision_demo(
     """
     account = demo_account(settings, keyring)
     numbers = [_with_country(number) for number in settings.demo_numbers]
-    async with Database(database_url) as database, database.transaction() as connection:
+    async with Database(database_url) as database:
+        await key_checks.must_fit(database, keyring)
+        return await _provisioned(settings, database, keyring, account, numbers, say)
+
+
+async def _provisioned(
+    settings: Settings,
+    database: Database,
+    keyring: Keyring,
+    account: DemoAccount,
+    numbers: list[tuple[str, str]],
+    say: Callable[[str], None],
+) -> DemoAccount:
+    async with database.transaction() as connection:
         await ensure_account(connection, keyring, account.auth_id, account.auth_token)
         await ensure_numbers(connection, settings.demo_auth_id, numbers)
         stay = await move_numbers(connection, settings.demo_auth_id, settings.demo_numbers)

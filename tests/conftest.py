@@ -72,7 +72,9 @@ def migrated_url(postgres_url: str) -> str:
 async def database(migrated_url: str, keyring: Keyring) -> AsyncIterator[Database]:
     """The tables, empty but for one account and its numbers."""
     with psycopg.connect(migrated_url) as connection:
-        connection.execute("TRUNCATE accounts, routes, pin_failures, callback_claims, callback_endpoints CASCADE")
+        connection.execute(
+            "TRUNCATE accounts, routes, pin_failures, callback_claims, callback_endpoints, key_checks CASCADE"
+        )
     async with Database(migrated_url, size=16) as database:
         async with database.transaction() as connection:
             await ensure_account(connection, keyring, ACCOUNT, TOKEN)

@@ -9,6 +9,8 @@ import psycopg
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from masking.privacy.keyring import Unreadable
+
 logger = logging.getLogger(__name__)
 
 _SENTENCES = {
@@ -63,6 +65,12 @@ async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamRe
         return http_error(error)
     except (psycopg.OperationalError, psycopg.errors.ReadOnlySqlTransaction) as error:
         return _storage_away(error)
+    except Unreadable:
+        logger.error(
+            "%s: what is stored cannot be decrypted; a key is missing, or it was altered",
+            request.match_info.route.name or "a request",
+        )
+        return error_response(500, "What is stored of this cannot be decrypted at the moment.")
     except Exception as error:
         # The type only: a message could quote what the request held.
         logger.error("%s failed with %s", request.match_info.route.name or "a request", type(error).__name__)

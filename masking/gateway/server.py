@@ -31,7 +31,7 @@ from masking.privacy.keyring import load_keyring
 from masking.privacy.payload_codec import EncryptingCodec
 from masking.process import until_stopped
 from masking.settings import Settings
-from masking.storage import tables
+from masking.storage import key_checks, tables
 from masking.storage.creates import UnansweredCreates
 from masking.storage.database import Database, database_url
 from masking.temporal import connect
@@ -78,6 +78,7 @@ async def serve(settings: Settings) -> None:
         carriers_http() as carrier_http,
     ):
         await tables.must_be_there(database)
+        await key_checks.must_fit(database, keyring)
         forwarder = InboxForwarder(database, client, keyring)
         context = Context(
             settings=settings,

@@ -10,6 +10,7 @@ from masking.embedded.postgres import running_database_url
 from masking.errors import StartupError
 from masking.privacy.keyring import Keyring, load_keyring
 from masking.settings import Settings
+from masking.storage import key_checks, tables
 from masking.storage.database import Database
 
 
@@ -25,12 +26,9 @@ async def operated_system(settings: Settings) -> AsyncIterator[OperatedSystem]:
     """The database of `DATABASE_URL`, or of the `masking run` that uses the data folder; and its keys.
 
     Raises:
-        StartupError: neither is there, or the keys are missing.
+        StartupError: neither is there, the keys are missing or another database's, or its tables are older.
     """
-    if settings.keys is None and settings.keys_file is None:
-        keys_file = settings.data.absolute() / "keys.json"
-        if keys_file.exists():
-            settings = settings.model_copy(update={"keys_file": keys_file})
+    settings = with_keys_file(settings)
     if settings.database_url is not None:
         url = settings.database_url.get_secret_value()
     else:
@@ -42,4 +40,14 @@ async def operated_system(settings: Settings) -> AsyncIterator[OperatedSystem]:
         url = found
     keyring = load_keyring(settings)
     async with Database(url, size=2) as database:
+        await tables.must_be_there(database)
+        await key_checks.must_fit(database, keyring)
         yield OperatedSystem(database, keyring)
+
+
+def with_keys_file(settings: Settings) -> Settings:
+    """The settings with the key file of the data folder, where they name no keys."""
+    keys_file = settings.data.absolute() / "keys.json"
+    if settings.keys is None and settings.keys_file is None and keys_file.exists():
+        return settings.model_copy(update={"keys_file": keys_file})
+    return settings

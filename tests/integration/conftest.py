@@ -9,6 +9,7 @@ import shutil
 import socket
 import sys
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from ipaddress import ip_network
 from pathlib import Path
@@ -167,24 +168,18 @@ async def worker(
         yield
 
 
-@pytest.fixture
-async def system(
-    database: Database,
-    keyring: Keyring,
-    temporal: Client,
-    creates: UnansweredCreates,
-    settings: Settings,
-    task_queue: str,
-    worker: None,
+@asynccontextmanager
+async def served(
+    database: Database, keyring: Keyring, client: Client, creates: UnansweredCreates, settings: Settings, queue: str
 ) -> AsyncIterator[System]:
-    del worker
-    forwarder = InboxForwarder(database, temporal, keyring)
+    """The gateway, with its forwarder; a worker is somebody else's."""
+    forwarder = InboxForwarder(database, client, keyring)
     http = httpx.AsyncClient(auth=(ACCOUNT, TOKEN), timeout=10)
     context = Context(
         settings=settings,
         database=database,
         keyring=keyring,
-        sessions=MaskingClient(temporal, task_queue=task_queue),
+        sessions=MaskingClient(client, task_queue=queue),
         forwarder=forwarder,
         creates=creates,
         policy=call_policy(settings),
@@ -196,8 +191,23 @@ async def system(
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", settings.port).start()
     async with http, forwarder.running():
-        yield System(settings, temporal, database, context.sessions, http)
+        yield System(settings, client, database, context.sessions, http)
     await runner.cleanup()
+
+
+@pytest.fixture
+async def system(
+    database: Database,
+    keyring: Keyring,
+    temporal: Client,
+    creates: UnansweredCreates,
+    settings: Settings,
+    task_queue: str,
+    worker: None,
+) -> AsyncIterator[System]:
+    del worker
+    async with served(database, keyring, temporal, creates, settings, task_queue) as system:
+        yield system
 
 
 @pytest.fixture

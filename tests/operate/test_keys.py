@@ -1,0 +1,191 @@
+"""`masking keys`, and that no process starts with the keys of another database."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from masking.cli import app
+from masking.errors import StartupError
+from masking.privacy.keyring import Keyring, Unreadable, load_keyring
+from masking.settings import Settings
+from masking.storage import rewrapping
+from masking.storage.accounts import Principal, auth_tokens
+from masking.storage.database import Database
+from masking.storage.key_checks import must_fit
+from masking.storage.sessions import read_session
+from tests.conftest import ACCOUNT, KEYS, TOKEN
+from tests.storage.test_routes import asked, open_
+
+pytestmark = pytest.mark.anyio
+
+OTHER = base64.b64encode(b"another key of thirty-two bytes!").decode()
+
+
+class Operator:
+    """Runs the command with a key file against the database of the test."""
+
+    def __init__(self, database_url: str, keys_file: Path) -> None:
+        self.keys_file = keys_file
+        self.environment = {"DATABASE_URL": database_url, "MASKING_KEYS_FILE": str(keys_file), "MASKING_KEYS": ""}
+
+    @property
+    def keyring(self) -> Keyring:
+        return load_keyring(Settings(keys_file=self.keys_file))
+
+    async def runs(self, *arguments: str, **environment: str) -> Result:
+        runner = CliRunner()
+        return await asyncio.to_thread(runner.invoke, app, ["keys", *arguments], env=self.environment | environment)
+
+    async def told(self, *arguments: str) -> Any:
+        done = await self.runs(*arguments, "--json")
+        assert done.exit_code == 0, done.output
+        return json.loads(done.stdout)
+
+    def change(self, **changes: object) -> None:
+        self.keys_file.write_text(json.dumps(json.loads(self.keys_file.read_text()) | changes))
+
+
+@pytest.fixture
+def operator(migrated_url: str, tmp_path: Path) -> Operator:
+    (tmp_path / "keys.json").write_text(KEYS)
+    return Operator(migrated_url, tmp_path / "keys.json")
+
+
+async def some_sessions(database: Database, keyring: Keyring, count: int = 3) -> list[str]:
+    sessions = [asked(f"+1202555{2 * n:04}", f"+1202555{2 * n + 1:04}") for n in range(count)]
+    for session in sessions:
+        assert await open_(database, keyring, session)
+    return [session.session_uuid for session in sessions]
+
+
+async def checks(database: Database) -> list[str]:
+    async with database.transaction() as connection:
+        rows = await (await connection.execute("SELECT key_id FROM key_checks ORDER BY 1")).fetchall()
+    return [str(row[0]) for row in rows]
+
+
+async def readable(database: Database, keyring: Keyring, uuids: list[str]) -> bool:
+    async with database.transaction() as connection:
+        found = [await read_session(connection, keyring, Principal(ACCOUNT, None), uuid) for uuid in uuids]
+        return all(found) and list(await auth_tokens(connection, keyring, ACCOUNT)) == [TOKEN]
+
+
+async def test_a_key_rotates_and_all_is_moved_so_that_the_old_one_may_go(
+    database: Database, keyring: Keyring, operator: Operator
+) -> None:
+    uuids = await some_sessions(database, keyring)
+    (only,) = (await operator.told("list"))["keys"]
+    assert only == {
+        "key_id": "k1", "current": True, "present": True, "sessions": 3, "tokens": 1, "endpoints": 0,
+    }  # fmt: skip
+    assert await operator.told("rotate") == {"current": "k2"}
+    assert (await operator.runs("list")).stdout.splitlines() == [
+        "k1  still decrypts: 3 sessions, 1 tokens, 0 endpoints",
+        "k2  encrypts: 0 sessions, 0 tokens, 0 endpoints",
+    ]
+    assert await readable(database, operator.keyring, uuids)
+
+    assert await operator.told("rewrap") == {"moved": 4, "unreadable": 0}
+    assert await operator.told("rewrap") == {"moved": 0, "unreadable": 0}
+    assert await checks(database) == ["k2", "lookup"]
+    assert not await readable_or_not(database, keyring, uuids), "nothing is under the old key any more"
+    content = json.loads(operator.keys_file.read_text())
+    operator.change(master={"k2": content["master"]["k2"]})
+    assert await readable(database, operator.keyring, uuids)
+    (only,) = (await operator.told("list"))["keys"]
+    assert (only["key_id"], only["sessions"], only["tokens"]) == ("k2", 3, 1)
+
+
+async def readable_or_not(database: Database, keyring: Keyring, uuids: list[str]) -> bool:
+    try:
+        return await readable(database, keyring, uuids)
+    except Unreadable:
+        return False
+
+
+async def test_moving_goes_on_where_it_was_stopped(
+    database: Database, keyring: Keyring, operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uuids = await some_sessions(database, keyring, 7)
+    await operator.told("rotate")
+    monkeypatch.setattr(rewrapping, "BATCH", 2)
+    async with database.transaction() as connection:
+        batch = await rewrapping.rewrap_some(connection, operator.keyring, rewrapping.PLACES[0], None)
+    assert (batch.moved, batch.last) == (2, (sorted(uuids)[1],))
+    assert await operator.told("rewrap") == {"moved": 6, "unreadable": 0}
+    assert await readable(database, operator.keyring, uuids)
+
+
+async def test_what_was_altered_is_left_as_it_is_and_told_and_the_rest_is_moved(
+    database: Database, keyring: Keyring, operator: Operator
+) -> None:
+    altered, *uuids = await some_sessions(database, keyring)
+    async with database.transaction() as connection:
+        await connection.execute("UPDATE sessions SET wrapped_key = '\\x00' WHERE session_uuid = %s", (altered,))
+    await operator.told("rotate")
+    done = await operator.runs("rewrap", "--json")
+    assert done.exit_code == 1
+    assert json.loads(done.stdout) == {"moved": 3, "unreadable": 1}
+    assert "1 could not be read and were left as they are" in done.stderr
+    assert await readable(database, operator.keyring, uuids)
+    assert await checks(database) == ["k1", "k2", "lookup"]
+
+
+async def test_no_process_starts_with_keys_that_are_not_this_databases(
+    database: Database, keyring: Keyring, operator: Operator
+) -> None:
+    await some_sessions(database, keyring, 1)
+    await must_fit(database, operator.keyring)
+    known = await checks(database)
+    right = operator.keys_file.read_text()
+    for changes, told in (
+        ({"master": {"k1": OTHER}}, "k1 is another"),
+        ({"master": {"k2": OTHER}, "current": "k2"}, "k1 is missing"),
+        ({"lookup": OTHER}, "the look-up key is another"),
+    ):
+        operator.keys_file.write_text(right)
+        operator.change(**changes)
+        with pytest.raises(StartupError, match=told):
+            await must_fit(database, operator.keyring)
+        for command in ("list", "rotate", "rewrap"):
+            done = await operator.runs(command)
+            assert done.exit_code == 2
+            assert f"not those that this database was written with: {told}. Nothing was changed" in done.stderr
+            assert len(done.stderr.splitlines()) == 1
+    assert await checks(database) == known
+    operator.keys_file.write_text(right)
+    assert (await operator.told("list"))["keys"][0]["sessions"] == 1
+
+
+async def test_a_database_of_before_there_were_checks_is_known_by_its_tokens(
+    database: Database, operator: Operator
+) -> None:
+    right = operator.keys_file.read_text()
+    operator.change(master={"k1": OTHER})
+    with pytest.raises(StartupError, match="k1 is another"):
+        await must_fit(database, operator.keyring)
+    assert await checks(database) == []
+    operator.keys_file.write_text(right)
+    await must_fit(database, operator.keyring)
+    assert await checks(database) == ["k1", "lookup"]
+
+
+async def test_keys_of_the_environment_cannot_be_rotated_in_a_file(database: Database, operator: Operator) -> None:
+    done = await operator.runs("rotate", MASKING_KEYS=KEYS)
+    assert done.exit_code == 2
+    assert "add a new one to its JSON" in done.stderr
+    (operator.keys_file).write_text(KEYS[:40])
+    for command in ("rotate", "rewrap", "list"):
+        done = await operator.runs(command)
+        assert done.exit_code == 2
+        assert done.stderr == (
+            'masking: MASKING_KEYS_FILE is no key ring: JSON with "current", "master" and "lookup",'
+            " each key 32 bytes in base64\n"
+        )

@@ -1,0 +1,108 @@
+"""Keys rotate under processes that run; a file that is broken meanwhile changes nothing."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+import pytest
+
+from masking.errors import StartupError
+from masking.privacy import keyring as keyrings
+from masking.privacy.keyring import Keyring, Unreadable, add_master_key, load_keyring, new_key_file
+from masking.settings import Settings
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "keys.json"
+    path.write_text(new_key_file())
+    path.chmod(0o600)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look at the file each time."""
+    monkeypatch.setattr(keyrings, "FOLLOW_EVERY_S", 0.0)
+
+
+def load(file: Path) -> Keyring:
+    return load_keyring(Settings(keys_file=file))
+
+
+def test_a_process_that_runs_takes_a_new_key_up_and_reads_what_is_older(file: Path) -> None:
+    running, hashed = load(file), load(file).lookup_hash("caller", "x")
+    old_id, old = running.seal(b"before", "test")
+    assert add_master_key(file) == "k2"
+    new_id, new = running.seal(b"after", "test")
+    assert (old_id, new_id) == ("k1", "k2")
+    assert running.open(old_id, old, "test") == b"before"
+    assert load(file).open(new_id, new, "test") == b"after"
+    assert running.lookup_hash("caller", "x") == load(file).lookup_hash("caller", "x") == hashed
+    assert running.master_ids == ("k1", "k2")
+
+
+def test_a_process_that_meets_a_key_it_does_not_know_looks_for_it(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keyrings, "FOLLOW_EVERY_S", 3600.0)
+    running = load(file)
+    assert running.current == "k1"
+    add_master_key(file)
+    key_id, sealed = load(file).seal(b"from another process", "test")
+    assert running.open(key_id, sealed, "test") == b"from another process"
+    with pytest.raises(Unreadable, match="lacks the key"):
+        running.open("k9", sealed, "test")
+
+
+def test_the_file_is_replaced_whole_with_its_mode_and_grows_by_one_key(file: Path) -> None:
+    before, opened = json.loads(file.read_text()), file.open()
+    assert [add_master_key(file), add_master_key(file)] == ["k2", "k3"]
+    with opened:
+        assert json.load(opened) == before, "whoever reads the old file reads all of it"
+    after = json.loads(file.read_text())
+    assert (after["current"], after["lookup"]) == ("k3", before["lookup"])
+    assert after["master"].items() >= before["master"].items()
+    assert len(set(after["master"].values())) == 3
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert [path.name for path in file.parent.iterdir()] == ["keys.json"]
+
+
+@pytest.mark.parametrize("broken", ["", '{"current": "k1", "mas', "[]", '{"current":"k2","master":{},"lookup":""}'])
+def test_a_file_that_breaks_under_a_process_leaves_it_its_keys_and_stops_the_next_one(
+    file: Path, broken: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    running = load(file)
+    key_id, sealed = running.seal(b"x", "test")
+    file.write_text(broken)
+    with caplog.at_level(logging.ERROR):
+        assert running.current == "k1"
+    assert "the keys in use stay" in caplog.text
+    assert running.open(key_id, sealed, "test") == b"x"
+    with pytest.raises(StartupError, match="is no key ring"):
+        load(file)
+    with pytest.raises(StartupError, match="is no key ring"):
+        add_master_key(file)
+    assert file.read_text() == broken
+
+
+def test_another_look_up_key_is_not_taken_over(file: Path, caplog: pytest.LogCaptureFixture) -> None:
+    running = load(file)
+    hashed = running.lookup_hash("caller", "x")
+    add_master_key(file)
+    content = json.loads(file.read_text())
+    file.write_text(json.dumps(content | {"lookup": content["master"]["k2"]}))
+    assert running.current == "k1"
+    assert "must never change" in caplog.text
+    assert running.lookup_hash("caller", "x") == hashed
+
+
+def test_a_ciphertext_that_was_altered_is_told_from_one_whose_key_is_missing(file: Path) -> None:
+    ring = load(file)
+    key_id, sealed = ring.seal(b"x", "test")
+    for place in range(len(sealed)):
+        altered = bytes(byte ^ (1 if n == place else 0) for n, byte in enumerate(sealed))
+        with pytest.raises(Unreadable, match="was altered"):
+            ring.open(key_id, altered, "test")
+    with pytest.raises(Unreadable, match="was altered"):
+        ring.open(key_id, sealed, "another purpose")
