@@ -11,6 +11,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, NoReturn, TypeVar
 
 from masking.errors import StartupError
+from masking.log_format import LogFormatter
 from masking.log_lines import OncePerOutage
 from masking.settings import Settings, load_settings
 
@@ -57,9 +58,10 @@ def configure_logging(settings: Settings, process: str) -> None:
     Libraries log what they handle, addresses with phone numbers in them included. A warning that is repeated
     is written once in a while.
     """
-    logging.basicConfig(level=logging.WARNING, format=f"%(asctime)s {process} %(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(level=logging.WARNING)
     for handler in logging.getLogger().handlers:
         handler.addFilter(OncePerOutage())
+        handler.setFormatter(LogFormatter(process, settings.log_format))
     for ours in OURS:
         logging.getLogger(ours).setLevel(settings.log_level.upper())
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Network, IPv6Network, ip_address
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -57,6 +57,13 @@ def _at(host: str, port: int) -> str:
     return f"http://[{reached}]:{port}" if ":" in reached else f"http://{reached}:{port}"
 
 
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 AtExpiry = Literal["finish", "warn", "drop", "extend"]
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -82,6 +89,7 @@ class Settings(BaseSettings):
     port: Port = 8080
     data: Path = Path(".masking")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["text", "json"] = "text"
     public_url: HttpUrl | None = None
     """Base URL under which carriers and customers reach the gateway; http://host:port when not set."""
 
@@ -154,6 +162,11 @@ class Settings(BaseSettings):
     def base_url(self) -> str:
         """Where carriers and customers reach the gateway, without a slash at the end."""
         return (self.public_url or self.gateway_url).rstrip("/")
+
+    @property
+    def has_real_carrier(self) -> bool:
+        """Whether calls are placed by a carrier that is not on this machine, and so no simulated one."""
+        return self.carrier_api_url is not None and not _is_loopback(urlsplit(self.carrier_api_url).hostname or "")
 
     @property
     def gateway_url(self) -> str:

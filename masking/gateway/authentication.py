@@ -37,9 +37,13 @@ async def _signed_in(request: web.Request, auth_id: str) -> Principal:
         raise refusal from None
     if credentials.login != auth_id or "\0" in auth_id + credentials.password:
         raise refusal
-    context = request.app[CONTEXT]
+    context, address, token = request.app[CONTEXT], request.remote or "", credentials.password
+    if wait := context.logins.seconds_to_wait(address, auth_id, token):
+        raise ApiError(429, "Too many failed logins. Wait and try again.", {"Retry-After": str(wait)})
     async with context.database.transaction() as connection:
-        principal = await authenticate(connection, context.keyring, auth_id, credentials.password)
+        principal = await authenticate(connection, context.keyring, auth_id, token)
     if principal is None:
+        context.logins.failed(address, auth_id)
         raise refusal
+    context.logins.succeeded(address, auth_id, token)
     return principal

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import httpx
 from aiohttp import web
@@ -10,6 +10,7 @@ from aiohttp import web
 from masking.client import MaskingClient
 from masking.domain.routing import CallPolicy
 from masking.gateway.inbox_forwarder import InboxForwarder
+from masking.gateway.login_limit import LoginLimiter
 from masking.gateway.request_limit import RequestLimiter
 from masking.privacy.keyring import Keyring
 from masking.settings import Settings
@@ -31,6 +32,7 @@ class Context:
     policy: CallPolicy
     carrier_tokens: tuple[str, ...]
     carrier_http: httpx.AsyncClient
+    logins: LoginLimiter = field(default_factory=LoginLimiter)
 
 
 CONTEXT = web.AppKey("context", Context)

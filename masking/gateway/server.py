@@ -38,6 +38,13 @@ from masking.temporal import connect
 
 MAX_BODY = 64 * 1024
 SHUTDOWN_S = 10.0
+SECURITY_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+}
+"""A page may have its own in their place."""
 
 
 def build_app(context: Context) -> web.Application:
@@ -47,6 +54,7 @@ def build_app(context: Context) -> web.Application:
         client_max_size=MAX_BODY,
     )
     app[CONTEXT] = context
+    app.on_response_prepare.append(_secure)
     app.add_routes(health.routes())
     app.add_routes(sessions_api.routes())
     app.add_routes(recording_media.routes())
@@ -58,6 +66,13 @@ def build_app(context: Context) -> web.Application:
     if context.settings.ui_origin is not None:
         app.add_routes(codec_endpoint.routes(EncryptingCodec(context.keyring), context.settings.ui_origin))
     return app
+
+
+async def _secure(request: web.Request, response: web.StreamResponse) -> None:
+    """What every answer tells a browser: to take it for what it is, to frame and to keep it nowhere."""
+    del request
+    for name, value in SECURITY_HEADERS.items():
+        response.headers.setdefault(name, value)
 
 
 async def serve(settings: Settings) -> None:

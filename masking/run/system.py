@@ -221,7 +221,7 @@ async def _start_temporal(settings: Settings, data: Path, services: _Services) -
 
 def _our_services(settings: Settings, environment: Mapping[str, str | None], client: Client) -> list[Service]:
     host = socket.gethostname()
-    return [
+    ours = [
         Service(
             "worker",
             [sys.executable, str(WORKER)],
@@ -236,10 +236,11 @@ def _our_services(settings: Settings, environment: Mapping[str, str | None], cli
             environment,
             needs=("postgres",),
         ),
-        Service(
-            "simulator",
-            [sys.executable, "-m", "masking.carriers.simulator"],
-            lambda _: is_healthy(settings.simulator_url),
-            environment,
-        ),
     ]
+    simulator = Service(
+        "simulator",
+        [sys.executable, "-m", "masking.carriers.simulator"],
+        lambda _: is_healthy(settings.simulator_url),
+        environment,
+    )
+    return ours if settings.has_real_carrier else [*ours, simulator]

@@ -15,7 +15,9 @@ import pytest
 from aiohttp import web
 
 from masking.carriers.signature import signed_headers
+from masking.gateway.login_limit import FAILURES
 from masking.gateway.protocol import GatewayRunner
+from tests.conftest import ACCOUNT
 from tests.integration.conftest import CARRIER_TOKEN, System, free_port
 from tests.integration.test_sessions_api import PARTIES, error_of
 
@@ -150,3 +152,26 @@ async def served(app: web.Application) -> AsyncIterator[int]:
         yield port
     finally:
         await runner.cleanup()
+
+
+async def test_every_answer_tells_browsers_to_frame_sniff_and_keep_nothing(system: System) -> None:
+    base = system.settings.base_url
+    for url in (f"{system.api}/", f"{base}/healthz", f"{base}/docs", f"{base}/nothing", f"{base}/v1/Account/x/y"):
+        headers = (await system.http.get(url)).headers
+        assert headers["X-Content-Type-Options"] == "nosniff", url
+        assert headers["Referrer-Policy"] == "no-referrer", url
+        assert headers["Cache-Control"] == "no-store", url
+        assert "frame-ancestors 'none'" in headers["Content-Security-Policy"], url
+        assert "default-src 'none'" in headers["Content-Security-Policy"], url
+
+
+async def test_whoever_guesses_has_to_wait_and_who_was_let_in_before_does_not(system: System) -> None:
+    url = f"{system.api}/"
+    assert (await system.http.get(url)).status_code == 200
+    async with httpx.AsyncClient(auth=(ACCOUNT, "a guess")) as stranger:
+        statuses = [(await stranger.get(url)).status_code for _ in range(FAILURES + 2)]
+        assert statuses == [401] * FAILURES + [429] * 2
+        refused = await stranger.get(url)
+    assert 1 <= int(refused.headers["Retry-After"]) <= 60
+    assert refused.json()["error"] == "Too many failed logins. Wait and try again."
+    assert (await system.http.get(url)).status_code == 200

@@ -84,8 +84,12 @@ async def serve(settings: Settings) -> None:
     """Run the network until told to stop.
 
     Raises:
-        StartupError: there is no token to sign with, or the port is taken.
+        StartupError: there is a real carrier, there is no token to sign with, or the port is taken.
     """
+    if settings.has_real_carrier:
+        raise StartupError(
+            "MASKING_CARRIER_API_URL names a carrier that is not on this machine: the simulator does not run beside one"
+        )
     if settings.carrier_auth_token is None:
         raise StartupError("MASKING_CARRIER_AUTH_TOKEN is not set: it is what the simulator signs its webhooks with")
     recordings = settings.data.absolute() / "recordings"
