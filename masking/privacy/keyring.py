@@ -109,6 +109,10 @@ class Keyring:
         """A secret of 40 characters that is the same at every start and is stored nowhere."""
         return base64.b32encode(_derive(self._lookup, f"token {purpose}"))[:40].decode()
 
+    def derived_key(self, purpose: str) -> bytes:
+        """A key of 32 bytes that is the same at every start, whatever master keys there are, and is stored nowhere."""
+        return _derive(self._lookup, f"key {purpose}")
+
     def _key(self, key_id: str, purpose: str) -> bytes:
         derived = self._derived.get((key_id, purpose))
         if derived is None:

@@ -1,6 +1,7 @@
 """What is encrypted under master keys, by key, and moving it to the newest.
 
-Everything of a session is under the session's own data key, so that only this one, wrapped, has to move.
+Everything of a session is under the session's own data key, so that only this one, wrapped, has to move. The key of
+a session that was erased is gone; its id is empty.
 """
 
 from __future__ import annotations
@@ -53,7 +54,8 @@ async def uses(connection: Connection) -> list[Use]:
     found = []
     for place in PLACES:
         rows = await connection.execute(
-            f"SELECT {place.key_id}, count(*) FROM {place.table} GROUP BY 1 ORDER BY 1"  # noqa: S608 fixed names
+            f"SELECT {place.key_id}, count(*) FROM {place.table} WHERE {place.key_id} <> ''"  # noqa: S608 fixed names
+            " GROUP BY 1 ORDER BY 1"
         )
         found += [Use(str(key_id), place.what, int(str(count))) for key_id, count in await rows.fetchall()]
     return found
@@ -81,7 +83,7 @@ async def rewrap_some(
     current = keyring.current
     rows = await connection.execute(
         f"SELECT {names}, {place.key_id}, {place.sealed} FROM {place.table}"  # noqa: S608 fixed names
-        f" WHERE {place.key_id} <> %s {beyond} ORDER BY {names} LIMIT %s FOR UPDATE",
+        f" WHERE {place.key_id} <> ALL (ARRAY['', %s]) {beyond} ORDER BY {names} LIMIT %s FOR UPDATE",
         (current, *(after or ()), BATCH),
     )
     last, moved, unreadable = None, 0, 0

@@ -163,7 +163,7 @@ _STATUS = {
 
 def _conditions(keyring: Keyring, owner: Principal, wanted: SessionFilter) -> tuple[list[str], dict[str, object]]:
     """SQL conditions of fixed fragments, and the values they refer to."""
-    conditions = ["account_id = %(account)s"]
+    conditions = ["account_id = %(account)s", "status <> 'erased'"]
     found: dict[str, object] = {"account": owner.account_id}
     equal = {
         "subaccount_id": owner.subaccount_id or wanted.subaccount,

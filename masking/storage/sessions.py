@@ -200,7 +200,7 @@ async def read_session(connection: Connection, keyring: Keyring, owner: Principa
     async with connection.cursor(row_factory=class_row(SealedSession)) as cursor:
         await cursor.execute(
             "SELECT session_uuid, key_id, wrapped_key, sealed_session FROM sessions WHERE session_uuid = %s"
-            " AND account_id = %s AND (%s::text IS NULL OR subaccount_id = %s)",
+            " AND account_id = %s AND (%s::text IS NULL OR subaccount_id = %s) AND status <> 'erased'",
             (session_uuid, owner.account_id, owner.subaccount_id, owner.subaccount_id),
         )
         row = await cursor.fetchone()

@@ -115,7 +115,12 @@ class System:
 @pytest.fixture(scope="session")
 async def temporal(anyio_backend: str, keyring: Keyring) -> AsyncIterator[Client]:
     binary = shutil.which("temporal", path=str(Path(sys.executable).parent))
-    async with await WorkflowEnvironment.start_local(dev_server_existing_path=binary) as environment:
+    # A closed workflow is deleted only once the server has noted how far it has come, else every 30 s.
+    quick = ("history.transferProcessorUpdateAckInterval", "history.visibilityProcessorUpdateAckInterval")
+    options = [word for name in quick for word in ("--dynamic-config-value", f'{name}="1s"')]
+    async with await WorkflowEnvironment.start_local(
+        dev_server_existing_path=binary, dev_server_extra_args=options
+    ) as environment:
         yield await Client.connect(
             environment.client.service_client.config.target_host, plugins=[masking_plugin(keyring)]
         )

@@ -6,7 +6,6 @@ import json
 import logging
 import secrets
 import sys
-from uuid import uuid4
 
 import pytest
 from hypothesis import given
@@ -14,6 +13,7 @@ from hypothesis import strategies as st
 
 from masking.log_format import REMOVED, Format, LogFormatter, redacted
 
+SOME_ID = "82735476-ea91-401d-b24d-127de1de1ce4"
 DIGITS = st.integers(min_value=10**9, max_value=10**15 - 1).map(str)
 
 
@@ -50,7 +50,7 @@ def test_tokens_pins_and_credentials_are_removed() -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        f"session-{uuid4()} of run {uuid4()}", f"callback {uuid4()}:session:12",
+        f"session-{SOME_ID} of run {SOME_ID}", f"callback {SOME_ID}:session:12",
         "MASKING_PORT: port 8080 of 127.0.0.1 is in use", "2026-11-27 02:00:00,123 took 12.5 ms, 1,000 sessions",
         "MATESTACCOUNT0000000 has 3 numbers left", "/opt/venv/lib/python3.11/site-packages/temporalio/worker.py:1234",
         "postgresql://127.0.0.1:54321/postgres", "task queue masking, build 4f2a9c1",

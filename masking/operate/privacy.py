@@ -1,0 +1,254 @@
+"""`masking privacy`: erasing sessions, and keeping some from it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+import typer
+
+from masking.command_line import AsJson, or_exit, say, say_some
+from masking.e164 import valid_e164
+from masking.errors import MaskingError
+from masking.log_format import redacted
+from masking.operate.console import on_system
+from masking.operate.system import OperatedSystem
+from masking.privacy.certificates import Certificate, is_genuine, public_key, signed
+from masking.settings import load_settings
+from masking.storage.erasure import Chosen, Erased, LegalHold, certify, erase, find, hold, holds, release
+
+app = typer.Typer(name="privacy", help="Erasing sessions for good, and legal holds.", no_args_is_help=True)
+
+EXIT_SOME_LEFT = 1
+_NOT_DELETED = "its key is destroyed, but Temporal has not deleted its copies: repeat this"
+_AGE = re.compile(r"([1-9][0-9]{0,4})([dh])")
+
+Session = Annotated[str, typer.Argument(help="The session's id.", metavar="SESSION")]
+
+
+class CannotErase(MaskingError):
+    """The command line does not say which sessions, or that it is meant."""
+
+
+class Outcome(NamedTuple):
+    """What came of a session: its certificate, or why it is still there."""
+
+    session_uuid: str
+    certificate: Certificate | None
+    reason: str
+
+
+@app.command(name="erase")
+def erase_(
+    sessions: Annotated[list[str] | None, typer.Argument(help="Ids of sessions.", metavar="[SESSION]...")] = None,
+    party: Annotated[
+        str | None, typer.Option(help="All sessions of this number, E.164: those it is a party of.", metavar="NUMBER")
+    ] = None,
+    older_than: Annotated[
+        str | None, typer.Option(help="All whose bill was closed so long ago: 90d, 36h.", metavar="AGE")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say which it would be.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask; it cannot be undone.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make sessions unreadable for good: their keys are destroyed, and Temporal's copies deleted. Bills stay.
+
+    Prints a signed certificate for each. Exits with 1 when some could not be erased: those that live, that still
+    hold their parties, or that are under a legal hold.
+    """
+    chosen = or_exit(lambda: _chosen(sessions, party, older_than))
+
+    async def look(system: OperatedSystem) -> list[str]:
+        async with system.database.transaction() as connection:
+            return await find(connection, system.keyring, chosen)
+
+    found = on_system(look)
+    if dry_run:
+        say({"would_erase": found}, "\n".join([*found, f"{len(found)} sessions."]), as_json=as_json)
+        return
+    if found and not yes:
+        or_exit(lambda: _confirm(len(found)))
+    outcomes = on_system(lambda system: _erase_all(system, found))
+    erased = [each.certificate for each in outcomes if each.certificate is not None]
+    left = [{"session_uuid": each.session_uuid, "reason": each.reason} for each in outcomes if not each.certificate]
+    if as_json:
+        typer.echo(json.dumps({"erased": erased, "left": left}))
+    else:
+        for certificate in erased:
+            typer.echo(json.dumps(certificate))
+        for each in left:
+            typer.echo(f"masking: {each['session_uuid']} was not erased: {each['reason']}", err=True)
+    if left:
+        raise typer.Exit(EXIT_SOME_LEFT)
+
+
+@app.command(name="hold")
+def hold_(
+    session: Session,
+    reason: Annotated[str, typer.Option(help="Why; shown whenever somebody tries. Without personal data.")],
+) -> None:
+    """Keep a session from being erased."""
+    or_exit(lambda: _check_reason(reason))
+
+    async def keep(system: OperatedSystem) -> None:
+        async with system.database.transaction() as connection:
+            if not await hold(connection, session, reason):
+                raise MaskingError("there is no session with this id, or it was erased")
+
+    on_system(keep)
+    typer.echo("It is kept.")
+
+
+@app.command(name="release")
+def release_(session: Session) -> None:
+    """Let a session be erased again."""
+
+    async def let_go(system: OperatedSystem) -> None:
+        async with system.database.transaction() as connection:
+            if not await release(connection, session):
+                raise MaskingError("there is no legal hold on this session; list them with `masking privacy holds`")
+
+    on_system(let_go)
+    typer.echo("It may be erased.")
+
+
+@app.command(name="holds")
+def holds_(
+    limit: Annotated[int, typer.Option(help="The oldest so many.", min=1, max=10_000)] = 50, as_json: AsJson = False
+) -> None:
+    """List the legal holds."""
+
+    async def look(system: OperatedSystem) -> list[LegalHold]:
+        async with system.database.transaction() as connection:
+            return await holds(connection, limit)
+
+    say_some("holds", on_system(look), _line, "held", limit, as_json=as_json)
+
+
+@app.command()
+def verify(
+    file: Annotated[Path, typer.Argument(help="A file with one certificate.", exists=True, dir_okay=False)],
+    key: Annotated[
+        str | None, typer.Option(help="The public key to check it with; this system's unless given.", metavar="BASE64")
+    ] = None,
+) -> None:
+    """Check a certificate of erasure. Exits with 1 when it is not genuine."""
+
+    async def own(system: OperatedSystem) -> str:
+        return public_key(system.keyring)
+
+    checked_with = key or on_system(own)
+    try:
+        certificate = json.loads(file.read_text())
+    except ValueError:
+        certificate = None
+    if not isinstance(certificate, dict) or not is_genuine(certificate, checked_with):
+        typer.echo("masking: this is no certificate of that key, or it was changed", err=True)
+        raise typer.Exit(EXIT_SOME_LEFT)
+    typer.echo(f"Genuine: {certificate['session_uuid']} was erased at {certificate['erased_at']}.")
+
+
+async def _erase_all(system: OperatedSystem, session_uuids: Sequence[str]) -> list[Outcome]:
+    """Destroy the keys of all, have Temporal delete its copies, and certify what is gone in both."""
+    outcomes: dict[str, Outcome] = {}
+    destroyed: list[Erased] = []
+    for session_uuid in session_uuids:
+        async with system.database.transaction() as connection:
+            done = await erase(connection, session_uuid)
+        if isinstance(done, str):
+            outcomes[session_uuid] = Outcome(session_uuid, None, done)
+        elif done.certificate is not None:
+            outcomes[session_uuid] = Outcome(session_uuid, done.certificate, "")
+        else:
+            destroyed.append(done)
+    if destroyed:
+        outcomes |= await _certified(system, destroyed)
+    return [outcomes[session_uuid] for session_uuid in session_uuids]
+
+
+async def _certified(system: OperatedSystem, destroyed: Sequence[Erased]) -> dict[str, Outcome]:
+    # They load Temporal's client.
+    from rich.console import Console
+    from temporalio.service import RPCError
+
+    from masking.operate.temporal_copies import DELETED_WITHIN_S, are_deleted, delete_executions
+    from masking.run.system import temporal_environment
+    from masking.temporal import connect
+
+    client = await connect(system.keyring, environment=temporal_environment(load_settings()))
+    outcomes = {each.session_uuid: Outcome(each.session_uuid, None, _NOT_DELETED) for each in destroyed}
+    runs: dict[str, set[str]] = {}
+    console = Console(stderr=True)
+    with console.status("Temporal deletes its copies; that may take a minute"):
+        for each in destroyed:
+            with suppress(RPCError):
+                runs[each.session_uuid] = await delete_executions(client, each.session_uuid)
+        until = asyncio.get_running_loop().time() + DELETED_WITHIN_S
+        for each in destroyed:
+            its_runs, gone = runs.get(each.session_uuid), False
+            if its_runs is not None:
+                with suppress(RPCError):
+                    gone = await are_deleted(client, each.session_uuid, its_runs, until)
+            if its_runs is None or not gone:
+                continue
+            certificate = _certificate(system, each, len(its_runs))
+            async with system.database.transaction() as connection:
+                await certify(connection, each.session_uuid, certificate)
+            outcomes[each.session_uuid] = Outcome(each.session_uuid, certificate, "")
+    return outcomes
+
+
+def _certificate(system: OperatedSystem, done: Erased, deleted: int) -> Certificate:
+    return signed(
+        system.keyring,
+        {
+            "certificate": "masking erasure 1",
+            "session_uuid": done.session_uuid,
+            "account_id": done.account_id,
+            "erased_at": done.erased_at.isoformat(),
+            "destroyed": "the session's data key and everything in PostgreSQL that was under it, its look-up hashes",
+            "temporal_executions_deleted": deleted,
+            "kept": "times, durations, the bill and its corrections",
+        },
+    )
+
+
+def _chosen(sessions: list[str] | None, party: str | None, older_than: str | None) -> Chosen:
+    if not sessions and party is None and older_than is None:
+        raise CannotErase("say which: ids of sessions, --party NUMBER, or --older-than AGE")
+    if sessions and (party is not None or older_than is not None):
+        raise CannotErase("ids of sessions go without --party and --older-than")
+    number = None
+    if party is not None and (number := valid_e164(party)) is None:
+        raise CannotErase("--party is not a valid phone number")
+    return Chosen(sessions or None, number, None if older_than is None else _age(older_than))
+
+
+def _age(written: str) -> timedelta:
+    match = _AGE.fullmatch(written)
+    if match is None:
+        raise CannotErase("--older-than is a whole number of days or hours: 90d, 36h")
+    return timedelta(days=int(match[1])) if match[2] == "d" else timedelta(hours=int(match[1]))
+
+
+def _check_reason(reason: str) -> None:
+    if not reason.strip() or redacted(reason) != reason:
+        raise CannotErase("--reason must say why, without a phone number, a PIN or a token: it is stored in the clear")
+
+
+def _confirm(count: int) -> None:
+    if not sys.stdin.isatty():
+        raise CannotErase(f"this erases {count} sessions for good: add --yes, or see which with --dry-run")
+    if not typer.confirm(f"Erase {count} sessions for good?", err=True):
+        raise CannotErase("nothing was erased")
+
+
+def _line(each: LegalHold) -> str:
+    return f"{each.held_at:%Y-%m-%d %H:%M:%S} UTC  {each.session_uuid}  {each.reason}"

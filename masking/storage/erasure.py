@@ -1,0 +1,149 @@
+"""Making one session unreadable for good, while its times and its bill stay."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from psycopg.rows import class_row
+
+from masking.privacy.certificates import Certificate
+from masking.privacy.keyring import Keyring
+from masking.storage.database import Connection
+from masking.storage.routes import identity_hash
+
+ERASED = "erased"
+"""The status of a session's row whose key was destroyed: it is listed and read no more."""
+
+
+class Chosen(NamedTuple):
+    """Which sessions: those that all of this is true of. At least one is given.
+
+    Attributes:
+        session_uuids: by their ids.
+        party: a number, E.164, that is or was last a party of theirs.
+        settled_before: an age, since their bill was closed.
+    """
+
+    session_uuids: Sequence[str] | None = None
+    party: str | None = None
+    settled_before: timedelta | None = None
+
+
+async def find(connection: Connection, keyring: Keyring, chosen: Chosen) -> list[str]:
+    """Their ids, the oldest first. Ids that were asked for and do not exist are among them."""
+    if chosen.session_uuids is not None:
+        return list(dict.fromkeys(chosen.session_uuids))
+    party = identity_hash(keyring, "number", chosen.party) if chosen.party is not None else None
+    rows = await connection.execute(
+        "SELECT session_uuid FROM sessions WHERE status <> 'erased'"
+        " AND (%(party)s::bytea IS NULL OR first_party_hash = %(party)s OR second_party_hash = %(party)s)"
+        " AND (%(age)s::interval IS NULL OR settled_at < now() - %(age)s::interval) ORDER BY created_at, session_uuid",
+        {"party": party, "age": chosen.settled_before},
+    )
+    return [str(row[0]) for row in await rows.fetchall()]
+
+
+class _State(NamedTuple):
+    account_id: str
+    phase: str
+    status: str
+    settled_at: datetime | None
+    held_until: datetime | None
+    hold: str | None
+    erased_at: datetime | None
+    certificate: Certificate | None
+
+
+class Erased(NamedTuple):
+    """A session whose key is gone. `certificate` is None until Temporal's copies are gone too."""
+
+    session_uuid: str
+    account_id: str
+    erased_at: datetime
+    certificate: Certificate | None
+
+
+async def erase(connection: Connection, session_uuid: str) -> Erased | str:
+    """Destroy a session's data key, and what was under it; or the reason why not. Safe to repeat."""
+    async with connection.cursor(row_factory=class_row(_State)) as cursor:
+        await cursor.execute(
+            "SELECT s.account_id, s.phase, s.status, s.settled_at, h.reason AS hold, e.erased_at, e.certificate,"
+            " (SELECT max(held_until) FROM routes r WHERE r.session_uuid = s.session_uuid AND held_until > now())"
+            "  AS held_until"
+            " FROM sessions s LEFT JOIN legal_holds h USING (session_uuid) LEFT JOIN erasures e USING (session_uuid)"
+            " WHERE s.session_uuid = %s FOR UPDATE OF s",
+            (session_uuid,),
+        )
+        state = await cursor.fetchone()
+    if state is None:
+        return "there is no such session"
+    if state.erased_at is not None:
+        return Erased(session_uuid, state.account_id, state.erased_at, state.certificate)
+    if state.hold is not None:
+        return f"it is under a legal hold: {state.hold}"
+    if state.settled_at is None:
+        return "it lives, or its bill is not closed yet: expire it, and wait for its bill"
+    if state.held_until is not None:
+        return f"its parties are still kept from reaching others by it, until {state.held_until:%Y-%m-%d %H:%M:%S} UTC"
+    for statement in (
+        f"UPDATE sessions SET status = '{ERASED}', key_id = '', wrapped_key = '', sealed_terms = '',"  # noqa: S608 a fixed word
+        " sealed_session = '', sealed_last_caller = NULL, first_party_hash = NULL, second_party_hash = NULL"
+        " WHERE session_uuid = %s",
+        "UPDATE inbox SET sealed_event = '' WHERE session_uuid = %s",
+        "UPDATE callback_attempts SET sealed_answer = NULL WHERE callback_id IN"
+        " (SELECT callback_id FROM callbacks WHERE session_uuid = %s)",
+        "UPDATE callbacks SET sealed_callback = '', state = CASE WHEN state = 'pending' THEN 'dead' ELSE state END"
+        " WHERE session_uuid = %s",
+        "DELETE FROM calls WHERE session_uuid = %s",
+        "DELETE FROM routes WHERE session_uuid = %s",
+        "DELETE FROM creates WHERE session_uuid = %s",
+    ):
+        await connection.execute(statement, (session_uuid,))
+    made = await connection.execute(
+        "INSERT INTO erasures (session_uuid) VALUES (%s) RETURNING erased_at", (session_uuid,)
+    )
+    row = await made.fetchone()
+    assert row is not None and isinstance(row[0], datetime)  # noqa: S101, PT018 what was just inserted
+    return Erased(session_uuid, state.account_id, row[0], None)
+
+
+async def certify(connection: Connection, session_uuid: str, certificate: Certificate) -> None:
+    """Keep the certificate of an erasure."""
+    await connection.execute(
+        "UPDATE erasures SET certificate = %s::jsonb WHERE session_uuid = %s", (json.dumps(certificate), session_uuid)
+    )
+
+
+async def hold(connection: Connection, session_uuid: str, reason: str) -> bool:
+    """Keep a session from being erased. Whether there is one that could be."""
+    done = await connection.execute(
+        "INSERT INTO legal_holds (session_uuid, reason)"
+        " SELECT session_uuid, %s FROM sessions WHERE session_uuid = %s AND status <> 'erased'"
+        " ON CONFLICT (session_uuid) DO UPDATE SET reason = excluded.reason",
+        (reason, session_uuid),
+    )
+    return done.rowcount > 0
+
+
+async def release(connection: Connection, session_uuid: str) -> bool:
+    """Let a session be erased again. Whether it was held."""
+    done = await connection.execute("DELETE FROM legal_holds WHERE session_uuid = %s", (session_uuid,))
+    return done.rowcount > 0
+
+
+class LegalHold(NamedTuple):
+    """A session that must not be erased."""
+
+    session_uuid: str
+    reason: str
+    held_at: datetime
+
+
+async def holds(connection: Connection, limit: int) -> list[LegalHold]:
+    """The legal holds, the oldest first."""
+    async with connection.cursor(row_factory=class_row(LegalHold)) as cursor:
+        await cursor.execute("SELECT * FROM legal_holds ORDER BY held_at, session_uuid LIMIT %s", (limit,))
+        return await cursor.fetchall()
