@@ -18,7 +18,7 @@ from masking.e164 import country_of
 from masking.privacy.keyring import Keyring
 from masking.privacy.session_cipher import RecentCiphers
 from masking.storage import inbox, opening, routes, sessions
-from masking.storage.callbacks import Queued
+from masking.storage.callback_queue import Queued
 from masking.storage.database import Database
 
 FEW_NUMBERS = 2

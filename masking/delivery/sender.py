@@ -24,7 +24,8 @@ from masking.lookout import Lookout
 from masking.privacy.keyring import Keyring, Unreadable
 from masking.storage import accounts, callbacks
 from masking.storage.callback_endpoints import endpoint_hash, note_rest
-from masking.storage.callbacks import Due, Hold, Note, Queued
+from masking.storage.callback_queue import Queued
+from masking.storage.callbacks import Due, Hold, Note
 from masking.storage.database import Connection, Database
 
 logger = logging.getLogger(__name__)

@@ -16,7 +16,7 @@ from masking.domain.terms import Terms
 from masking.privacy.keyring import Keyring
 from masking.privacy.session_cipher import RecentCiphers, SessionCipher, new_wrapped_key, unwrapped
 from masking.storage.accounts import Principal
-from masking.storage.callbacks import Queued, Queueing
+from masking.storage.callback_queue import Queued, Queueing
 from masking.storage.database import Connection
 from masking.storage.routes import identity_hash, move_leases
 
