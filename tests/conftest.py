@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg import sql
 
 with warnings.catch_warnings():
     # Looks for a runtime folder that a bare machine lacks, and says so; it uses another.
@@ -56,7 +57,12 @@ def postgres_url() -> Iterator[str]:
     with tempfile.TemporaryDirectory() as folder:
         server = get_server(Path(folder) / "postgres", cleanup_mode="delete")
         try:
-            yield server.get_uri()
+            url = server.get_uri()
+            with psycopg.connect(url, autocommit=True) as connection:
+                # No test here takes the power away; those that kill servers start their own.
+                connection.execute("ALTER SYSTEM SET fsync = off")
+                connection.execute("SELECT pg_reload_conf()")
+            yield url
         finally:
             server.cleanup()
 
@@ -68,13 +74,21 @@ def migrated_url(postgres_url: str) -> str:
     return postgres_url
 
 
+def emptying(connection: psycopg.Connection[tuple[str]]) -> sql.SQL:
+    """What empties every table of ours: ten times as fast as TRUNCATE, which makes files anew."""
+    tables = connection.execute(
+        "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'alembic_version'"
+    ).fetchall()
+    deletes = [f"DELETE FROM {name}" for (name,) in tables]
+    # Without looking at foreign keys, for which the order would matter.
+    return sql.SQL("; ".join(["SET LOCAL session_replication_role = replica", *deletes]))
+
+
 @pytest.fixture
 async def database(migrated_url: str, keyring: Keyring) -> AsyncIterator[Database]:
     """The tables, empty but for one account and its numbers."""
     with psycopg.connect(migrated_url) as connection:
-        connection.execute(
-            "TRUNCATE accounts, routes, pin_failures, callback_claims, callback_endpoints, key_checks CASCADE"
-        )
+        connection.execute(emptying(connection))
     async with Database(migrated_url, size=16) as database:
         async with database.transaction() as connection:
             await ensure_account(connection, keyring, ACCOUNT, TOKEN)
