@@ -199,13 +199,16 @@ async def test_the_two_of_a_ride_may_call_many_times_from_both_ends(
     system: System, telephone: Telephone, sdk: PlivoSdk, receiver: Receiver
 ) -> None:
     created = await sdk.create(first_party=FIRST, second_party=SECOND, callback_url=receiver.url)
-    for caller in (FIRST, SECOND, FIRST):
+    for times, caller in enumerate((FIRST, SECOND, FIRST), 1):
         callee = SECOND if caller == FIRST else FIRST
         await telephone.phones.behave(callee, Behaviour(answers_after=1))
-        await telephone.phones.behave(caller, Behaviour(hangs_up_after=10))
+        await telephone.phones.behave(caller, Behaviour())
         await telephone.phones.dial(caller, created["virtual_number"])
         assert (await telephone.phones.wait_for(callee, "talking")).screen == created["virtual_number"]
-        await telephone.phones.wait_for(caller, "idle")
+        await telephone.phones.hang_up(caller)
+        # Until the carrier has told of the end, the session is busy.
+        await heard(receiver, "SessionPartiesHangup", times)
+        await telephone.phones.wait_for(callee, "idle")
     await sdk.delete(created["session_uuid"])
     final = await asyncio.wait_for(system.sessions.final_bill(created["session_uuid"]), 30)
 

@@ -157,15 +157,18 @@ async def test_a_former_party_reaches_nobody_and_nobody_else_gets_its_place(
 async def test_the_first_party_is_called_at_once_and_bridged(
     system: System, telephone: Telephone, receiver: Receiver
 ) -> None:
-    await telephone.phones.behave(SECOND, Behaviour(hangs_up_after=30))
+    await telephone.phones.behave(FIRST, Behaviour(on_ring="manual"))
     session = await create(
         system, receiver, initiate_call_to_first_party=True, first_party_play_url="https://x.example/1.mp3"
     )
     ringing = await telephone.phones.wait_for(FIRST, "ringing")
     assert ringing.screen == session["number"]
     assert (await resource(system, session))["initiate_call_to_first_party"] is True
+    await telephone.phones.answer(FIRST)
     assert (await telephone.phones.wait_for(SECOND, "talking")).screen == session["number"]
+    await heard(receiver, "SessionFirstPartyAnswer")
     assert (await resource(system, session))["status"] == "in-progress"
+    await telephone.phones.hang_up(SECOND)
     told = await heard(receiver, "SessionPartiesHangup")
     (call,) = await telephone.phones.calls()
     final = await expire(system, session)
