@@ -54,26 +54,15 @@ async def provision_demo(
     numbers = [_with_country(number) for number in settings.demo_numbers]
     async with Database(database_url) as database:
         await key_checks.must_fit(database, keyring)
-        return await _provisioned(settings, database, keyring, account, numbers, say)
-
-
-async def _provisioned(
-    settings: Settings,
-    database: Database,
-    keyring: Keyring,
-    account: DemoAccount,
-    numbers: list[tuple[str, str]],
-    say: Callable[[str], None],
-) -> DemoAccount:
-    async with database.transaction() as connection:
-        await ensure_account(connection, keyring, account.auth_id, account.auth_token)
-        await ensure_numbers(connection, settings.demo_auth_id, numbers)
-        stay = await move_numbers(connection, settings.demo_auth_id, settings.demo_numbers)
-        if stay:
-            say(f"{stay} of MASKING_DEMO_NUMBERS stay with another account until the sessions on them have ended")
-        if settings.demo_auth_token is not None:
-            await ensure_token(connection, keyring, account.auth_id, account.auth_token)
-        return await provisioned_demo_account(settings, connection, keyring)
+        async with database.transaction() as connection:
+            await ensure_account(connection, keyring, account.auth_id, account.auth_token)
+            await ensure_numbers(connection, settings.demo_auth_id, numbers)
+            stay = await move_numbers(connection, settings.demo_auth_id, settings.demo_numbers)
+            if stay:
+                say(f"{stay} of MASKING_DEMO_NUMBERS stay with another account until the sessions on them have ended")
+            if settings.demo_auth_token is not None:
+                await ensure_token(connection, keyring, account.auth_id, account.auth_token)
+            return await provisioned_demo_account(settings, connection, keyring)
 
 
 async def provisioned_demo_account(settings: Settings, connection: Connection, keyring: Keyring) -> DemoAccount:

@@ -183,19 +183,20 @@ class CallbackSender:
     async def _send_all(self, hand: _InHand) -> None:
         """Send one session's callbacks, one after the other."""
         began, noted = time.monotonic(), list[asyncio.Future[None]]()
-        refused: dict[Endpoint, list[Due]] = {}
-        waits: dict[Endpoint, float] = {}
+        refused: dict[Endpoint, tuple[float, list[Due]]] = {}
         try:
             tokens = await self._tokens_of(hand.owner_id)
             while hand.left and not self._lookout.stopping and time.monotonic() - began < TIME_FOR_A_SESSION_S:
                 due = hand.left.popleft()
                 endpoint = Endpoint(hand.owner_id, "" if due.callback is None else origin_of(due.callback))
                 # What follows one that has to wait waits with it, so that it does not overtake.
-                if endpoint not in refused:
-                    waits[endpoint] = 0.0 if due.callback is None else self._endpoints.admit(endpoint, time.monotonic())
-                if waits[endpoint] > 0:
+                needs_leave = due.callback is not None and endpoint not in refused
+                wait = self._endpoints.admit(endpoint, time.monotonic()) if needs_leave else 0.0
+                if wait > 0:
+                    refused[endpoint] = (wait, [])
                     hand.takes_more = False
-                    refused.setdefault(endpoint, []).append(due)
+                if endpoint in refused:
+                    refused[endpoint][1].append(due)
                     continue
                 tried = await self._try(due, endpoint, tokens)
                 is_last = not hand.left and not refused
@@ -212,8 +213,8 @@ class CallbackSender:
             hand.takes_more = False
             await asyncio.gather(*noted)
             async with self._database.pipelined() as connection:
-                for endpoint, held in refused.items():
-                    await self._put_back(connection, held, waits[endpoint])
+                for wait, held in refused.values():
+                    await self._put_back(connection, held, wait)
                 await self._put_back(connection, hand.left, 0.0)
                 await callbacks.let_go(connection, hand.hold)
         except Unreadable:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 from collections import defaultdict
 from pathlib import Path
 
@@ -104,7 +103,7 @@ def rewrap(as_json: AsJson = False) -> None:
             " master key is missing",
             err=True,
         )
-        sys.exit(1)
+        raise typer.Exit(1)
 
 
 def _key_file() -> Path:

@@ -192,16 +192,13 @@ async def _certified(system: OperatedSystem, destroyed: Sequence[Erased]) -> dic
                 runs[each.session_uuid] = await delete_executions(client, each.session_uuid)
         until = asyncio.get_running_loop().time() + DELETED_WITHIN_S
         for each in destroyed:
-            its_runs, gone = runs.get(each.session_uuid), False
-            if its_runs is not None:
-                with suppress(RPCError):
-                    gone = await are_deleted(client, each.session_uuid, its_runs, until)
-            if its_runs is None or not gone:
-                continue
-            certificate = _certificate(system, each, len(its_runs))
-            async with system.database.transaction() as connection:
-                await certify(connection, each.session_uuid, certificate)
-            outcomes[each.session_uuid] = Outcome(each.session_uuid, certificate, "")
+            its_runs = runs.get(each.session_uuid)
+            with suppress(RPCError):
+                if its_runs is not None and await are_deleted(client, each.session_uuid, its_runs, until):
+                    certificate = _certificate(system, each, len(its_runs))
+                    async with system.database.transaction() as connection:
+                        await certify(connection, each.session_uuid, certificate)
+                    outcomes[each.session_uuid] = Outcome(each.session_uuid, certificate, "")
     return outcomes
 
 

@@ -48,7 +48,8 @@ async def must_fit(database: Database, keyring: Keyring) -> None:
                     raise StartupError(_WRONG.format(which="the look-up key is another"))
             else:
                 _must_open(keyring, check, PURPOSE)
-        await take_note(connection, keyring)
+        if not {keyring.current, LOOKUP} <= {check.key_id for check in checks}:
+            await take_note(connection, keyring)
 
 
 async def take_note(connection: Connection, keyring: Keyring) -> None:

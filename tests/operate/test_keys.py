@@ -164,6 +164,17 @@ async def test_no_process_starts_with_keys_that_are_not_this_databases(
     assert (await operator.told("list"))["keys"][0]["sessions"] == 1
 
 
+async def test_a_process_that_finds_its_keys_noted_writes_nothing(database: Database, operator: Operator) -> None:
+    await operator.told("list")
+    async with database.transaction() as connection:
+        await connection.execute("ALTER DATABASE postgres SET default_transaction_read_only = on")
+    try:
+        assert [key["key_id"] for key in (await operator.told("list"))["keys"]] == ["k1"]
+    finally:
+        async with database.transaction() as connection:
+            await connection.execute("ALTER DATABASE postgres RESET default_transaction_read_only")
+
+
 async def test_a_database_of_before_there_were_checks_is_known_by_its_tokens(
     database: Database, operator: Operator
 ) -> None:
