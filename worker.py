@@ -10,7 +10,6 @@ import httpx
 from temporalio.client import Client
 from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
 from temporalio.worker import PollerBehaviorAutoscaling, Worker, WorkerDeploymentConfig
-from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from activities.callbacks import CallbackActivities
 from activities.carrier import CarrierActivities
@@ -27,6 +26,7 @@ from masking.settings import Settings
 from masking.storage import key_checks, tables
 from masking.storage.database import Database, database_url
 from masking.temporal import connect
+from masking.workflow_runner import workflow_runner
 from workflows.masking_session import MaskingSession
 
 WORKFLOWS = (MaskingSession,)
@@ -77,15 +77,6 @@ def build_worker(
         graceful_shutdown_timeout=GRACE,
         deployment_config=deployment(settings),
     )
-
-
-def workflow_runner() -> SandboxedWorkflowRunner:
-    """Runs workflows without loading their modules anew for each.
-
-    These read no clock and no chance, for which `tests/domain/test_purity.py` sees, and keep no
-    state of their own; the workflow tests run in the whole sandbox all the same.
-    """
-    return SandboxedWorkflowRunner(SandboxRestrictions.default.with_passthrough_modules("workflows"))
 
 
 def deployment(settings: Settings) -> WorkerDeploymentConfig | None:

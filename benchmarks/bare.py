@@ -20,7 +20,8 @@ with workflow.unsafe.imports_passed_through():
     from masking.process import to_the_end, until_stopped
     from masking.settings import load_settings
     from masking.temporal import connect
-    from worker import GRACE, STICKY_TIMEOUT, workflow_runner
+    from masking.workflow_runner import workflow_runner
+    from worker import GRACE, STICKY_TIMEOUT
 
 from workflows.carrier_signals import CarrierSignals
 

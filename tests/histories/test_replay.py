@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import WorkflowHistory
+from temporalio.converter import WorkflowSerializationContext
 from temporalio.worker import Replayer
 
 from masking.domain.session import Bill
 from masking.temporal import data_converter, masking_plugin
+from masking.workflow_runner import workflow_runner
 from tests.histories import KEYRING
 from tests.histories.record import SCENES, name_of
 from workflows.masking_session import MaskingSession
@@ -49,6 +51,24 @@ async def test_a_recorded_session_replays(file: Path) -> None:
     replayer = Replayer(workflows=[MaskingSession], plugins=[masking_plugin(KEYRING)])
 
     await replayer.replay_workflow(history)
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+async def test_a_recorded_session_replays_as_our_workers_run_it(file: Path) -> None:
+    history = recorded(file)
+    replayer = Replayer(
+        workflows=[MaskingSession], workflow_runner=workflow_runner(), plugins=[masking_plugin(KEYRING)]
+    )
+
+    await replayer.replay_workflow(history)
+
+
+def test_our_converters_ask_for_no_context() -> None:
+    """What spares our workers the search for it (`masking/workflow_runner.py`)."""
+    ours = data_converter(KEYRING)
+
+    assert ours.with_context(WorkflowSerializationContext(namespace="default", workflow_id="session-1")) is ours
+    assert ours.external_storage is None
 
 
 @pytest.mark.parametrize("file", ENDED, ids=lambda file: file.stem)
