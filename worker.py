@@ -64,6 +64,7 @@ def build_worker(
             sessions.record_session,
             sessions.count_unreported,
             sessions.settle_session,
+            sessions.put_back_events,
             callbacks.deliver_callbacks,
             carrier.call_first_party,
             carrier.warn_calls,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from pydantic import Field
@@ -11,6 +11,7 @@ from temporalio import activity
 from masking.contract import PIN_TAKEN, POOL_EXHAUSTED
 from masking.domain.callbacks import Callback
 from masking.domain.events import Side
+from masking.domain.lifecycle import settled
 from masking.domain.model import Model
 from masking.domain.session import REVISION, Bill, Session
 from masking.domain.terms import Terms
@@ -63,25 +64,43 @@ class RecordSession(Model):
     Attributes:
         touched: the calls of which something is new, by the carrier's ids; all when None.
         asks_unreported: whether to look afterwards for what the workflow may not know.
+        settle_at: the time of settlement (UTC), to close the bill at once if nothing is missing; None leaves it open.
+        heard: the ids of all events that are in this state, where the bill may be closed.
     """
 
     session: Session
     callbacks: tuple[Callback, ...] = ()
     touched: tuple[str, ...] | None = None
     asks_unreported: bool = False
+    settle_at: datetime | None = None
+    heard: tuple[str, ...] = ()
 
 
 class Recorded(Model):
-    """Whether the session still holds its routes, and what is unreported, where that was asked."""
+    """What came of recording a session.
+
+    Attributes:
+        holds_routes: whether the session still holds its routes.
+        unreported: what is unreported, where that was asked.
+        settled: whether the bill was closed, with this very state and the time that was given.
+    """
 
     holds_routes: bool
     unreported: int | None = None
+    settled: bool = False
 
 
 class SessionRef(Model):
     """A session, by its id."""
 
     session_uuid: str
+
+
+class UnheededEvents(Model):
+    """Events that came when a session's bill was closed already, by their ids."""
+
+    session_uuid: str
+    event_ids: tuple[str, ...]
 
 
 class Unreported(Model):
@@ -156,9 +175,26 @@ class SessionActivities:
             )
         if recorded.queued is not None and self._outbox is not None:
             self._outbox.take(recorded.queued)
-        # Only once the end of its routes is there for all to see: a call that was connected before then counts.
+        if command.settle_at is not None:
+            # Only once the end of its routes is there for all to see: a call that was connected before then counts.
+            return await self._settled_if_complete(command, command.settle_at, holds_routes=recorded.holds_routes)
         unreported = await self._unreported(command.session.session_uuid) if command.asks_unreported else None
         return Recorded(holds_routes=recorded.holds_routes, unreported=unreported)
+
+    async def _settled_if_complete(
+        self, command: RecordSession, settle_at: datetime, *, holds_routes: bool
+    ) -> Recorded:
+        """Close the bill if every event that the gateway took is in it, and no more is to come."""
+        session = command.session
+        async with self._database.pipelined() as connection:
+            missing = await inbox.missing(connection, session.session_uuid, command.heard)
+            # A retry of this activity finds what its first try did, whatever came since.
+            if not missing.settled and missing.unheard:
+                return Recorded(holds_routes=holds_routes, unreported=missing.unreported)
+            final = settled(session, settle_at).session
+            await sessions.settle_session(connection, self._keyring, final, self._ciphers)
+        self._ciphers.forget(session.session_uuid)
+        return Recorded(holds_routes=holds_routes, unreported=missing.unreported, settled=True)
 
     @activity.defn
     async def count_unreported(self, command: SessionRef) -> Unreported:
@@ -167,7 +203,7 @@ class SessionActivities:
 
     async def _unreported(self, session_uuid: str) -> int:
         async with self._database.pipelined() as connection:
-            return await inbox.unreported(connection, session_uuid)
+            return (await inbox.missing(connection, session_uuid)).unreported
 
     @activity.defn
     async def settle_session(self, command: RecordSession) -> Bill:
@@ -175,3 +211,9 @@ class SessionActivities:
         self._ciphers.forget(command.session.session_uuid)
         async with self._database.pipelined() as connection:
             return await sessions.settle_session(connection, self._keyring, command.session)
+
+    @activity.defn
+    async def put_back_events(self, command: UnheededEvents) -> None:
+        """Let events be told again, once their workflow has closed: as late ones. Safe to repeat."""
+        async with self._database.transaction() as connection:
+            await inbox.put_back(connection, command.session_uuid, command.event_ids)

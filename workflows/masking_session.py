@@ -37,7 +37,6 @@ with workflow.unsafe.imports_passed_through():
         refused,
         remarked,
         requested,
-        settled,
     )
     from masking.domain.session import Bill, Phase, Session, SessionSnapshot, bill, snapshot
     from masking.domain.start import SessionStart
@@ -73,7 +72,7 @@ class MaskingSession(CarrierSignals):
         self._start, carried = start, start.carried
         session = carried.session if carried is not None else requested(start, workflow.info().start_time)
         self._courier = Courier(DeliverCallbacks(session_uuid=session.session_uuid, account_id=session.owner_id))
-        self._state = RecordedState(session, self._queued, carried)
+        self._state = RecordedState(session, self._queued, lambda: self._orders.idle, carried)
         self._changing = asyncio.Lock()
         self._updates = AnsweredUpdates(carried.update_ids if carried is not None else ())
         self._orders = CarrierOrders(
@@ -101,6 +100,7 @@ class MaskingSession(CarrierSignals):
             await self._drain()
             await self._settle()
         await workflow.wait_condition(workflow.all_handlers_finished)
+        await self._state.put_back_unheeded()
         self._state.let_go()
         return bill(self._session)
 
@@ -208,6 +208,10 @@ class MaskingSession(CarrierSignals):
         pause = LOOK_AGAIN_FIRST
         while True:
             await self._advance_until(lambda: not waiting_for(self._session))
+            if self._session.phase is Phase.SETTLED:
+                return
+            if self._session.revision > 2 and not self._state.is_begun:
+                continue
             reported = self._state.is_reported or await self._everything_reported()
             if not self._state.is_begun:
                 continue
@@ -244,8 +248,9 @@ class MaskingSession(CarrierSignals):
         while not self._state.is_begun:
             await self._state.record()
             await self._courier.finished()
-        self._state.take(settled(self._session, workflow.now()))
-        self._state.tell()
+        if self._session.phase is Phase.SETTLED:
+            return
+        self._state.settle()
         # An ordinary activity on purpose: that this state is the final one stands in the history before it is written.
         await workflow.execute_activity_method(
             SessionActivities.settle_session,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 from temporalio import workflow
@@ -12,13 +12,15 @@ from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
-    from activities.sessions import RecordSession, SessionActivities
+    from activities.sessions import RecordSession, SessionActivities, UnheededEvents
     from masking.domain.callbacks import Callback
     from masking.domain.events import AnyCarrierEvent
-    from masking.domain.lifecycle import Step, expired, took
+    from masking.domain.lifecycle import Step, expired, settled, took
     from masking.domain.session import Phase, Session
     from masking.domain.start import Carried
     from masking.domain.story import story
+
+from workflows.heard_events import HeardEvents
 
 WRITE_TIMEOUT = timedelta(seconds=10)
 # Without an end on purpose: a session must be written down some day, however long PostgreSQL is away.
@@ -43,13 +45,18 @@ class RecordedState:
     Args:
         session: as it is at the beginning of the run.
         queued: called when callbacks were queued with a version.
+        may_close: whether nothing is under way that could still change the bill.
         carried: what an earlier run handed over; None where all of the session is written down.
     """
 
-    def __init__(self, session: Session, queued: Callable[[], None], carried: Carried | None) -> None:
+    def __init__(
+        self, session: Session, queued: Callable[[], None], may_close: Callable[[], bool], carried: Carried | None
+    ) -> None:
         self.session = session
         self.routes_lost = False
         self._queued = queued
+        self._may_close = may_close
+        self._heard = HeardEvents(whole=carried is None)
         self._recorded = session.version if carried is None or carried.written is None else carried.written
         self._owed = self._confirmed = self._recorded
         self._unqueued: list[Callback] = list(carried.callbacks) if carried is not None else []
@@ -91,6 +98,7 @@ class RecordedState:
 
     def hear(self, event: AnyCarrierEvent) -> None:
         """Take in what a carrier told. Never raises."""
+        self._heard.note(event.event_id)
         self._touched.add(event.call.call_uuid)
         self.take(took(self.session, event))
 
@@ -169,18 +177,56 @@ class RecordedState:
             callbacks, touched = tuple(self._unqueued), tuple(sorted(self._touched))
         else:
             callbacks, touched = self._unwritten()
+        settle_at = None if local else self._settle_at()
         command = RecordSession(
             session=self.session,
             callbacks=callbacks,
             touched=touched,
             asks_unreported=not local and self.session.revision > 1 and self.session.phase is Phase.DRAINING,
+            settle_at=settle_at,
+            heard=(self._heard.all or ()) if settle_at is not None else (),
         )
+        if settle_at is not None:
+            self._heard.closing()
         self._unqueued.clear()
         self._touched.clear()
         self._unanchored = False
         self._begun = self.session.version
         self._being_written.append(command)
         return command
+
+    def _settle_at(self) -> datetime | None:
+        """When to close the bill with the next write: now, where nothing more is awaited; None where it stays open."""
+        if self.session.revision < 3 or self._heard.all is None or not self._may_close():
+            return None
+        now = workflow.now()
+        return now if settled(self.session, now).session.phase is Phase.SETTLED else None
+
+    def settle(self) -> None:
+        """Close the bill, as far as the workflow goes."""
+        if self.session.revision > 2:
+            self._heard.closing()
+        self.take(settled(self.session, workflow.now()))
+        self.tell()
+
+    def _note_settled(self, command: RecordSession, settled_at: datetime) -> None:
+        """The bill was closed with this version. What was heard meanwhile is not in it."""
+        self.session = settled(command.session, settled_at).session
+        self._unqueued.clear()
+        self._touched.clear()
+        self.note_written()
+        self.tell()
+
+    async def put_back_unheeded(self) -> None:
+        """Let what came too late for the bill be told again, once the workflow has closed: it corrects the bill."""
+        while event_ids := self._heard.taken_too_late():
+            await workflow.execute_activity_method(
+                SessionActivities.put_back_events,
+                UnheededEvents(session_uuid=self.session.session_uuid, event_ids=event_ids),
+                start_to_close_timeout=WRITE_TIMEOUT,
+                retry_policy=WRITE_RETRIES,
+                summary="put back what came too late",
+            )
 
     async def _write(self, command: RecordSession, *, local: bool) -> None:
         session = command.session
@@ -196,6 +242,11 @@ class RecordedState:
             self._reported = session.version
         if command.callbacks:
             self._queued()
+        if command.settle_at is not None:
+            if result.settled:
+                self._note_settled(command, command.settle_at)
+                return
+            self._heard.left_open()
         if not result.holds_routes and self.session.phase is Phase.ACTIVE:
             # Only a clock far off can bring this about. Ending the session is the safe side.
             workflow.logger.error("the session lost its routes and is ended")

@@ -180,18 +180,41 @@ async def retry(connection: Connection) -> int:
     return again.rowcount
 
 
-class _Count(NamedTuple):
+class Missing(NamedTuple):
+    """What the workflow of a session does not know yet, or may not.
+
+    Attributes:
+        unreported: how many events are still on their way, or may come from a call that has not ended.
+        unheard: how many are not among those that it has heard, on their way or not; and such calls.
+        settled: whether its bill is closed.
+    """
+
     unreported: int
+    unheard: int
+    settled: bool
 
 
-async def unreported(connection: Connection, session_uuid: str) -> int:
-    """How many events of a session are still on their way, or may come from a call that has not ended."""
-    async with connection.cursor(row_factory=class_row(_Count)) as cursor:
+async def missing(connection: Connection, session_uuid: str, heard: Sequence[str] = ()) -> Missing:
+    """What is missing of a session whose workflow has heard these events, by their ids."""
+    async with connection.cursor(row_factory=class_row(Missing)) as cursor:
         await cursor.execute(
-            "SELECT (SELECT count(*) FROM inbox WHERE session_uuid = %(uuid)s AND forwarded_at IS NULL)"
-            " + (SELECT count(*) FROM calls"
-            "    WHERE session_uuid = %(uuid)s AND ended_at IS NULL AND must_end_by > now()) AS unreported",
-            {"uuid": session_uuid},
+            "SELECT told.waiting + live.calls AS unreported, told.unheard + live.calls AS unheard,"
+            " EXISTS (SELECT FROM settlements WHERE session_uuid = %(uuid)s) AS settled"
+            " FROM (SELECT count(*) FILTER (WHERE forwarded_at IS NULL) AS waiting,"
+            "   count(*) FILTER (WHERE event_id <> ALL(%(heard)s::text[])) AS unheard"
+            "   FROM inbox WHERE session_uuid = %(uuid)s) told,"
+            " (SELECT count(*) AS calls FROM calls"
+            "   WHERE session_uuid = %(uuid)s AND ended_at IS NULL AND must_end_by > now()) live",
+            {"uuid": session_uuid, "heard": list(heard)},
         )
         (row,) = await cursor.fetchall()
-    return row.unreported
+    return row
+
+
+async def put_back(connection: Connection, session_uuid: str, event_ids: Sequence[str]) -> None:
+    """Let these events be forwarded once more."""
+    await connection.execute(
+        "UPDATE inbox SET forwarded_at = NULL, due_at = now()"
+        " WHERE session_uuid = %s AND event_id = ANY(%s) AND NOT late",
+        (session_uuid, list(event_ids)),
+    )

@@ -154,9 +154,15 @@ async def _note_resources(connection: Connection, session: Session, interactions
         )
 
 
-async def settle_session(connection: Connection, keyring: Keyring, session: Session) -> Bill:
-    """Write the final state and the final bill, once: the first settlement stands. Returns the bill that stands."""
-    await record_session(connection, keyring, session, ())
+async def settle_session(
+    connection: Connection, keyring: Keyring, session: Session, ciphers: RecentCiphers | None = None
+) -> Bill:
+    """Write the final state and the final bill, once: the first settlement stands. Returns the bill that stands.
+
+    Args:
+        ciphers: where to look for the session's cipher first.
+    """
+    await record_session(connection, keyring, session, (), ciphers=ciphers)
     final = bill(session)
     await connection.execute(
         "INSERT INTO settlements (session_uuid, account_id, currency, total_call_count, total_call_amount,"

@@ -7,6 +7,7 @@ from decimal import Decimal
 
 import pytest
 
+from activities.sessions import RecordSession, SessionActivities
 from masking.domain.events import AnyCarrierEvent, Hangup
 from masking.domain.lifecycle import elapsed, given_up, opened, settled
 from masking.domain.session import Session, bill
@@ -15,7 +16,7 @@ from masking.storage import inbox, sessions
 from masking.storage.corrections import corrections_of, take_late
 from masking.storage.database import Database
 from masking.storage.inbox import WaitingEvent
-from tests.domain.conversation import answered_call, call, hear
+from tests.domain.conversation import answered_call, call, hear, unanswered_call
 from tests.storage.test_routes import asked, open_
 
 pytestmark = pytest.mark.anyio
@@ -59,7 +60,7 @@ async def test_an_event_that_cannot_be_read_holds_up_no_other_and_stays(
     async with database.transaction() as connection:
         (kept,) = await inbox.standing(connection, "unreadable", 10)
         assert (kept.event_id, kept.session_uuid) == (events[0].event_id, session.session_uuid)
-        assert await inbox.unreported(connection, session.session_uuid) == 3, "it still keeps the bill open"
+        assert (await inbox.missing(connection, session.session_uuid)).unreported == 3, "it still keeps the bill open"
         await connection.execute(
             "UPDATE inbox SET sealed_event = set_byte(sealed_event, 20, get_byte(sealed_event, 20) # 1)"
             " WHERE event_id = %s",
@@ -125,4 +126,70 @@ async def test_an_event_of_a_session_that_temporal_lost_is_kept_waiting(database
     (waiting,) = await claimed(database, keyring)
     async with database.transaction() as connection:
         assert not await take_late(connection, keyring, waiting)
-        assert await inbox.unreported(connection, session.session_uuid) == 1
+        assert (await inbox.missing(connection, session.session_uuid)).unreported == 1
+
+
+async def test_what_a_session_has_not_heard_is_missing_and_so_is_a_call_that_goes_on(
+    database: Database, keyring: Keyring
+) -> None:
+    session, other = await active(database, keyring), await active(database, keyring, "+12025550111")
+    events = answered_call(call())
+    await post(database, keyring, session, *events[:4])
+    await post(database, keyring, other, *answered_call(call("other"))[:2])
+    ids = [event.event_id for event in events]
+    async with database.transaction() as connection:
+        (first, *_) = await inbox.claim(connection, keyring, 1)
+        await inbox.mark_forwarded(connection, [first.id])
+
+        assert await inbox.missing(connection, session.session_uuid) == (3, 4, False)
+        assert await inbox.missing(connection, session.session_uuid, ids[:2]) == (3, 2, False)
+        assert await inbox.missing(connection, session.session_uuid, [*ids, "told by others"]) == (3, 0, False)
+        await connection.execute(
+            "INSERT INTO calls (call_uuid, session_uuid, sealed_call, decision, reason, started_at, must_end_by)"
+            " VALUES ('live', %s, '', '', '', now(), now() + interval '1 hour')",
+            (session.session_uuid,),
+        )
+        assert await inbox.missing(connection, session.session_uuid, ids) == (4, 1, False)
+        over = settled(elapsed(session, session.expires_at).session, session.expires_at).session
+        await sessions.settle_session(connection, keyring, over)
+        assert await inbox.missing(connection, session.session_uuid, ids) == (4, 1, True)
+
+
+async def test_what_is_put_back_is_forwarded_once_more_unless_it_was_kept_as_late(
+    database: Database, keyring: Keyring
+) -> None:
+    session = await active(database, keyring)
+    events = answered_call(call())[:3]
+    await post(database, keyring, session, *events)
+    async with database.transaction() as connection:
+        first, second, third = await inbox.claim(connection, keyring, 10)
+        await inbox.mark_forwarded(connection, [first.id, second.id])
+        await inbox.mark_late(connection, third.id)
+        await inbox.put_back(connection, session.session_uuid, [e.event_id for e in events[1:]])
+
+    assert [waiting.event for waiting in await claimed(database, keyring)] == [events[1]]
+
+
+async def test_a_bill_is_closed_with_the_last_write_once_and_only_if_nothing_is_missing(
+    database: Database, keyring: Keyring
+) -> None:
+    session, events = await active(database, keyring), answered_call(call(recorded=False))
+    await post(database, keyring, session, *events)
+    ends = session.expires_at
+    activities = SessionActivities(database, keyring)
+
+    async def closed(heard: list[AnyCarrierEvent]) -> tuple[bool, list[tuple[object, ...]]]:
+        over = elapsed(hear(session, heard).session, ends).session
+        command = RecordSession(
+            session=over, asks_unreported=True, settle_at=ends, heard=tuple(event.event_id for event in heard)
+        )
+        recorded = await activities.record_session(command)
+        async with database.transaction() as connection:
+            rows = await connection.execute("SELECT total_call_count, settled_at FROM settlements")
+            return recorded.settled, await rows.fetchall()
+
+    assert await closed(events[:3]) == (False, [])
+    assert await closed([*events[:2], *events[3:]]) == (False, []), "as many, but another one is missing"
+    assert await closed(events) == (True, [(2, ends)])
+    await post(database, keyring, session, *unanswered_call(call("late")))
+    assert await closed(events) == (True, [(2, ends)]), "a retry finds what the first try did"

@@ -28,12 +28,14 @@ from activities.sessions import (
     Recorded,
     RecordSession,
     SessionRef,
+    UnheededEvents,
     Unreported,
 )
 from masking.carriers.voice.missed import Missed
 from masking.client import MaskingClient
 from masking.domain.callbacks import Callback
 from masking.domain.events import Call, Placed, Side
+from masking.domain.lifecycle import settled
 from masking.domain.routing import Reason
 from masking.domain.session import REVISION, Bill, Session, bill
 from masking.privacy.keyring import Keyring
@@ -76,6 +78,9 @@ class Remembered:
         self.callbacks: list[Callback] = []
         self.bills: list[Bill] = []
         self.unreported: list[int] = []
+        self.unheard = 0
+        self.heard: list[tuple[str, ...]] = []
+        self.put_back: list[str] = []
         self.endpoint_down = False
         self.carrier_refuses = False
         self.party_taken = False
@@ -103,7 +108,13 @@ class Remembered:
         self.callbacks += [callback for callback in command.callbacks if callback.callback_id not in known]
         if command.session.version > self.sessions[command.session.session_uuid].version:
             self.sessions[command.session.session_uuid] = command.session
-        return Recorded(holds_routes=True, unreported=self._unreported() if command.asks_unreported else None)
+        unreported = self._unreported() if command.asks_unreported else None
+        closes = command.settle_at is not None and not unreported and not self.unheard
+        self.unheard = max(self.unheard - 1, 0)
+        self.heard += [command.heard] if command.settle_at is not None else []
+        if closes and command.settle_at is not None:
+            self._close(settled(command.session, command.settle_at).session)
+        return Recorded(holds_routes=True, unreported=unreported, settled=closes)
 
     @activity.defn
     async def count_unreported(self, command: SessionRef) -> Unreported:
@@ -114,10 +125,17 @@ class Remembered:
 
     @activity.defn
     async def settle_session(self, command: RecordSession) -> Bill:
-        final = bill(command.session)
-        self.sessions[command.session.session_uuid] = command.session
+        return self._close(command.session)
+
+    def _close(self, session: Session) -> Bill:
+        final = bill(session)
+        self.sessions[session.session_uuid] = session
         self.bills.append(final)
         return final
+
+    @activity.defn
+    async def put_back_events(self, command: UnheededEvents) -> None:
+        self.put_back += command.event_ids
 
     @activity.defn
     async def deliver_callbacks(self, command: DeliverCallbacks) -> Delivered:
@@ -164,6 +182,7 @@ class Remembered:
             self.record_session,
             self.count_unreported,
             self.settle_session,
+            self.put_back_events,
             self.deliver_callbacks,
             self.change_parties,
             self.call_first_party,
