@@ -12,6 +12,9 @@ import typer
 from masking.errors import MaskingError
 from masking.process import EXIT_CANNOT_START
 
+MOMENTS = ["%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M"]
+"""How a moment may be written, UTC."""
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object for machines.")]
 
 ResultT = TypeVar("ResultT")

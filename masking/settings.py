@@ -111,6 +111,8 @@ class Settings(BaseSettings):
     # Secrets
     keys: SecretStr | None = None
     keys_file: Path | None = None
+    operator: Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]{1,64}$")] | None = None
+    """Who uses the command line, for the entries about looks; the login name when not set."""
     demo_auth_id: AuthId = DEMO_AUTH_ID
     demo_auth_token: SecretStr | None = None
     demo_numbers: Numbers = (

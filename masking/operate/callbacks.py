@@ -11,6 +11,7 @@ from masking.command_line import AsJson, or_exit, plain, say, say_some
 from masking.domain.callbacks import Kind
 from masking.errors import MaskingError
 from masking.operate.console import on_system
+from masking.operate.looking import operator_looks
 from masking.operate.system import OperatedSystem
 from masking.storage.callback_endpoints import FailingEndpoint, failing
 from masking.storage.callback_records import CallbackRecord, Chosen, Shown, find, replay, show
@@ -21,6 +22,9 @@ app = typer.Typer(
 
 Session = Annotated[str | None, typer.Option("--session", help="Only of this session.", metavar="UUID")]
 OfKind = Annotated[Kind | None, typer.Option("--kind", help="Only session events, or only recording events.")]
+
+
+ANSWERS = "answers to a callback"
 
 
 class CannotReplay(MaskingError):
@@ -52,7 +56,11 @@ def list_(
 def show_(
     callback: Annotated[str, typer.Argument(help="The callback's id.", metavar="CALLBACK")],
     answers: Annotated[
-        bool, typer.Option("--answers", help="Also the first bytes of each answer; they may quote the callback.")
+        bool,
+        typer.Option(
+            "--answers",
+            help="Also the first bytes of each answer; they may quote the callback. Written down as a look.",
+        ),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -65,6 +73,10 @@ def show_(
             found = await show(connection, system.keyring, callback, None)
         if found is None:
             raise MaskingError("there is no callback with this id; list them with `masking callbacks list`")
+        quoted = [each for each in found.attempts if each.answer]
+        if answers and quoted:
+            why = f"callback {found.record.callback_id}"
+            await operator_looks(system, ANSWERS, session_uuid=found.record.session_uuid, how_many=len(quoted), why=why)
         return found
 
     record, told, attempts = on_system(look)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from masking.command_line import AsJson, or_exit
+from masking.command_line import MOMENTS, AsJson, or_exit
 from masking.domain.availability import Situation, obstacle
 from masking.domain.numbers import PoolNumber, candidates
 from masking.domain.reach import Reach, in_words, reaches
@@ -20,7 +20,6 @@ from masking.operate.system import OperatedSystem
 from masking.storage.number_questions import sessions_around, situations
 
 HIDDEN = "hidden"
-MOMENTS = ["%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M"]
 
 
 def explain(

@@ -8,13 +8,13 @@ import re
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
 import typer
 
-from masking.command_line import AsJson, or_exit, say, say_some
+from masking.command_line import MOMENTS, AsJson, or_exit, say, say_some
 from masking.e164 import valid_e164
 from masking.errors import MaskingError
 from masking.log_format import redacted
@@ -23,8 +23,11 @@ from masking.operate.system import OperatedSystem
 from masking.privacy.certificates import Certificate, is_genuine, public_key, signed
 from masking.settings import load_settings
 from masking.storage.erasure import Chosen, Erased, LegalHold, certify, erase, find, hold, holds, release
+from masking.storage.looks import Look, looks
 
-app = typer.Typer(name="privacy", help="Erasing sessions for good, and legal holds.", no_args_is_help=True)
+app = typer.Typer(
+    name="privacy", help="Erasing sessions for good, legal holds, and who looked at what.", no_args_is_help=True
+)
 
 EXIT_SOME_LEFT = 1
 _NOT_DELETED = "its key is destroyed, but Temporal has not deleted its copies: repeat this"
@@ -130,6 +133,23 @@ def holds_(
             return await holds(connection, limit)
 
     say_some("holds", on_system(look), _line, "held", limit, as_json=as_json)
+
+
+@app.command(name="looks")
+def looks_(
+    session: Annotated[str | None, typer.Option(help="Only at this session.", metavar="UUID")] = None,
+    since: Annotated[datetime | None, typer.Option(help="Only from this moment on, UTC.", formats=MOMENTS)] = None,
+    limit: Annotated[int, typer.Option(help="The newest so many.", min=1, max=10_000)] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """List who looked at what is otherwise hidden, newest first: decoded payloads, numbers, answers to callbacks."""
+    moment = since.replace(tzinfo=UTC) if since is not None else None
+
+    async def find_looks(system: OperatedSystem) -> list[Look]:
+        async with system.database.transaction() as connection:
+            return await looks(connection, session_uuid=session, since=moment, limit=limit)
+
+    say_some("looks", on_system(find_looks), _look_line, "looks", limit, as_json=as_json)
 
 
 @app.command()
@@ -245,6 +265,12 @@ def _confirm(count: int) -> None:
         raise CannotErase(f"this erases {count} sessions for good: add --yes, or see which with --dry-run")
     if not typer.confirm(f"Erase {count} sessions for good?", err=True):
         raise CannotErase("nothing was erased")
+
+
+def _look_line(each: Look) -> str:
+    of = f" of {each.session_uuid}" if each.session_uuid else ""
+    why = f" ({each.why})" if each.why else ""
+    return f"{each.at:%Y-%m-%d %H:%M:%S} UTC  {each.who}: {each.how_many} {each.what}{of}{why}"
 
 
 def _line(each: LegalHold) -> str:

@@ -7,15 +7,18 @@ import json
 from datetime import timedelta
 from typing import Any
 
+import psycopg
 import pytest
 from typer.testing import CliRunner, Result
 
 from masking.cli import app
 from masking.delivery.sender import Patience
 from masking.domain.session import Session
+from masking.operate import looking
 from masking.privacy.keyring import Keyring
 from masking.storage.callbacks import claim
 from masking.storage.database import Database
+from masking.storage.looks import looks
 from tests.conftest import KEYS
 from tests.delivery.test_sender import Customer, Queue, sending, until
 
@@ -28,7 +31,7 @@ class Operator:
     """Runs the command against the database of the test."""
 
     def __init__(self, database_url: str) -> None:
-        self.environment = {"DATABASE_URL": database_url, "MASKING_KEYS": KEYS}
+        self.environment = {"DATABASE_URL": database_url, "MASKING_KEYS": KEYS, "MASKING_OPERATOR": "alice"}
 
     async def runs(self, *arguments: str) -> Result:
         runner = CliRunner()
@@ -142,8 +145,12 @@ async def test_each_try_is_shown_and_what_was_answered_only_when_asked_for(
     (told,) = (await operator.told("show", callback))["tries"]
     assert (told["outcome"], told["status"], told["answer"]) == ("HTTP 500", 500, None)
     assert 0 <= told["duration_ms"] < 1000
+    assert await looked(database) == []
     (told,) = (await operator.told("show", callback, "--answers"))["tries"]
     assert told["answer"] == customer.says
+    assert await looked(database) == [
+        ("alice", "answers to a callback", session.session_uuid, 1, f"callback {callback}")
+    ]
     for arguments, shown in ((["show", callback], False), (["show", callback, "--answers"], True)):
         done = await operator.runs(*arguments)
         assert "UTC  HTTP 500, " in done.stdout
@@ -153,6 +160,30 @@ async def test_each_try_is_shown_and_what_was_answered_only_when_asked_for(
             "SELECT FROM callback_attempts WHERE position(%s IN sealed_answer) > 0", (b"1202",)
         )
         assert await plain.fetchone() is None
+
+
+async def looked(database: Database) -> list[tuple[object, ...]]:
+    async with database.transaction() as connection:
+        return [each[1:] for each in await looks(connection, limit=10)]
+
+
+async def test_answers_that_nobody_can_be_noted_for_are_not_shown(
+    database: Database, keyring: Keyring, queue: Queue, operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    customer = Customer()
+    customer.statuses = [500]
+    customer.says = "no such ride: 12025550101"
+    async with customer.listening():
+        session = await given_up(database, keyring, queue, customer, 1)
+
+    async def fails(*_: object, **__: object) -> None:
+        raise psycopg.OperationalError
+
+    monkeypatch.setattr(looking, "note_look", fails)
+    done = await operator.runs("show", *ids(session, 1), "--answers")
+    assert done.exit_code == 2
+    assert "nothing is shown, since it cannot be written down who looked" in done.stderr
+    assert customer.says not in done.output
 
 
 async def test_an_endpoint_that_keeps_failing_is_listed_until_it_takes_one(
