@@ -97,7 +97,7 @@ async def real_system(folder: Path, numbers: Sequence[tuple[str, str]]) -> Async
         prepared = postgres.prepare_postgres(data / "postgres")
         database_server = await stack.enter_async_context(child(prepared.command, {}, log=folder / "postgres.log"))
         settings = Settings(temporal_port=port, temporal_ui_port=ui_port)
-        command = temporal.temporal_command(settings, data, "http://127.0.0.1:9")
+        command = temporal.temporal_command(settings, data, None)
         temporal_server = await stack.enter_async_context(child(command, {}, log=folder / "temporal.log"))
         address = f"{temporal.HOST}:{port}"
         await until(lambda: postgres.is_up(prepared.server_url))

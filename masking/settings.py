@@ -64,10 +64,29 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+def _codec_tokens(value: SecretStr) -> SecretStr:
+    pairs = _named_tokens(value)
+    if not all(_NAMED_TOKEN.fullmatch(pair) for pair in pairs):
+        raise ValueError(
+            "must be name:token,name:token, each token at least 24 characters of A-Z, a-z, 0-9, - and _,"
+            " each name at most 64 of these, . and @"
+        )
+    if len({pair.partition(":")[2] for pair in pairs}) < len(pairs):
+        raise ValueError("must give everybody a token of their own")
+    return value
+
+
+def _named_tokens(value: SecretStr) -> list[str]:
+    return [pair.strip() for pair in value.get_secret_value().split(",")]
+
+
+_NAMED_TOKEN = re.compile(r"[A-Za-z0-9._@-]{1,64}:[A-Za-z0-9_-]{24,}", re.ASCII)
+
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 AtExpiry = Literal["finish", "warn", "drop", "extend"]
 Port = Annotated[int, Field(ge=1, le=65535)]
 AuthId = Annotated[str, AfterValidator(_auth_id)]
+CodecTokens = Annotated[SecretStr, AfterValidator(_codec_tokens)]
 PostgresUrl = Annotated[SecretStr, AfterValidator(_postgres_url)]
 Numbers = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_comma_separated)]
 Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_comma_separated)]
@@ -97,6 +116,10 @@ class Settings(BaseSettings):
     metrics_port: int = Field(default=8082, ge=0, le=65535)
     """Where the gateway tells Prometheus its metrics; nowhere when 0."""
 
+    codec_host: str = "127.0.0.1"
+    codec_port: int = Field(default=8083, ge=0, le=65535)
+    """Where the gateway decodes payloads of Temporal for those whom `codec_tokens` names; nowhere when 0."""
+
     # The services behind it
     database_url: PostgresUrl | None = Field(default=None, validation_alias="DATABASE_URL")
     temporal_port: Port = 7233
@@ -106,13 +129,15 @@ class Settings(BaseSettings):
     build_id: str | None = None
     """With the deployment's name, the version that the worker's sessions stay on; no versioning when not set."""
     ui_origin: str | None = None
-    """Origin of the Temporal Web UI that may have payloads decoded, `http://host:port`; nobody may when not set."""
+    """Origin of the Temporal Web UI, `http://host:port`: the only one whose pages may have payloads decoded."""
 
     # Secrets
     keys: SecretStr | None = None
     keys_file: Path | None = None
     operator: Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]{1,64}$")] | None = None
     """Who uses the command line, for the entries about looks; the login name when not set."""
+    codec_tokens: CodecTokens | None = None
+    """Who may have payloads decoded: `name:token`, separated by commas."""
     demo_auth_id: AuthId = DEMO_AUTH_ID
     demo_auth_token: SecretStr | None = None
     demo_numbers: Numbers = (
@@ -159,6 +184,17 @@ class Settings(BaseSettings):
     callback_give_up_after: int = Field(default=86_400, ge=1, le=7 * 86_400)
     callback_longest_pause: int = Field(default=600, ge=1, le=86_400)
     callback_allowed_networks: Networks = ()
+
+    @property
+    def codec_users(self) -> dict[str, str]:
+        """Who may have payloads decoded, by token."""
+        pairs = _named_tokens(self.codec_tokens) if self.codec_tokens is not None else []
+        return {token: name for name, _, token in (pair.partition(":") for pair in pairs)}
+
+    @property
+    def codec_url(self) -> str:
+        """Where payloads are decoded on this machine, without a slash at the end."""
+        return _at(self.codec_host, self.codec_port)
 
     @property
     def base_url(self) -> str:

@@ -85,6 +85,7 @@ async def _system(settings: Settings, console: Console) -> AsyncIterator[ReadySy
         account=await _account(settings),
         simulator_url=settings.simulator_url,
         temporal_ui_url=temporal_ui_url(settings),
+        codec_url=None,
         sessions=MaskingClient(await connect(load_keyring(settings), environment=temporal_environment(settings))),
         pids={},
     )

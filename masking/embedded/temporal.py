@@ -18,11 +18,11 @@ SEARCH_ATTRIBUTES: tuple[str, ...] = ()
 HOST = "127.0.0.1"
 
 
-def temporal_command(settings: Settings, folder: Path, codec_url: str) -> list[str]:
+def temporal_command(settings: Settings, folder: Path, codec_url: str | None) -> list[str]:
     """How to run the server with its data in `folder`.
 
     Args:
-        codec_url: where the Web UI has payloads decoded.
+        codec_url: where the Web UI has payloads decoded; None if nowhere.
 
     Raises:
         StartupError: there is no `temporal` binary.
@@ -37,7 +37,8 @@ def temporal_command(settings: Settings, folder: Path, codec_url: str) -> list[s
         *(sys.executable, "-m", "masking.embedded.guard", "SIGTERM", "--"),
         *(str(binary), "server", "start-dev"),
         *("--ip", HOST, "--port", str(settings.temporal_port)),
-        *("--ui-port", str(settings.temporal_ui_port), "--ui-codec-endpoint", codec_url, "--ui-disable-news-fetch"),
+        *("--ui-port", str(settings.temporal_ui_port), "--ui-disable-news-fetch"),
+        *(("--ui-codec-endpoint", codec_url) if codec_url else ()),
         *("--db-filename", str(folder / "temporal.db")),
         *("--sqlite-pragma", "journal_mode=wal", "--sqlite-pragma", "synchronous=normal"),
         *("--log-level", "error"),

@@ -11,7 +11,6 @@ from masking.gateway import (
     call_resources,
     callbacks_api,
     carrier_webhooks,
-    codec_endpoint,
     health,
     openapi,
     recording_media,
@@ -19,6 +18,7 @@ from masking.gateway import (
     switchboard,
 )
 from masking.gateway.authentication import authenticated
+from masking.gateway.codec_endpoint import codec_served
 from masking.gateway.content_encoding import decoded
 from masking.gateway.context import CONTEXT, Context
 from masking.gateway.errors import errors_as_json
@@ -28,7 +28,6 @@ from masking.gateway.protocol import GatewayRunner
 from masking.gateway.request_limit import RequestLimiter
 from masking.ports import Place, listening
 from masking.privacy.keyring import load_keyring
-from masking.privacy.payload_codec import EncryptingCodec
 from masking.process import until_stopped
 from masking.settings import Settings
 from masking.storage import key_checks, tables
@@ -63,8 +62,6 @@ def build_app(context: Context) -> web.Application:
     app.add_routes(openapi.routes(context.settings))
     app.add_routes(switchboard.routes())
     app.add_routes(carrier_webhooks.routes())
-    if context.settings.ui_origin is not None:
-        app.add_routes(codec_endpoint.routes(EncryptingCodec(context.keyring), context.settings.ui_origin))
     return app
 
 
@@ -107,7 +104,11 @@ async def serve(settings: Settings) -> None:
             carrier_tokens=(settings.carrier_auth_token.get_secret_value(),),
             carrier_http=carrier_http,
         )
-        async with forwarder.running(), metrics_served(database, settings):
+        async with (
+            forwarder.running(),
+            metrics_served(database, settings),
+            codec_served(database, keyring, settings),
+        ):
             runner = GatewayRunner(build_app(context), shutdown_timeout=SHUTDOWN_S)
             async with listening(runner, Place(settings.host, settings.port, "MASKING_PORT", "MASKING_HOST")):
                 await until_stopped()

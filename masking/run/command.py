@@ -66,6 +66,7 @@ def ready_info(system: ReadySystem) -> dict[str, object]:
         "auth_token": system.account.auth_token,
         "simulator_url": system.simulator_url,
         "temporal_ui_url": system.temporal_ui_url,
+        "codec_url": system.codec_url,
         "pids": dict(system.pids),
     }
 
@@ -100,6 +101,7 @@ def _show(console: Console, system: ReadySystem) -> None:
         ("auth id", system.account.auth_id),
         ("token", system.account.auth_token),
         ("Temporal UI", system.temporal_ui_url or "where TEMPORAL_ADDRESS points"),
+        ("codec", system.codec_url or "not served"),
         ("phones", system.simulator_url),
     ]
     console.print(Panel("\n".join(f"{name:12}{value}" for name, value in facts), title="Ready", expand=False))

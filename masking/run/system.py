@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
+import secrets
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -27,6 +28,8 @@ from masking.storage.migrate import migrate
 from masking.temporal import connect
 
 TEMPORAL_IS_ELSEWHERE = ("TEMPORAL_ADDRESS", "TEMPORAL_PROFILE", "TEMPORAL_CONFIG_FILE")
+UI_USER = "temporal-ui"
+"""Who looks through the embedded server's UI, as the entries about looks name it."""
 LOOPBACK = "127.0.0.0/8,::1/128"
 WORKER = Path(__file__).parent.parent.parent / "worker.py"
 
@@ -35,16 +38,21 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class ReadySystem:
-    """What a person or a program needs to use a running system."""
+    """What a person or a program needs to use a running system.
+
+    Attributes:
+        codec_url: where Temporal's payloads are decoded for its UI, with the secret of this start; None if nowhere.
+        failure: fails with `StartupError` when the system cannot go on; None for a system that runs elsewhere.
+    """
 
     api_url: str
     account: DemoAccount
     simulator_url: str
     temporal_ui_url: str | None
+    codec_url: str | None
     sessions: MaskingClient
     pids: Mapping[str, int]
     failure: asyncio.Future[None] | None = None
-    """Fails with `StartupError` when the system cannot go on; None for a system that runs elsewhere."""
 
 
 @asynccontextmanager
@@ -66,8 +74,10 @@ async def running_system(settings: Settings, say: Say) -> AsyncIterator[ReadySys
             services = _Services(stack, data / "logs", say)
             database_url = await _start_postgres(settings, data, services)
             environment["DATABASE_URL"] = database_url
+            codec_url = None
             if embedded_temporal:
-                environment |= await _start_temporal(settings, data, services)
+                codec_url, for_ui = _codec_for_ui(settings)
+                environment |= await _start_temporal(settings, data, services, codec_url) | for_ui
             else:
                 say("Temporal at TEMPORAL_ADDRESS")
             client = await connect(keyring, environment=temporal_environment(settings))
@@ -80,6 +90,7 @@ async def running_system(settings: Settings, say: Say) -> AsyncIterator[ReadySys
                 account=account,
                 simulator_url=settings.simulator_url,
                 temporal_ui_url=temporal_ui_url(settings),
+                codec_url=codec_url,
                 sessions=MaskingClient(client),
                 pids=services.pids,
                 failure=services.failure,
@@ -196,6 +207,8 @@ def _check_ports(settings: Settings, embedded_temporal: bool) -> None:
         places.append(
             Place(settings.metrics_host, settings.metrics_port, "MASKING_METRICS_PORT", "MASKING_METRICS_HOST")
         )
+    if settings.codec_port and (embedded_temporal or settings.codec_tokens is not None):
+        places.append(Place(settings.codec_host, settings.codec_port, "MASKING_CODEC_PORT", "MASKING_CODEC_HOST"))
     if embedded_temporal:
         places.append(Place(temporal.HOST, settings.temporal_port, "MASKING_TEMPORAL_PORT"))
         places.append(Place(temporal.HOST, settings.temporal_ui_port, "MASKING_TEMPORAL_UI_PORT"))
@@ -210,13 +223,29 @@ async def _start_postgres(settings: Settings, data: Path, services: _Services) -
     return prepared.database_url
 
 
-async def _start_temporal(settings: Settings, data: Path, services: _Services) -> dict[str, str | None]:
+def _codec_for_ui(settings: Settings) -> tuple[str | None, dict[str, str | None]]:
+    """Where the embedded server's UI has payloads decoded, and the gateway's environment for it.
+
+    The UI of the dev server can send no credentials of ours, so the URL holds them: a token of this start alone.
+    """
+    if settings.codec_port == 0:
+        return None, {}
+    token = secrets.token_urlsafe(32)
+    others = settings.codec_tokens.get_secret_value() if settings.codec_tokens is not None else ""
+    tokens = ",".join(filter(None, (others, f"{UI_USER}:{token}")))
+    environment = {"MASKING_CODEC_TOKENS": tokens, "MASKING_UI_ORIGIN": temporal_ui_url(settings)}
+    return f"{settings.codec_url}/{token}", environment
+
+
+async def _start_temporal(
+    settings: Settings, data: Path, services: _Services, codec_url: str | None
+) -> dict[str, str | None]:
     """Start it. Returns the environment of its clients, which inherit nothing about another server."""
     address = f"{temporal.HOST}:{settings.temporal_port}"
-    command = temporal.temporal_command(settings, data, f"{settings.base_url}/codec")
+    command = temporal.temporal_command(settings, data, codec_url)
     inherited: dict[str, str | None] = {name: None for name in os.environ if name.startswith("TEMPORAL_")}
     await services.start(Service("temporal", command, lambda _: temporal.is_up(address), inherited))
-    return inherited | (temporal_environment(settings) or {}) | {"MASKING_UI_ORIGIN": temporal_ui_url(settings)}
+    return inherited | (temporal_environment(settings) or {})
 
 
 def _our_services(settings: Settings, environment: Mapping[str, str | None], client: Client) -> list[Service]:

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.anyio
 
 SESSION = {"session_uuid": "00000000-0000-4000-8000-000000000001"}
 CALLBACK: Callback = {"EventName": "SessionFirstPartyAnswer"}
-SYSTEM = ReadySystem("http://api", DemoAccount("MA", "token"), "http://phones", "http://ui", cast(Any, None), {})
+SYSTEM = ReadySystem("http://api", DemoAccount("MA", "token"), "http://phones", "http://ui", None, cast(Any, None), {})
 
 
 @pytest.fixture
@@ -97,5 +97,5 @@ async def test_a_session_that_is_not_settled_stops_the_demo(monkeypatch: pytest.
     monkeypatch.setattr(story, "SETTLED_WITHIN_S", 0.1)
     with pytest.raises(StepFailed, match=r"not settled within 0\.1 s"):
         await story._settled(
-            ReadySystem("http://api", SYSTEM.account, "http://phones", None, cast(Any, Unsettled()), {}), SESSION
+            ReadySystem("http://api", SYSTEM.account, "http://phones", None, None, cast(Any, Unsettled()), {}), SESSION
         )

@@ -40,8 +40,6 @@ from tests.conftest import ACCOUNT, TOKEN
 from worker import working
 
 CARRIER_TOKEN = "what-the-carrier-signs-with"
-UI_ORIGIN = "http://127.0.0.1:8233"
-
 
 PORTS_EACH = 1_500
 _WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 8
@@ -151,7 +149,6 @@ def settings(simulator_port: int, more_settings: dict[str, Any]) -> Settings:
         carrier_api_url=f"http://127.0.0.1:{simulator_port}",
         carrier_auth_token=SecretStr(CARRIER_TOKEN),
         recording_wait=5,
-        ui_origin=UI_ORIGIN,
         request_limit=0,
         callback_allowed_networks=(ip_network("127.0.0.0/8"),),
         **more_settings,

@@ -32,7 +32,7 @@ FIRST, SECOND = "+12025550101", "+12025550102"
 def environment(data: Path, **more: str) -> dict[str, str]:
     """A clean environment with free ports and a data folder of its own."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
-    ports = tuple(f"MASKING_{of}PORT" for of in ("", "METRICS_", "SIMULATOR_", "TEMPORAL_", "TEMPORAL_UI_"))
+    ports = tuple(f"MASKING_{of}PORT" for of in ("", "METRICS_", "CODEC_", "SIMULATOR_", "TEMPORAL_", "TEMPORAL_UI_"))
     return clean | {name: str(free_port()) for name in ports} | {"MASKING_DATA": str(data)} | more
 
 

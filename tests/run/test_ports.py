@@ -13,7 +13,7 @@ from masking.run.system import _check_ports
 from masking.settings import Settings
 from tests.integration.conftest import free_port
 
-PORTS = ["port", "simulator_port", "metrics_port", "temporal_port", "temporal_ui_port"]
+PORTS = ["port", "simulator_port", "metrics_port", "codec_port", "temporal_port", "temporal_ui_port"]
 
 
 def settings(**more: Any) -> Settings:

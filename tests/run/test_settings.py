@@ -22,6 +22,9 @@ from masking.settings import Settings, load_settings
         ("MASKING_DEMO_AUTH_ID", "MA" + "٣" * 18, "MASKING_DEMO_AUTH_ID: must be MA followed by 18 characters"),
         ("MASKING_PUBLIC_URL", "masking.example", "MASKING_PUBLIC_URL: must be a URL that begins with"),
         ("MASKING_PUBLIC_URL", "https://", "MASKING_PUBLIC_URL: must be a URL that begins with"),
+        ("MASKING_CODEC_TOKENS", "secret", "MASKING_CODEC_TOKENS: must be name:token,name:token"),
+        ("MASKING_CODEC_TOKENS", "alice:secret", "MASKING_CODEC_TOKENS: must be name:token,name:token"),
+        ("MASKING_CODEC_TOKENS", f"a:{'secret-' * 4},b:{'secret-' * 4}", "must give everybody a token of their own"),
         ("MASKING_CALLBACK_ALLOWED_NETWORKS", "10.0.0.1/8", "MASKING_CALLBACK_ALLOWED_NETWORKS"),
     ],
 )
