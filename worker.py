@@ -20,6 +20,7 @@ from masking.contract import TASK_QUEUE
 from masking.delivery.guard import AddressGuard
 from masking.delivery.request import customers_http
 from masking.delivery.sender import CallbackSender, Patience
+from masking.erasure.retention import retaining
 from masking.privacy.keyring import Keyring, load_keyring
 from masking.process import run_process, until_stopped
 from masking.settings import Settings
@@ -99,7 +100,10 @@ async def working(
     settings: Settings,
     task_queue: str = TASK_QUEUE,
 ) -> AsyncIterator[None]:
-    """Run workflows and activities, and send callbacks, until the context ends; what is under way is finished."""
+    """Run workflows and activities, send callbacks, and erase what was kept long enough, until the context ends.
+
+    Workflows, activities and callbacks that are under way are finished.
+    """
     patience = Patience(
         timedelta(seconds=settings.callback_give_up_after), timedelta(seconds=settings.callback_longest_pause)
     )
@@ -114,6 +118,7 @@ async def working(
         sender = CallbackSender(database, keyring, http, patience)
         async with (
             sender.running(),
+            retaining(database, keyring, client, settings.retention),
             build_worker(client, database, keyring, carrier_http, settings, task_queue, sender),
         ):
             yield

@@ -8,6 +8,7 @@ read by `temporalio.envconfig`, not here.
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from decimal import Decimal
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from pathlib import Path
@@ -64,6 +65,22 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+def age(written: str) -> timedelta:
+    """A span of time, written in whole days or hours: `90d`, `36h`.
+
+    Raises:
+        ValueError: it is not written so.
+    """
+    match = _AGE.fullmatch(written)
+    if match is None:
+        raise ValueError("is a whole number of days or hours: 90d, 36h")
+    return timedelta(days=int(match[1])) if match[2] == "d" else timedelta(hours=int(match[1]))
+
+
+def _age(value: object) -> object:
+    return age(value) if isinstance(value, str) else value
+
+
 def _codec_tokens(value: SecretStr) -> SecretStr:
     pairs = _named_tokens(value)
     if not all(_NAMED_TOKEN.fullmatch(pair) for pair in pairs):
@@ -80,9 +97,11 @@ def _named_tokens(value: SecretStr) -> list[str]:
     return [pair.strip() for pair in value.get_secret_value().split(",")]
 
 
+_AGE = re.compile(r"([1-9][0-9]{0,4})([dh])", re.ASCII)
 _NAMED_TOKEN = re.compile(r"[A-Za-z0-9._@-]{1,64}:[A-Za-z0-9_-]{24,}", re.ASCII)
 
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
+Age = Annotated[timedelta, BeforeValidator(_age)]
 AtExpiry = Literal["finish", "warn", "drop", "extend"]
 Port = Annotated[int, Field(ge=1, le=65535)]
 AuthId = Annotated[str, AfterValidator(_auth_id)]
@@ -161,6 +180,8 @@ class Settings(BaseSettings):
     ring_timeout: int = Field(default=120, ge=5, le=600)
     pair_grace: int = Field(default=1800, ge=60, le=86400)
     recording_wait: int = Field(default=300, ge=1, le=86400)
+    retention: Age | None = None
+    """How long a session is kept after its bill was closed, before it is erased; for ever when not set."""
 
     # Calls
     at_expiry: AtExpiry = "finish"

@@ -9,6 +9,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 
 import psycopg
 from aiohttp import web
@@ -19,7 +20,7 @@ from psycopg_pool import PoolTimeout
 from masking.ports import Place, listening
 from masking.settings import Settings
 from masking.storage.database import Database
-from masking.storage.measures import Backlog, Pool, Undelivered, backlog, pools, undelivered
+from masking.storage.measures import Backlog, Erasing, Pool, Undelivered, backlog, erasing, pools, undelivered
 
 FRESH_S = 10.0
 """Scrapes within so many seconds get the same figures: they read every live route."""
@@ -28,10 +29,14 @@ OF_POOL = ("account", "country")
 
 
 class Metrics:
-    """The figures, read from the database when they are asked for. Every gateway tells the same."""
+    """The figures, read from the database when they are asked for. Every gateway tells the same.
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    Args:
+        keep_for: how long sessions are to be kept after their bill was closed; None for ever.
+    """
+
+    def __init__(self, database: Database, keep_for: timedelta | None = None) -> None:
+        self._database, self._keep_for = database, keep_for
         self._registry = CollectorRegistry()
         self._read_at = float("-inf")
         self._reading = asyncio.Lock()
@@ -46,6 +51,9 @@ class Metrics:
         self._oldest_callback = self._gauge("callbacks_oldest_seconds", "How long the oldest of them has waited")
         self._dead = self._gauge("callbacks_dead", "Callbacks that were given up, and not sent again since")
         self._failing = self._gauge("callback_endpoints_failing", "Customers' endpoints that keep failing")
+        self._to_erase = self._gauge("retention_waiting", "Sessions that have been kept longer than they should")
+        self._begun = self._gauge("erasures_unfinished", "Erased sessions of which Temporal has yet to delete copies")
+        self._erased = self._gauge("erased_last_day", "Sessions that were erased within a day")
 
     async def exposed(self) -> bytes:
         """The figures in Prometheus' text format."""
@@ -55,6 +63,7 @@ class Metrics:
                     self._set_pools(await pools(connection))
                     self._set_backlog(await backlog(connection))
                     self._set_undelivered(await undelivered(connection))
+                    self._set_erasing(await erasing(connection, self._keep_for))
                 self._read_at = time.monotonic()
         return generate_latest(self._registry)
 
@@ -84,6 +93,11 @@ class Metrics:
         self._dead.set(found.dead)
         self._failing.set(found.failing_endpoints)
 
+    def _set_erasing(self, found: Erasing) -> None:
+        self._to_erase.set(found.waiting)
+        self._begun.set(found.begun)
+        self._erased.set(found.last_day)
+
 
 @asynccontextmanager
 async def metrics_served(database: Database, settings: Settings) -> AsyncIterator[None]:
@@ -95,7 +109,7 @@ async def metrics_served(database: Database, settings: Settings) -> AsyncIterato
     if settings.metrics_port == 0:
         yield
         return
-    metrics = Metrics(database)
+    metrics = Metrics(database, settings.retention)
 
     async def expose(request: web.Request) -> web.Response:
         del request

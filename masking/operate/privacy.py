@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import re
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,32 +17,25 @@ from masking.errors import MaskingError
 from masking.log_format import redacted
 from masking.operate.console import on_system
 from masking.operate.system import OperatedSystem
-from masking.privacy.certificates import Certificate, is_genuine, public_key, signed
-from masking.settings import load_settings
-from masking.storage.erasure import Chosen, Erased, LegalHold, certify, erase, find, hold, holds, release
+from masking.privacy.certificates import is_genuine, public_key
+from masking.settings import age, load_settings
+from masking.storage.erasure import Chosen, LegalHold, find, hold, holds, release
 from masking.storage.looks import Look, looks
+
+if TYPE_CHECKING:
+    from masking.erasure.erasing import Outcome
 
 app = typer.Typer(
     name="privacy", help="Erasing sessions for good, legal holds, and who looked at what.", no_args_is_help=True
 )
 
 EXIT_SOME_LEFT = 1
-_NOT_DELETED = "its key is destroyed, but Temporal has not deleted its copies: repeat this"
-_AGE = re.compile(r"([1-9][0-9]{0,4})([dh])")
 
 Session = Annotated[str, typer.Argument(help="The session's id.", metavar="SESSION")]
 
 
 class CannotErase(MaskingError):
     """The command line does not say which sessions, or that it is meant."""
-
-
-class Outcome(NamedTuple):
-    """What came of a session: its certificate, or why it is still there."""
-
-    session_uuid: str
-    certificate: Certificate | None
-    reason: str
 
 
 @app.command(name="erase")
@@ -176,65 +166,19 @@ def verify(
 
 
 async def _erase_all(system: OperatedSystem, session_uuids: Sequence[str]) -> list[Outcome]:
-    """Destroy the keys of all, have Temporal delete its copies, and certify what is gone in both."""
-    outcomes: dict[str, Outcome] = {}
-    destroyed: list[Erased] = []
-    for session_uuid in session_uuids:
-        async with system.database.transaction() as connection:
-            done = await erase(connection, session_uuid)
-        if isinstance(done, str):
-            outcomes[session_uuid] = Outcome(session_uuid, None, done)
-        elif done.certificate is not None:
-            outcomes[session_uuid] = Outcome(session_uuid, done.certificate, "")
-        else:
-            destroyed.append(done)
-    if destroyed:
-        outcomes |= await _certified(system, destroyed)
-    return [outcomes[session_uuid] for session_uuid in session_uuids]
-
-
-async def _certified(system: OperatedSystem, destroyed: Sequence[Erased]) -> dict[str, Outcome]:
     # They load Temporal's client.
     from rich.console import Console
-    from temporalio.service import RPCError
+    from temporalio.client import Client
 
-    from masking.operate.temporal_copies import DELETED_WITHIN_S, are_deleted, delete_executions
+    from masking.erasure.erasing import erase_all
     from masking.run.system import temporal_environment
     from masking.temporal import connect
 
-    client = await connect(system.keyring, environment=temporal_environment(load_settings()))
-    outcomes = {each.session_uuid: Outcome(each.session_uuid, None, _NOT_DELETED) for each in destroyed}
-    runs: dict[str, set[str]] = {}
-    console = Console(stderr=True)
-    with console.status("Temporal deletes its copies; that may take a minute"):
-        for each in destroyed:
-            with suppress(RPCError):
-                runs[each.session_uuid] = await delete_executions(client, each.session_uuid)
-        until = asyncio.get_running_loop().time() + DELETED_WITHIN_S
-        for each in destroyed:
-            its_runs = runs.get(each.session_uuid)
-            with suppress(RPCError):
-                if its_runs is not None and await are_deleted(client, each.session_uuid, its_runs, until):
-                    certificate = _certificate(system, each, len(its_runs))
-                    async with system.database.transaction() as connection:
-                        await certify(connection, each.session_uuid, certificate)
-                    outcomes[each.session_uuid] = Outcome(each.session_uuid, certificate, "")
-    return outcomes
+    async def temporal() -> Client:
+        return await connect(system.keyring, environment=temporal_environment(load_settings()))
 
-
-def _certificate(system: OperatedSystem, done: Erased, deleted: int) -> Certificate:
-    return signed(
-        system.keyring,
-        {
-            "certificate": "masking erasure 1",
-            "session_uuid": done.session_uuid,
-            "account_id": done.account_id,
-            "erased_at": done.erased_at.isoformat(),
-            "destroyed": "the session's data key and everything in PostgreSQL that was under it, its look-up hashes",
-            "temporal_executions_deleted": deleted,
-            "kept": "times, durations, the bill and its corrections",
-        },
-    )
+    with Console(stderr=True).status("Temporal deletes its copies; that may take a minute"):
+        return await erase_all(system.database, system.keyring, session_uuids, temporal)
 
 
 def _chosen(sessions: list[str] | None, party: str | None, older_than: str | None) -> Chosen:
@@ -249,10 +193,10 @@ def _chosen(sessions: list[str] | None, party: str | None, older_than: str | Non
 
 
 def _age(written: str) -> timedelta:
-    match = _AGE.fullmatch(written)
-    if match is None:
-        raise CannotErase("--older-than is a whole number of days or hours: 90d, 36h")
-    return timedelta(days=int(match[1])) if match[2] == "d" else timedelta(hours=int(match[1]))
+    try:
+        return age(written)
+    except ValueError as fault:
+        raise CannotErase(f"--older-than {fault}") from None
 
 
 def _check_reason(reason: str) -> None:

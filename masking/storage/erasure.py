@@ -43,6 +43,32 @@ async def find(connection: Connection, keyring: Keyring, chosen: Chosen) -> list
     return [str(row[0]) for row in await rows.fetchall()]
 
 
+async def alone(connection: Connection) -> bool:
+    """Whether this transaction is the only one, until its end, that erases what was kept long enough."""
+    row = await (
+        await connection.execute("SELECT pg_try_advisory_xact_lock(hashtextextended('masking retention', 0))")
+    ).fetchone()
+    return row == (True,)
+
+
+async def overdue(connection: Connection, keep_for: timedelta, limit: int) -> list[str]:
+    """Sessions to erase: the longest settled that have been kept for so long, then those whose erasure was begun.
+
+    Without those that `erase` would refuse.
+    """
+    rows = await connection.execute(
+        "(SELECT session_uuid FROM sessions s WHERE settled_at < now() - %(age)s AND status <> 'erased'"
+        "  AND NOT EXISTS (SELECT FROM legal_holds h WHERE h.session_uuid = s.session_uuid)"
+        "  AND NOT EXISTS (SELECT FROM routes r WHERE r.session_uuid = s.session_uuid AND held_until > now())"
+        "  ORDER BY settled_at LIMIT %(limit)s)"
+        " UNION ALL"
+        " (SELECT session_uuid FROM erasures WHERE certificate IS NULL ORDER BY erased_at LIMIT %(limit)s)"
+        " LIMIT %(limit)s",
+        {"age": keep_for, "limit": limit},
+    )
+    return [str(row[0]) for row in await rows.fetchall()]
+
+
 class _State(NamedTuple):
     account_id: str
     phase: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import NamedTuple
 
 from psycopg.rows import class_row
@@ -60,6 +61,20 @@ class Undelivered(NamedTuple):
     failing_endpoints: int
 
 
+class Erasing(NamedTuple):
+    """Sessions that were erased, and those that are to be.
+
+    Attributes:
+        waiting: those that have been kept longer than they should; those under a legal hold are not counted.
+        begun: those whose keys are destroyed, while Temporal has not deleted its copies yet.
+        last_day: those that were erased within a day.
+    """
+
+    waiting: int
+    begun: int
+    last_day: int
+
+
 async def pools(connection: Connection) -> list[Pool]:
     """Every pool, by owner and country. Reads the routes of all live and cooling sessions."""
     async with connection.cursor(row_factory=class_row(Pool)) as cursor:
@@ -108,6 +123,20 @@ async def undelivered(connection: Connection) -> Undelivered:
             " (SELECT count(*) FROM callback_endpoints WHERE rests_until > now() - %s) AS failing_endpoints"
             " FROM callbacks WHERE state = 'pending'",
             (SHOWN_FOR,),
+        )
+        (found,) = await cursor.fetchall()
+    return found
+
+
+async def erasing(connection: Connection, keep_for: timedelta | None) -> Erasing:
+    """Erasures; nothing waits when sessions are kept for ever."""
+    async with connection.cursor(row_factory=class_row(Erasing)) as cursor:
+        await cursor.execute(
+            "SELECT (SELECT count(*) FROM sessions s WHERE settled_at < now() - %s::interval AND status <> 'erased'"
+            "  AND NOT EXISTS (SELECT FROM legal_holds h WHERE h.session_uuid = s.session_uuid)) AS waiting,"
+            " (SELECT count(*) FROM erasures WHERE certificate IS NULL) AS begun,"
+            " (SELECT count(*) FROM erasures WHERE erased_at > now() - interval '1 day') AS last_day",
+            (keep_for,),
         )
         (found,) = await cursor.fetchall()
     return found

@@ -18,7 +18,7 @@ from typer.testing import CliRunner, Result
 
 from masking.cli import app
 from masking.contract import session_workflow_id
-from masking.operate import temporal_copies
+from masking.erasure import erasing
 from masking.privacy.certificates import is_genuine, public_key
 from masking.privacy.keyring import Keyring
 from masking.storage.database import Database
@@ -205,7 +205,7 @@ async def test_when_temporal_does_not_delete_it_the_key_is_gone_all_the_same_and
 ) -> None:
     uuid = await settled(system, receiver)
     with monkeypatch.context() as away:
-        away.setattr(temporal_copies, "delete_executions", refuses)
+        away.setattr(erasing, "delete_executions", refuses)
         told = await operator.erases(uuid, code=1)
     assert told["erased"] == []
     assert "its key is destroyed, but Temporal has not deleted its copies" in told["left"][0]["reason"]

@@ -29,6 +29,8 @@ CREATE TRIGGER looks_are_kept BEFORE UPDATE OR DELETE OR TRUNCATE ON looks
     FOR EACH STATEMENT EXECUTE FUNCTION looks_are_kept();
 
 CREATE INDEX sessions_kept ON sessions (settled_at) WHERE settled_at IS NOT NULL AND status <> 'erased';
+CREATE INDEX erasures_by_age ON erasures (erased_at);
+CREATE INDEX erasures_begun ON erasures (erased_at) WHERE certificate IS NULL;
 """
 
 
@@ -39,6 +41,6 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Forget them."""
-    op.execute("DROP INDEX sessions_kept")
+    op.execute("DROP INDEX erasures_begun, erasures_by_age, sessions_kept")
     op.execute("DROP TABLE looks")
     op.execute("DROP FUNCTION looks_are_kept")

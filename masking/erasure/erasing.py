@@ -1,0 +1,88 @@
+"""Erasing sessions: their keys are destroyed, Temporal's copies deleted, and both certified."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from typing import NamedTuple
+
+from temporalio.client import Client
+from temporalio.service import RPCError
+
+from masking.erasure.temporal_copies import DELETED_WITHIN_S, are_deleted, delete_executions
+from masking.privacy.certificates import Certificate, signed
+from masking.privacy.keyring import Keyring
+from masking.storage.database import Database
+from masking.storage.erasure import Erased, certify, erase
+
+NOT_DELETED = "its key is destroyed, but Temporal has not deleted its copies: repeat this"
+
+
+class Outcome(NamedTuple):
+    """What came of a session: its certificate, or why it is still there."""
+
+    session_uuid: str
+    certificate: Certificate | None
+    reason: str
+
+
+async def erase_all(
+    database: Database, keyring: Keyring, session_uuids: Sequence[str], temporal: Callable[[], Awaitable[Client]]
+) -> list[Outcome]:
+    """Destroy the keys of all, have Temporal delete its copies, and certify what is gone in both. Safe to repeat.
+
+    May take the two minutes that Temporal is given.
+
+    Args:
+        temporal: the client of the server that has them; asked for once keys are destroyed.
+    """
+    outcomes: dict[str, Outcome] = {}
+    destroyed: list[Erased] = []
+    for session_uuid in session_uuids:
+        async with database.transaction() as connection:
+            done = await erase(connection, session_uuid)
+        if isinstance(done, str):
+            outcomes[session_uuid] = Outcome(session_uuid, None, done)
+        elif done.certificate is not None:
+            outcomes[session_uuid] = Outcome(session_uuid, done.certificate, "")
+        else:
+            destroyed.append(done)
+    if destroyed:
+        outcomes |= await _certified(database, keyring, await temporal(), destroyed)
+    return [outcomes[session_uuid] for session_uuid in session_uuids]
+
+
+async def _certified(
+    database: Database, keyring: Keyring, client: Client, destroyed: Sequence[Erased]
+) -> dict[str, Outcome]:
+    outcomes = {each.session_uuid: Outcome(each.session_uuid, None, NOT_DELETED) for each in destroyed}
+    runs: dict[str, set[str]] = {}
+    for each in destroyed:
+        with suppress(RPCError):
+            runs[each.session_uuid] = await delete_executions(client, each.session_uuid)
+    until = asyncio.get_running_loop().time() + DELETED_WITHIN_S
+    for each in destroyed:
+        its_runs = runs.get(each.session_uuid)
+        with suppress(RPCError):
+            if its_runs is not None and await are_deleted(client, each.session_uuid, its_runs, until):
+                certificate = _certificate(keyring, each, len(its_runs))
+                async with database.transaction() as connection:
+                    await certify(connection, each.session_uuid, certificate)
+                outcomes[each.session_uuid] = Outcome(each.session_uuid, certificate, "")
+    return outcomes
+
+
+def _certificate(keyring: Keyring, done: Erased, deleted: int) -> Certificate:
+    return signed(
+        keyring,
+        {
+            "certificate": "masking erasure 1",
+            "session_uuid": done.session_uuid,
+            "account_id": done.account_id,
+            "erased_at": done.erased_at.isoformat(),
+            "destroyed": "the session's data key and everything in PostgreSQL that was under it, its look-up hashes",
+            "temporal_executions_deleted": deleted,
+            "kept": "times, durations, the bill and its corrections",
+        },
+    )
