@@ -79,7 +79,7 @@ async def network(application: Application, tmp_path: Path) -> AsyncIterator[Net
 async def address(network: Network, tmp_path: Path) -> AsyncIterator[str]:
     """Where the network's REST API is."""
     port = free_port()
-    runner = web.AppRunner(build_app(network, tmp_path / "recordings"), access_log=None)
+    runner = web.AppRunner(build_app(network), access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", port).start()
     yield f"http://127.0.0.1:{port}"

@@ -293,7 +293,7 @@ async def test_the_rest_api_places_speaks_into_and_ends_calls_for_who_has_the_to
         f'<Response><Dial callerId="{NUMBER[1:]}"><Number>{BOB[1:]}</Number></Dial></Response>'
     )
     port, auth_id = free_port(), "MACARRIER00000000000"
-    runner = web.AppRunner(build_app(network, tmp_path), access_log=None)
+    runner = web.AppRunner(build_app(network), access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", port).start()
     calls = f"http://127.0.0.1:{port}/v1/Account/{auth_id}/Call/"

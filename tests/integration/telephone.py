@@ -14,6 +14,7 @@ from masking.carriers.simulator.application import ApplicationClient, VoiceAppli
 from masking.carriers.simulator.client import SimulatorClient
 from masking.carriers.simulator.clock import SimulatedClock
 from masking.carriers.simulator.network import Network
+from masking.carriers.simulator.recordings import Recordings
 from masking.carriers.simulator.records import CallRecord
 from masking.carriers.simulator.server import build_app
 from tests.conftest import POOL
@@ -27,7 +28,7 @@ class Telephone:
     """The running network, its phones, and where its recordings are kept."""
 
     phones: SimulatorClient
-    recordings: Path
+    recordings: Recordings
 
     async def call(self, number: str, to: str) -> CallRecord:
         """Have a phone call a number; the call once it is over."""
@@ -55,10 +56,10 @@ async def telephone(system: System, tmp_path: Path, simulator_port: int, speed: 
         base = f"{system.settings.base_url}/carrier/voice"
         for number, _ in POOL:
             network.applications[number] = VoiceApplication(f"{base}/answer", f"{base}/hangup")
-        runner = web.AppRunner(build_app(network, recordings), access_log=None)
+        runner = web.AppRunner(build_app(network), access_log=None)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", simulator_port).start()
-        yield Telephone(phones, recordings)
+        yield Telephone(phones, network.recordings)
         await network.close()
         await runner.cleanup()
 

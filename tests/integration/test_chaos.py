@@ -121,7 +121,7 @@ async def network(system: System, tmp_path: Path, simulator_port: int) -> AsyncI
         base = f"{system.settings.base_url}/carrier/voice"
         for number, _ in POOL + MORE_NUMBERS:
             network.applications[number] = VoiceApplication(f"{base}/answer", f"{base}/hangup")
-        runner = web.AppRunner(build_app(network, recordings), access_log=None)
+        runner = web.AppRunner(build_app(network), access_log=None)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", simulator_port).start()
         yield network

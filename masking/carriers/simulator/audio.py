@@ -5,10 +5,8 @@ from __future__ import annotations
 import array
 import io
 import math
-import os
 import sys
 import wave
-from pathlib import Path
 
 SAMPLE_RATE = 8000
 MAX_SECONDS = 30
@@ -17,17 +15,14 @@ MAX_SECONDS = 30
 _CALLER_HZ, _CALLEE_HZ, _LOUDNESS = 440.0, 554.4, 8000
 
 
-def write_recording(path: Path, file_format: str, seconds: int) -> None:
-    """Write a stereo recording, caller on the left, readable by its owner only.
+def recorded(file_format: str, seconds: int) -> bytes:
+    """A stereo recording, caller on the left.
 
     Args:
         file_format: `wav` or `mp3`.
     """
     samples = _samples(max(1, min(seconds, MAX_SECONDS)))
-    content = _wav(samples) if file_format == "wav" else _mp3(samples)
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-        file.write(content)
+    return _wav(samples) if file_format == "wav" else _mp3(samples)
 
 
 def _samples(seconds: int) -> bytes:

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import itertools
 from collections.abc import Callable, Coroutine
-from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import uuid4
 
@@ -14,10 +13,10 @@ from masking.carriers import hangup_causes as causes
 from masking.carriers.hangup_causes import HangupCause
 from masking.carriers.simulator import voice_xml as xml
 from masking.carriers.simulator.application import ApplicationClient, Document, Form, Unreachable, Webhook
-from masking.carriers.simulator.audio import write_recording
 from masking.carriers.simulator.clock import SimulatedClock
 from masking.carriers.simulator.keypad import PROMPT_S, Keypad
 from masking.carriers.simulator.phones import Phone
+from masking.carriers.simulator.recordings import Recordings
 from masking.carriers.simulator.records import CallRecord, Leg, Recording, TranscriptLine
 from masking.carriers.simulator.reporter import Reporter
 from masking.carriers.simulator.ringing import Outcome, engaged, leave_after, ring
@@ -43,14 +42,13 @@ class Surroundings(NamedTuple):
 
     Attributes:
         find_phone: the phone with a number (E.164).
-        recordings: the folder of the audio files.
-        media_url: where they are served, without a slash at the end.
+        media_url: where recordings are served, without a slash at the end.
     """
 
     client: ApplicationClient
     clock: SimulatedClock
     find_phone: Callable[[str], Phone]
-    recordings: Path
+    recordings: Recordings
     media_url: str
 
 
@@ -363,7 +361,7 @@ class Call:
         recording_id = str(uuid4())
         file = f"{recording_id}.{wanted.file_format}"
         seconds = min(leg.duration, wanted.max_seconds)
-        await asyncio.to_thread(write_recording, self._network.recordings / file, wanted.file_format, seconds)
+        await asyncio.to_thread(self._network.recordings.record, file, seconds)
         now = self._clock.now()
         recording = Recording(
             recording_id=recording_id,

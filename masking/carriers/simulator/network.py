@@ -12,6 +12,7 @@ from masking.carriers.simulator.call import Call, Order, Surroundings
 from masking.carriers.simulator.chaos import Chaos, ChaosSwitches
 from masking.carriers.simulator.clock import SimulatedClock
 from masking.carriers.simulator.phones import Phone, WrongState
+from masking.carriers.simulator.recordings import Recordings
 from masking.carriers.simulator.records import CallRecord, Leg
 
 REMEMBERED_CALLS = 2000
@@ -22,14 +23,15 @@ class Network:
     """Phones by number, applications by number, calls by id. Forgets its oldest calls.
 
     Args:
-        recordings: the folder of the audio files.
+        recordings: the folder of the audio files, which are encrypted by a key that follows from the client's token.
         media_url: where they are served, without a slash at the end.
     """
 
     def __init__(self, client: ApplicationClient, clock: SimulatedClock, recordings: Path, media_url: str) -> None:
         self._client = client
         self._clock = clock
-        self._surroundings = Surroundings(client, clock, self.phone, recordings, media_url)
+        self.recordings = Recordings(recordings, client.token)
+        self._surroundings = Surroundings(client, clock, self.phone, self.recordings, media_url)
         self._phones: OrderedDict[str, Phone] = OrderedDict()
         self._calls: OrderedDict[str, CallRecord] = OrderedDict()
         self._live: dict[str, Call] = {}

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
-import re
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any
 
 from aiohttp import web
@@ -24,9 +23,8 @@ from masking.process import until_stopped
 from masking.settings import Settings
 
 HOST = "127.0.0.1"
-RECORDINGS = web.AppKey("recordings", Path)
 
-_FILE = re.compile(r"[0-9a-f-]{36}\.(mp3|wav)")
+_AUDIO = {"mp3": "audio/mpeg", "wav": "audio/wav"}
 _ANSWER_PATH, _HANGUP_PATH = "/carrier/voice/answer", "/carrier/voice/hangup"
 
 
@@ -55,10 +53,10 @@ class Keys(BaseModel):
     digits: Digits
 
 
-def build_app(network: Network, recordings: Path) -> web.Application:
+def build_app(network: Network) -> web.Application:
     """The simulator's application."""
     app = web.Application(middlewares=[_errors_as_json], client_max_size=64 * 1024)
-    app[NETWORK], app[RECORDINGS] = network, recordings
+    app[NETWORK] = network
     app.add_routes(rest_api.routes())
     app.add_routes(
         [
@@ -92,13 +90,14 @@ async def serve(settings: Settings) -> None:
         )
     if settings.carrier_auth_token is None:
         raise StartupError("MASKING_CARRIER_AUTH_TOKEN is not set: it is what the simulator signs its webhooks with")
-    recordings = settings.data.absolute() / "recordings"
     clock = SimulatedClock(settings.simulator_speed)
     async with ApplicationClient(settings.carrier_auth_token.get_secret_value()) as client:
+        recordings = settings.data.absolute() / "recordings"
         network = Network(client, clock, recordings, f"{settings.simulator_url}/media")
+        await asyncio.to_thread(network.recordings.seal_plain)
         application = VoiceApplication(f"{settings.base_url}{_ANSWER_PATH}", f"{settings.base_url}{_HANGUP_PATH}")
         network.applications.update(dict.fromkeys(settings.demo_numbers, application))
-        runner = web.AppRunner(build_app(network, recordings), access_log=None)
+        runner = web.AppRunner(build_app(network), access_log=None)
         async with listening(runner, Place(HOST, settings.simulator_port, "MASKING_SIMULATOR_PORT")):
             try:
                 await until_stopped()
@@ -178,10 +177,10 @@ async def _call(request: web.Request) -> web.Response:
 
 async def _media(request: web.Request) -> web.StreamResponse:
     file = request.match_info["file"]
-    path = request.app[RECORDINGS] / file
-    if not _FILE.fullmatch(file) or not path.is_file():
+    audio = await asyncio.to_thread(request.app[NETWORK].recordings.read, file)
+    if audio is None:
         raise Refused(404, "there is no such recording")
-    return web.FileResponse(path)
+    return web.Response(body=audio, content_type=_AUDIO[file.rpartition(".")[2]])
 
 
 def _shown(model: BaseModel) -> web.Response:
