@@ -5,7 +5,7 @@ from __future__ import annotations
 from alembic import op
 
 revision = "0015"
-down_revision = "0013"
+down_revision = "0014"
 
 UPGRADE = """
 -- Without a foreign key: what was looked at may belong to no session that this database knows.
