@@ -152,6 +152,8 @@ class Settings(BaseSettings):
 
     # Secrets
     keys: SecretStr | None = None
+    keys_command: str | None = None
+    """Prints the key ring, as a key file holds it."""
     keys_file: Path | None = None
     operator: Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]{1,64}$")] | None = None
     """Who uses the command line, for the entries about looks; the login name when not set."""
@@ -205,6 +207,11 @@ class Settings(BaseSettings):
     callback_give_up_after: int = Field(default=86_400, ge=1, le=7 * 86_400)
     callback_longest_pause: int = Field(default=600, ge=1, le=86_400)
     callback_allowed_networks: Networks = ()
+
+    @property
+    def names_keys(self) -> bool:
+        """Whether any of the settings tells where the keys are."""
+        return self.keys is not None or self.keys_command is not None or self.keys_file is not None
 
     @property
     def codec_users(self) -> dict[str, str]:

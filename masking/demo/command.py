@@ -76,7 +76,7 @@ async def _system(settings: Settings, console: Console) -> AsyncIterator[ReadySy
             yield system
         return
     console.print(f"Using the system that runs at {settings.gateway_url}")
-    if settings.keys is None and settings.keys_file is None:
+    if not settings.names_keys:
         settings = settings.model_copy(update={"keys_file": settings.data.absolute() / "keys.json"})
     if not await is_healthy(settings.simulator_url):
         raise StartupError(f"the telephone simulator does not answer at {settings.simulator_url}: start it")

@@ -113,6 +113,11 @@ def _key_file() -> Path:
             "the keys come from MASKING_KEYS: add a new one to its JSON, 32 random bytes in base64, give it to every"
             " process, then make it `current` there; or use MASKING_KEYS_FILE"
         )
+    if settings.keys_command is not None:
+        raise StartupError(
+            "the keys come from MASKING_KEYS_COMMAND: add a new one, 32 random bytes in base64, where it reads them,"
+            " restart every process, then make it `current` there and restart them again"
+        )
     path = with_keys_file(settings).keys_file
     if path is None:
         raise StartupError("no keys: set MASKING_KEYS_FILE to a key file, or MASKING_DATA to the data folder")

@@ -48,6 +48,6 @@ async def operated_system(settings: Settings) -> AsyncIterator[OperatedSystem]:
 def with_keys_file(settings: Settings) -> Settings:
     """The settings with the key file of the data folder, where they name no keys."""
     keys_file = settings.data.absolute() / "keys.json"
-    if settings.keys is None and settings.keys_file is None and keys_file.exists():
+    if not settings.names_keys and keys_file.exists():
         return settings.model_copy(update={"keys_file": keys_file})
     return settings

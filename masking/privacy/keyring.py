@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from masking.errors import MaskingError, StartupError
+from masking.privacy.key_command import printed
 from masking.settings import Settings
 
 KEY_BYTES = 32
@@ -164,13 +165,15 @@ def unseal(key: bytes, ciphertext: bytes, associated: bytes) -> bytes:
 
 
 def load_keyring(settings: Settings) -> Keyring:
-    """Read the keys from `MASKING_KEYS`, or from the file that `MASKING_KEYS_FILE` names.
+    """Read the keys from `MASKING_KEYS`, from what `MASKING_KEYS_COMMAND` prints, or from `MASKING_KEYS_FILE`.
 
     Raises:
-        StartupError: neither is set, or what they hold is no key ring.
+        StartupError: none is set, or what they hold is no key ring.
     """
     if settings.keys is not None:
         return _parse(settings.keys.get_secret_value(), "MASKING_KEYS")
+    if settings.keys_command is not None:
+        return _parse(printed(settings.keys_command), "MASKING_KEYS_COMMAND")
     if settings.keys_file is None:
         raise StartupError("no keys: set MASKING_KEYS_FILE to a key file, or MASKING_KEYS to its content")
     file = _KeyFollower(settings.keys_file)

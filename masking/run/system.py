@@ -179,7 +179,7 @@ def _only_one(data: Path) -> Iterator[None]:
 def _with_keys(settings: Settings, data: Path) -> tuple[Settings, dict[str, str | None], Keyring]:
     """The settings with their keys; makes keys on the first start of an embedded system."""
     environment: dict[str, str | None] = {}
-    if settings.keys is None and settings.keys_file is None:
+    if not settings.names_keys:
         keys_file = data / "keys.json"
         try:
             ensure_keys_file(keys_file)

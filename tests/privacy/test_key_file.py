@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
+import shlex
+import sys
 from pathlib import Path
 
 import pytest
 
 from masking.errors import StartupError
+from masking.privacy import key_command
 from masking.privacy import keyring as keyrings
 from masking.privacy.keyring import Keyring, Unreadable, add_master_key, load_keyring, new_key_file
 from masking.settings import Settings
@@ -26,6 +29,39 @@ def file(tmp_path: Path) -> Path:
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look at the file each time."""
     monkeypatch.setattr(keyrings, "FOLLOW_EVERY_S", 0.0)
+
+
+def by_command(*words: str) -> Keyring:
+    return load_keyring(Settings(keys_command=shlex.join(words), keys_file=Path("nowhere")))
+
+
+def test_a_command_asks_a_key_service_for_the_ring(file: Path) -> None:
+    key_id, sealed = load(file).seal(b"before", "test")
+    asked = by_command(sys.executable, "-c", f"print(open({str(file)!r}).read())")
+    assert asked.open(key_id, sealed, "test") == b"before"
+    assert asked.lookup_hash("caller", "x") == load(file).lookup_hash("caller", "x")
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ((sys.executable, "-c", "print('secret'); import sys; sys.exit('secret')"), "it ended with exit code 1"),
+        ((sys.executable, "-c", "import time; time.sleep(60)"), "it took longer than 0.5 s"),
+        ((sys.executable, "-c", "import os; os.write(1, bytes([255]) * 9)"), "it printed no text"),
+        (("/nowhere/secret",), "it cannot be started (FileNotFoundError)"),
+        ((sys.executable, "-c", "print('secret')"), "MASKING_KEYS_COMMAND is no key ring"),
+        ((), "it cannot be started"),
+    ],
+)
+def test_a_command_that_gives_no_ring_is_told_without_what_it_said(
+    words: tuple[str, ...], told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(key_command, "WITHIN_S", 0.5 if "sleep" in str(words) else 30.0)
+    with pytest.raises(StartupError) as refused:
+        by_command(*words)
+    assert told in str(refused.value)
+    assert "MASKING_KEYS_COMMAND" in str(refused.value)
+    assert "secret" not in str(refused.value)
 
 
 def load(file: Path) -> Keyring:
