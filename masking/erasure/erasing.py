@@ -68,7 +68,7 @@ async def _certified(
             if its_runs is not None and await are_deleted(client, each.session_uuid, its_runs, until):
                 certificate = _certificate(keyring, each, len(its_runs))
                 async with database.transaction() as connection:
-                    await certify(connection, each.session_uuid, certificate)
+                    certificate = await certify(connection, each.session_uuid, certificate)
                 outcomes[each.session_uuid] = Outcome(each.session_uuid, certificate, "")
     return outcomes
 

@@ -134,11 +134,15 @@ async def erase(connection: Connection, session_uuid: str) -> Erased | str:
     return Erased(session_uuid, state.account_id, row[0], None)
 
 
-async def certify(connection: Connection, session_uuid: str, certificate: Certificate) -> None:
-    """Keep the certificate of an erasure."""
-    await connection.execute(
-        "UPDATE erasures SET certificate = %s::jsonb WHERE session_uuid = %s", (json.dumps(certificate), session_uuid)
+async def certify(connection: Connection, session_uuid: str, certificate: Certificate) -> Certificate:
+    """Keep the certificate of an erasure. Returns the one that is kept: the first, where two were at it."""
+    kept = await connection.execute(
+        "UPDATE erasures SET certificate = coalesce(certificate, %s::jsonb) WHERE session_uuid = %s"
+        " RETURNING certificate",
+        (json.dumps(certificate), session_uuid),
     )
+    row = await kept.fetchone()
+    return row[0] if row is not None and isinstance(row[0], dict) else certificate
 
 
 async def hold(connection: Connection, session_uuid: str, reason: str) -> bool:

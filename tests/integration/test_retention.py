@@ -18,7 +18,7 @@ from masking.gateway.metrics import Metrics
 from masking.privacy.certificates import is_genuine, public_key
 from masking.privacy.keyring import Keyring
 from masking.storage.database import Database
-from masking.storage.erasure import alone, hold
+from masking.storage.erasure import alone, certify, hold
 from tests.integration.conftest import System
 from tests.integration.test_carrier_webhooks import create
 
@@ -136,3 +136,12 @@ async def test_without_the_setting_sessions_are_kept_for_ever(
     async with retaining(system.database, keyring, system.client, None):
         await asyncio.sleep(0.05)
     assert (await Metrics(system.database).exposed()).decode().count("masking_retention_waiting 0.0") == 1
+
+
+async def test_of_two_certificates_the_first_is_kept(system: System, keyring: Keyring) -> None:
+    uuid = await settled(system, KEPT * 2)
+    await sweep(system.database, keyring, system.client, KEPT)
+    first = (await erased(system.database))[uuid]
+    async with system.database.transaction() as connection:
+        assert await certify(connection, uuid, {"certificate": "another"}) == first
+    assert await erased(system.database) == {uuid: first}
