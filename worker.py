@@ -23,6 +23,7 @@ from masking.delivery.sender import CallbackSender, Patience
 from masking.erasure.retention import retaining
 from masking.privacy.keyring import Keyring, load_keyring
 from masking.process import run_process, until_stopped
+from masking.rate_card import load_rate_card
 from masking.settings import Settings
 from masking.storage import key_checks, tables
 from masking.storage.database import Database, database_url
@@ -54,7 +55,13 @@ def build_worker(
     """
     sessions = SessionActivities(database, keyring, sender)
     callbacks = CallbackActivities(sender.wake if sender is not None else lambda: None)
-    carrier = CarrierActivities(database, keyring, carrier_calls(settings, http), f"{settings.base_url}{WEBHOOKS}")
+    carrier = CarrierActivities(
+        database,
+        keyring,
+        carrier_calls(settings, http),
+        f"{settings.base_url}{WEBHOOKS}",
+        load_rate_card(settings),
+    )
     return Worker(
         client,
         task_queue=task_queue,

@@ -12,8 +12,10 @@ from masking.carriers.voice.missed import Missed, missed
 from masking.domain.decisions import placed_call
 from masking.domain.events import Call, Hangup, Placed, RecordingCompleted
 from masking.domain.interaction import longest_call
+from masking.domain.rates import RateCard
 from masking.domain.terms import Terms
 from masking.privacy.keyring import Keyring
+from masking.rate_card import placed_rates
 from masking.storage.calls import claim_first_call, find_call, find_first_party, note_call, unclaim_first_call
 from masking.storage.database import Database
 
@@ -43,13 +45,22 @@ class CarrierActivities:
     Args:
         carrier: None where no carrier takes orders.
         webhooks_url: where the gateway takes the carrier's webhooks, without a slash at the end.
+        rate_card: None where the settings' flat rate holds for every leg.
     """
 
-    def __init__(self, database: Database, keyring: Keyring, carrier: CallsApi | None, webhooks_url: str) -> None:
+    def __init__(
+        self,
+        database: Database,
+        keyring: Keyring,
+        carrier: CallsApi | None,
+        webhooks_url: str,
+        rate_card: RateCard | None = None,
+    ) -> None:
         self._database = database
         self._keyring = keyring
         self._carrier = carrier
         self._webhooks_url = webhooks_url
+        self._rate_card = rate_card
 
     @activity.defn
     async def call_first_party(self, command: CallFirstParty) -> Placed:
@@ -76,9 +87,13 @@ class CarrierActivities:
             found = await find_first_party(connection, self._keyring, session_uuid, call_uuid)
             if found is None:
                 raise ApplicationError("the session has no first party any more", non_retryable=True)
-            call = placed_call(call_uuid, found.route)
-            if await find_call(connection, self._keyring, call_uuid) is None:
+            call = placed_call(call_uuid, found.route, placed_rates(self._rate_card, found.route, found.now))
+            known = await find_call(connection, self._keyring, call_uuid)
+            if known is None:
                 await note_call(connection, found, call, None)
+            else:
+                # Its prices were fixed already, when a webhook came first.
+                call = call.model_copy(update={"rates": known.call.rates})
         return Placed(event_id=f"{call_uuid}:placed", at=found.now, call=call)
 
     async def _placed_once(self, session_uuid: str, order: CallOrder) -> str:

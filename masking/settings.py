@@ -198,6 +198,7 @@ class Settings(BaseSettings):
     request_window: float = Field(default=5.0, gt=0, le=3600)
 
     # Money
+    rate_card: Path | None = None
     rate_per_minute: Decimal = Field(default=Decimal("0.0085"), ge=0)
     billing_increment: int = Field(default=60, ge=1, le=3600)
 

@@ -133,7 +133,7 @@ def _notice(session: Session, event: AnyCarrierEvent) -> Notice:
             name, about = "SessionSecondPartyRing", {}
         case Hangup():
             name = "SessionFirstPartyHangup" if event.leg is LegName.CALLER else "SessionSecondPartyHangup"
-            about = _charged(leg_charge(event.duration, session.rate)) | _cause(event)
+            about = _charged(leg_charge(session, event)) | _cause(event)
         case PinStatus():
             name = "SessionPinAuthenticationStatus"
             about = {"PinAuthenticationStatus": event.status, "PinRetryCounter": str(event.retry_counter)}
@@ -162,7 +162,7 @@ def _notice(session: Session, event: AnyCarrierEvent) -> Notice:
 def _parties_hung_up(session: Session, interaction: Interaction) -> Notice:
     """The call is done: both legs' charge, and the cause that ended the caller's."""
     call = interaction.call
-    params = _parties(call) | _charged(interaction_charge(interaction, session.rate))
+    params = _parties(call) | _charged(interaction_charge(session, interaction))
     if interaction.caller.hangup is not None:
         params |= _cause(interaction.caller.hangup)
     at = max(leg.hangup.happened_at for _, leg in interaction.legs if leg.hangup is not None)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from datetime import datetime
 
 from masking.domain.events import Answer, AnyCarrierEvent, Call, Declined, LegName, PinStatus, Ring
+from masking.domain.money import CallRates
 from masking.domain.routing import AskPin, Connect, Decision, Reason, Route
 
 
-def call_of(call_uuid: str, route: Route, decision: Decision) -> Call:
-    """The call as it was decided."""
+def call_of(call_uuid: str, route: Route, decision: Decision, rates: CallRates | None = None) -> Call:
+    """The call as it was decided, with the prices of that moment."""
     connected = isinstance(decision, Connect)
     return Call(
         call_uuid=call_uuid,
@@ -19,15 +20,18 @@ def call_of(call_uuid: str, route: Route, decision: Decision) -> Call:
         dialled=connected,
         recorded=isinstance(decision, Connect) and decision.record is not None,
         reason=decision.reason,
+        rates=rates,
     )
 
 
-def events_of(call_uuid: str, route: Route, decision: Decision, now: datetime) -> tuple[AnyCarrierEvent, ...]:
+def events_of(
+    call_uuid: str, route: Route, decision: Decision, now: datetime, rates: CallRates | None = None
+) -> tuple[AnyCarrierEvent, ...]:
     """What the session of `route` hears of a decision.
 
     The carrier has no webhook for the callee's ringing: it begins when the carrier gets our answer.
     """
-    call = call_of(call_uuid, route, decision)
+    call = call_of(call_uuid, route, decision, rates)
     heard: list[AnyCarrierEvent] = []
     if decision.pin is not None:
         heard.append(
@@ -47,7 +51,7 @@ def events_of(call_uuid: str, route: Route, decision: Decision, now: datetime) -
     return tuple(heard)
 
 
-def placed_call(call_uuid: str, route: Route) -> Call:
+def placed_call(call_uuid: str, route: Route, rates: CallRates | None = None) -> Call:
     """A call that we made to the first party, before it is answered."""
     return Call(
         call_uuid=call_uuid,
@@ -56,6 +60,7 @@ def placed_call(call_uuid: str, route: Route) -> Call:
         to_number="",
         dialled=False,
         reason=Reason.FIRST_PARTY_CALLED,
+        rates=rates,
     )
 
 

@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from masking.domain.model import Model
+from masking.domain.money import CallRates, CarrierCharge
 
 
 class Side(StrEnum):
@@ -46,6 +47,7 @@ class Call(Model):
         dialled: whether we dialled the callee.
         recorded: whether the conversation is to be recorded once both have answered.
         reason: why the call was treated as it was, in words.
+        rates: its prices, fixed with the decision; None where the session's own rate holds.
     """
 
     call_uuid: str
@@ -55,6 +57,7 @@ class Call(Model):
     dialled: bool
     recorded: bool = False
     reason: str = ""
+    rates: CallRates | None = Field(default=None, exclude_if=lambda rates: rates is None)
 
 
 class CarrierEvent(Model):
@@ -119,6 +122,7 @@ class Hangup(CarrierEvent):
         cause_code: its number, 4000 being a normal hangup.
         source: who ended it, in the carrier's words.
         ended_at: when it ended, UTC, where the carrier says so; `at` is then when we were told.
+        carrier_charge: what the carrier says that the leg costs, where it does.
     """
 
     kind: Literal["hangup"] = "hangup"
@@ -129,6 +133,7 @@ class Hangup(CarrierEvent):
     cause_code: int
     source: str = ""
     ended_at: datetime | None = None
+    carrier_charge: CarrierCharge | None = Field(default=None, exclude_if=lambda charge: charge is None)
 
     @property
     def guessed(self) -> bool:

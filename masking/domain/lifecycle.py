@@ -125,6 +125,7 @@ def requested(request: SessionRequest, now: datetime) -> Session:
         subaccount_id=request.subaccount_id,
         terms=request.terms,
         rate=request.rate,
+        session_fee=request.session_fee,
         pair_grace=request.pair_grace,
         recording_wait=request.recording_wait,
         at_expiry=request.at_expiry,

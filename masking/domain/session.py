@@ -9,13 +9,11 @@ from enum import StrEnum
 
 from pydantic import Field
 
-from masking.domain.events import Declined, PinStatus
+from masking.domain.events import Call, Declined, Hangup, LegName, PinStatus
 from masking.domain.interaction import Interaction
 from masking.domain.model import Model
-from masking.domain.money import Rate, billed_seconds, leg_amount
+from masking.domain.money import QUANTUM, ZERO, CarrierCharge, LegRates, Rate, billed_seconds, leg_amount
 from masking.domain.terms import AtExpiry, Terms
-
-ZERO = Decimal(0)
 
 REVISION = 3
 """The rules of today. A session follows those under which it was opened, so that its history replays.
@@ -64,6 +62,8 @@ class Session(Model):
 
     Attributes:
         wrong_pins, declined: the newest tries that failed and calls that were not connected.
+        rate: of legs whose calls have no rates of their own; its currency is that of the bill.
+        session_fee: what the session costs by itself once it is open.
         remarks: what an operator should know, in words.
         former_parties: whom it had before its parties changed, oldest first.
         asked_expires_at: the expiry that was asked for, while the session goes on beyond it for a call (UTC).
@@ -77,6 +77,7 @@ class Session(Model):
     subaccount_id: str | None = None
     terms: Terms
     rate: Rate
+    session_fee: Decimal = Field(default=ZERO, exclude_if=lambda fee: not fee)
     pair_grace: int
     recording_wait: int
     resource_base_url: str
@@ -201,21 +202,88 @@ class SessionSnapshot(Model):
     version: int
 
 
-def leg_charge(answered_seconds: int, rate: Rate) -> Charge:
-    """The charge of one leg that lasted `answered_seconds` from its answer."""
-    billed = billed_seconds(answered_seconds, rate)
-    return Charge(call_count=1, duration=answered_seconds, billed_duration=billed, amount=leg_amount(billed, rate))
+def leg_rate(session: Session, call: Call, leg: LegName) -> Rate:
+    """What the customer pays for a leg: its call's own rate, else the session's.
+
+    A bill has one currency: rates of another one, after the card's was changed, do not hold.
+    """
+    rates = _rates(call, leg)
+    return rates.price if rates is not None and rates.price.currency == session.rate.currency else session.rate
 
 
-def interaction_charge(interaction: Interaction, rate: Rate) -> Charge:
+def leg_charge(session: Session, hangup: Hangup) -> Charge:
+    """What the customer pays for a leg that has ended: the one way in which any amount of a call comes about."""
+    passed_on = _passed_on(session, hangup)
+    if passed_on is not None:
+        billed, amount = passed_on.billed_duration, passed_on.amount
+    else:
+        rate = leg_rate(session, hangup.call, hangup.leg)
+        billed = billed_seconds(hangup.duration, rate)
+        amount = leg_amount(billed, rate)
+    return Charge(call_count=1, duration=hangup.duration, billed_duration=billed, amount=amount)
+
+
+def leg_price(session: Session, call: Call, leg: LegName, hangup: Hangup | None) -> Decimal:
+    """What a minute of a leg costs the customer; of an amount that the carrier named, what it comes to."""
+    passed_on = _passed_on(session, hangup) if hangup is not None else None
+    if passed_on is None:
+        return leg_rate(session, call if hangup is None else hangup.call, leg).per_minute
+    billed = passed_on.billed_duration
+    return (passed_on.amount * 60 / billed).quantize(QUANTUM) if billed else ZERO
+
+
+class LegCost(Model):
+    """What the carrier takes of us for a leg."""
+
+    billed_duration: int
+    amount: Decimal
+    currency: str
+
+
+def leg_cost(hangup: Hangup) -> LegCost | None:
+    """What the carrier says that an ended leg costs us, else what the card says; None where nobody does."""
+    told = hangup.carrier_charge
+    if told is not None:
+        return LegCost(billed_duration=told.billed_duration, amount=told.amount, currency=told.currency)
+    rates = _rates(hangup.call, hangup.leg)
+    if rates is None or rates.cost is None:
+        return None
+    billed = billed_seconds(hangup.duration, rates.cost)
+    return LegCost(billed_duration=billed, amount=leg_amount(billed, rates.cost), currency=rates.cost.currency)
+
+
+def _rates(call: Call, leg: LegName) -> LegRates | None:
+    if call.rates is None:
+        return None
+    return call.rates.caller if leg is LegName.CALLER else call.rates.callee
+
+
+def _passed_on(session: Session, hangup: Hangup) -> CarrierCharge | None:
+    """The carrier's amount, where the customer pays just that."""
+    told = hangup.carrier_charge
+    if told is None or not told.passed_on or hangup.call.rates is not None:
+        return None
+    return told if told.currency == session.rate.currency else None
+
+
+def ended_legs(interaction: Interaction) -> tuple[Hangup, ...]:
+    """How the legs of a conversation ended, of those that have."""
+    return tuple(leg.hangup for _, leg in interaction.legs if leg.hangup is not None)
+
+
+def interaction_charge(session: Session, interaction: Interaction) -> Charge:
     """The charge of a conversation: each leg that has ended, billed on its own."""
-    ended = (leg.hangup for _, leg in interaction.legs if leg.hangup is not None)
-    return total(leg_charge(hangup.duration, rate) for hangup in ended)
+    return total(leg_charge(session, hangup) for hangup in ended_legs(interaction))
 
 
 def total(charges: Iterable[Charge]) -> Charge:
     """The sum of charges."""
     return sum(charges, Charge())
+
+
+def session_amount(session: Session) -> Decimal:
+    """The fee for the session itself; none for one that was never opened."""
+    return ZERO if session.phase in (Phase.OPENING, Phase.REFUSED) else session.session_fee
 
 
 def bill(session: Session) -> Bill:
@@ -225,8 +293,8 @@ def bill(session: Session) -> Bill:
         session_uuid=session.session_uuid,
         account_id=session.account_id,
         currency=session.rate.currency,
-        calls=total(interaction_charge(i, session.rate) for i in session.interactions.values()),
-        session_amount=ZERO,
+        calls=total(interaction_charge(session, i) for i in session.interactions.values()),
+        session_amount=session_amount(session),
         duration=session.duration,
         last_interaction_time=max(ends, default=None),
         settled_at=session.settled_at,

@@ -74,7 +74,7 @@ def _conversation(session: Session, interaction: Interaction) -> Iterator[str]:
     elif isinstance(recording, RecordingFailed):
         yield f"- recording failed: {recording.reason}"
     if interaction.ended_at is not None and interaction.caller.hangup is not None:
-        charge = interaction_charge(interaction, session.rate)
+        charge = interaction_charge(session, interaction)
         yield (
             f"- {_clock(interaction.ended_at)} ended ({interaction.caller.hangup.cause}):"
             f" {charge.billed_duration} s billed, {charge.amount:f} {session.rate.currency}"

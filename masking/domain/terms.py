@@ -6,11 +6,14 @@ Names, meanings and defaults are those of Plivo's Masking Session API
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Literal
+
+from pydantic import Field
 
 from masking.domain.events import Side
 from masking.domain.model import Model
-from masking.domain.money import Rate
+from masking.domain.money import ZERO, Rate
 
 Method = Literal["GET", "POST"]
 FileFormat = Literal["mp3", "wav"]
@@ -112,7 +115,9 @@ class SessionRequest(Model):
         at_expiry: what becomes of a conversation that the session's end finds in progress: it may `finish`,
             or both hear a warning and it ends a little later (`warn`), or it ends at once (`drop`),
             or the session goes on until it ends (`extend`).
-        rate: the price, fixed here so that the bill is a function of the history.
+        rate: the price of a leg whose call has no rates of its own, fixed here so that the bill is a function of
+            the history; its currency is that of the bill.
+        session_fee: what the session costs by itself once it is open.
         resource_base_url: where this account's resources are served, without a slash at the end.
     """
 
@@ -125,6 +130,7 @@ class SessionRequest(Model):
     recording_wait: int = 300
     at_expiry: AtExpiry = "finish"
     rate: Rate
+    session_fee: Decimal = Field(default=ZERO, exclude_if=lambda fee: not fee)
     resource_base_url: str = ""
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from aiohttp import web
 
 from masking.domain.callbacks import media_url
-from masking.domain.events import RecordingCompleted
+from masking.domain.events import LegName, RecordingCompleted
 from masking.domain.interaction import Interaction, Leg
-from masking.domain.session import Session, leg_charge
+from masking.domain.money import QUANTUM
+from masking.domain.session import Charge, Session, leg_charge, leg_price
 from masking.domain.wire_format import plivo_number, plivo_time
 from masking.gateway.authentication import PATH_AUTH_ID, PRINCIPAL
 from masking.gateway.context import CONTEXT
@@ -60,7 +61,8 @@ async def found_resource(request: web.Request, kind: str) -> tuple[Session, Inte
 
 def _leg_object(session: Session, interaction: Interaction, leg: Leg, auth_id: str, *, is_caller: bool) -> CallObject:
     hangup, call = leg.hangup, interaction.call
-    charge = leg_charge(hangup.duration if hangup else 0, session.rate)
+    charge = leg_charge(session, hangup) if hangup else Charge(amount=QUANTUM * 0)
+    name = LegName.CALLER if is_caller else LegName.CALLEE
     ends = (call.from_number, session.virtual_number) if is_caller else (session.virtual_number, call.to_number)
     return CallObject(
         call_uuid=leg.leg_uuid,
@@ -74,7 +76,7 @@ def _leg_object(session: Session, interaction: Interaction, leg: Leg, auth_id: s
         call_duration=charge.duration,
         bill_duration=charge.duration,
         billed_duration=charge.billed_duration,
-        total_rate=format(session.rate.per_minute, "f"),
+        total_rate=format(leg_price(session, call, name, hangup), "f"),
         total_amount=format(charge.amount, "f"),
         hangup_cause_name=hangup.cause if hangup else None,
         hangup_cause_code=hangup.cause_code if hangup else None,

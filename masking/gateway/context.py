@@ -8,6 +8,7 @@ import httpx
 from aiohttp import web
 
 from masking.client import MaskingClient
+from masking.domain.rates import RateCard
 from masking.domain.routing import CallPolicy
 from masking.gateway.inbox_forwarder import InboxForwarder
 from masking.gateway.login_limit import LoginLimiter
@@ -20,7 +21,11 @@ from masking.storage.database import Database
 
 @dataclass(frozen=True)
 class Context:
-    """The gateway's parts. `carrier_tokens` sign the webhooks of carriers; `carrier_http` fetches recordings there."""
+    """The gateway's parts. `carrier_tokens` sign the webhooks of carriers; `carrier_http` fetches recordings there.
+
+    Attributes:
+        rate_card: None where the settings' flat rate holds for every leg.
+    """
 
     settings: Settings
     database: Database
@@ -33,6 +38,7 @@ class Context:
     carrier_tokens: tuple[str, ...]
     carrier_http: httpx.AsyncClient
     logins: LoginLimiter = field(default_factory=LoginLimiter)
+    rate_card: RateCard | None = None
 
 
 CONTEXT = web.AppKey("context", Context)

@@ -29,6 +29,7 @@ from masking.gateway.request_limit import RequestLimiter
 from masking.ports import Place, listening
 from masking.privacy.keyring import load_keyring
 from masking.process import until_stopped
+from masking.rate_card import load_rate_card
 from masking.settings import Settings
 from masking.storage import key_checks, tables
 from masking.storage.creates import UnansweredCreates
@@ -81,6 +82,7 @@ async def serve(settings: Settings) -> None:
     keyring = load_keyring(settings)
     if settings.carrier_auth_token is None:
         raise StartupError("MASKING_CARRIER_AUTH_TOKEN is not set: it is what carriers sign their webhooks with")
+    rate_card = load_rate_card(settings)
     # Lazily: the gateway answers calls while Temporal is away.
     client = await connect(keyring, lazy=True)
     url = database_url(settings)
@@ -103,6 +105,7 @@ async def serve(settings: Settings) -> None:
             limiter=RequestLimiter(settings.request_limit, settings.request_window),
             carrier_tokens=(settings.carrier_auth_token.get_secret_value(),),
             carrier_http=carrier_http,
+            rate_card=rate_card,
         )
         async with (
             forwarder.running(),

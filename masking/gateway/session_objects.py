@@ -86,7 +86,7 @@ def _pin_attributes(terms: Terms) -> Json:
 
 
 def _interaction(session: Session, interaction: Interaction) -> InteractionObject:
-    charge = interaction_charge(interaction, session.rate)
+    charge = interaction_charge(session, interaction)
     base = session.resource_base_url
     legs = {
         f"{side}_party_resource_url": f"{base}/Call/{leg.leg_uuid}" for side, leg in interaction.legs if leg.leg_uuid

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from aiohttp import web
 
 from masking.client import SessionAlreadyExpired, SessionError
-from masking.domain.money import Rate
+from masking.domain.money import ZERO
 from masking.domain.session import Session
 from masking.domain.terms import SessionRequest
 from masking.gateway.arguments import CreateArguments, read_create, read_update
@@ -32,7 +32,7 @@ from masking.gateway.resources import (
 )
 from masking.gateway.session_errors import api_error
 from masking.gateway.session_objects import account_url, listed, seen_by, session_object
-from masking.settings import Settings
+from masking.rate_card import flat_rate
 from masking.storage.accounts import Principal, is_subaccount_of
 from masking.storage.session_list import list_sessions, list_sessions_from
 from masking.storage.sessions import read_session
@@ -62,7 +62,7 @@ async def create(request: web.Request) -> web.Response:
     wanted = Create.from_request(request, context.keyring, auth_id, body)
 
     async def start(session_uuid: str) -> Session:
-        request = _session_request(context.settings, principal, subaccount, arguments, auth_id, session_uuid)
+        request = _session_request(context, principal, subaccount, arguments, auth_id, session_uuid)
         # A session that has run its course since is still the answer to its key.
         with suppress(SessionAlreadyExpired):
             await context.sessions.start(request)
@@ -160,13 +160,14 @@ async def _subaccount(context: Context, principal: Principal, arguments: CreateA
 
 
 def _session_request(
-    settings: Settings,
+    context: Context,
     principal: Principal,
     subaccount: str | None,
     arguments: CreateArguments,
     auth_id: str,
     session_uuid: str,
 ) -> SessionRequest:
+    settings, card = context.settings, context.rate_card
     return SessionRequest(
         session_uuid=session_uuid,
         account_id=principal.account_id,
@@ -176,7 +177,8 @@ def _session_request(
         pair_grace=settings.pair_grace,
         recording_wait=settings.recording_wait,
         at_expiry=settings.at_expiry,
-        rate=Rate(per_minute=settings.rate_per_minute, increment=settings.billing_increment),
+        rate=flat_rate(settings, card),
+        session_fee=card.session_fee_amount(_now()) if card is not None else ZERO,
         resource_base_url=account_url(settings.base_url, auth_id),
     )
 

@@ -30,6 +30,7 @@ from masking.domain.routing import (
 )
 from masking.gateway.carrier_webhooks import FORM, xml_answer
 from masking.gateway.context import CONTEXT, Context
+from masking.rate_card import Decided, placed_rates, rates_of
 from masking.settings import Settings
 from masking.storage import inbox, pin_failures
 from masking.storage.calls import (
@@ -101,7 +102,7 @@ async def _first_party_answered(request: web.Request) -> web.Response:
             return xml_answer(hangup_xml())
         number = found.route.virtual_number or ""
         decision = decide_first_party_answered(number, found.route, found.now, context.policy)
-        await _note(connection, call_uuid, found, decision)
+        await _note(connection, context, call_uuid, found, decision, placed=True)
     return _told(context, inbound, decision)
 
 
@@ -117,7 +118,7 @@ async def _first_party_hung_up(request: web.Request) -> web.Response:
             return web.Response()
         if call is None:
             # It ended before anybody noted that it was placed.
-            call = placed_call(call_uuid, found.route)
+            call = placed_call(call_uuid, found.route, placed_rates(context.rate_card, found.route, found.now))
             await note_call(connection, found, call, None)
         began_at = known.began_at if known is not None else found.now
         hangup = caller_hangup(form, call, began_at, found.now)
@@ -139,7 +140,7 @@ async def _decided(connection: Connection, context: Context, inbound: InboundCal
         guesses = await pin_failures.guesses(connection, keyring, called, caller, _window(context))
     decision = decide(called, found.route, guesses, found.now, context.policy)
     if decision != decide_unknown():
-        await _note(connection, call_uuid, found, decision)
+        await _note(connection, context, call_uuid, found, decision)
     return decision
 
 
@@ -161,18 +162,29 @@ async def _decided_by_pin(
             await pin_failures.note_failure(connection, keyring, event.event_id, called, caller, _window(context))
             await _post(connection, asked, [event])
     elif decision.reason is Reason.TOO_MANY_WRONG_PINS:
-        await _note(connection, call_uuid, asked, decision)
+        await _note(connection, context, call_uuid, asked, decision)
     elif entered is not None:
-        await _note(connection, call_uuid, entered, decision)
+        await _note(connection, context, call_uuid, entered, decision)
     return decision
 
 
-async def _note(connection: Connection, call_uuid: str, found: FoundRoute, decision: Decision) -> None:
+async def _note(
+    connection: Connection,
+    context: Context,
+    call_uuid: str,
+    found: FoundRoute,
+    decision: Decision,
+    *,
+    placed: bool = False,
+) -> None:
     """Write down what was decided: the call, where there is one now, and what the session is to hear."""
+    route, rates = found.route, None
+    if isinstance(decision, Connect):
+        rates = rates_of(context.rate_card, Decided(route.caller_number, route.callee_number, found.now, placed))
     async with connection.pipeline():
         if isinstance(decision, Connect):
-            await note_call(connection, found, call_of(call_uuid, found.route, decision), decision)
-        await _post(connection, found, events_of(call_uuid, found.route, decision, found.now))
+            await note_call(connection, found, call_of(call_uuid, route, decision, rates), decision)
+        await _post(connection, found, events_of(call_uuid, route, decision, found.now, rates))
 
 
 async def _post(connection: Connection, found: FoundRoute, events: Iterable[AnyCarrierEvent]) -> None:

@@ -66,6 +66,8 @@ class CallDetails(_Details):
         answer_time: None for a leg that was never answered.
         end_time: None while it lasts.
         call_duration: from its answer to its end.
+        billed_duration: what the carrier bills of it.
+        total_amount: what it costs us, as the carrier writes it; empty where it does not.
     """
 
     call_uuid: Id
@@ -74,6 +76,8 @@ class CallDetails(_Details):
     answer_time: Moment | None = None
     end_time: Moment | None = None
     call_duration: Whole = 0
+    billed_duration: Whole = 0
+    total_amount: str = ""
     hangup_cause_name: str = ""
     hangup_cause_code: Whole = 0
     hangup_source: str = ""

@@ -11,6 +11,7 @@ from typing import Literal
 
 from masking.carriers.voice.call_details import CallDetails, RecordingDetails
 from masking.carriers.voice.calls_api import CallsApi
+from masking.carriers.voice.webhooks import carrier_charge
 from masking.domain.events import Call, Hangup, LegName, RecordingCompleted
 from masking.domain.model import Model
 
@@ -60,7 +61,7 @@ def _callee_hangup(
     if caller is None or caller.end_time is None:
         return None
     never = _hangup(caller, call, LegName.CALLEE, at)
-    return never.model_copy(update={"leg_uuid": "", "duration": 0})
+    return never.model_copy(update={"leg_uuid": "", "duration": 0, "carrier_charge": None})
 
 
 def _talked(leg: CallDetails) -> tuple[bool, int]:
@@ -83,6 +84,7 @@ def _hangup(leg: CallDetails, call: Call, name: LegName, at: datetime) -> Hangup
         cause_code=leg.hangup_cause_code,
         source=leg.hangup_source,
         ended_at=ended_at if plausible else None,
+        carrier_charge=carrier_charge(leg.total_amount, str(leg.billed_duration)),
     )
 
 

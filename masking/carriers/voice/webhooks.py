@@ -5,16 +5,21 @@ Every reading is tolerant: a field that is missing or malformed must not lose th
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Literal, NamedTuple
 
 from masking.domain.events import Answer, AnyCarrierEvent, Call, Hangup, LegName, RecordingCompleted, RecordingInitiated
+from masking.domain.money import CarrierCharge
 
 PATH = "/carrier/voice"
 """Where the gateway takes a Voice carrier's webhooks."""
 
 Form = Mapping[str, str]
+
+_AMOUNT = re.compile(r"[0-9]{1,9}(\.[0-9]{1,12})?")
 
 
 class InboundCall(NamedTuple):
@@ -57,6 +62,7 @@ def dial_event(form: Form, call: Call, at: datetime) -> AnyCarrierEvent | None:
                 cause=form.get("DialBLegHangupCauseName", "Unknown"),
                 cause_code=_whole(form.get("DialBLegHangupCauseCode")),
                 source=form.get("DialBLegHangupSource", ""),
+                carrier_charge=carrier_charge(form.get("DialBLegTotalCost"), form.get("DialBLegBillDuration")),
             )
         case _:
             return None
@@ -82,6 +88,7 @@ def caller_hangup(form: Form, call: Call, began_at: datetime, at: datetime) -> H
         cause_code=_whole(form.get("HangupCauseCode")),
         source=form.get("HangupSource", ""),
         ended_at=ended_at if ended_at is not None and began_at <= ended_at <= at else None,
+        carrier_charge=carrier_charge(form.get("TotalCost"), form.get("BillDuration")),
     )
 
 
@@ -100,6 +107,13 @@ def recording_completed(form: Form, call: Call, at: datetime) -> RecordingComple
         ended_at=_moment(form.get("RecordingEndMs"), at),
         file_format=file_format,
     )
+
+
+def carrier_charge(amount: str | None, billed_duration: str | None) -> CarrierCharge | None:
+    """What a leg costs us, as the carrier says it; None where it says nothing that is an amount."""
+    if amount is None or not _AMOUNT.fullmatch(amount):
+        return None
+    return CarrierCharge(amount=Decimal(amount), billed_duration=max(0, _whole(billed_duration)))
 
 
 def _e164(number: str) -> str:
