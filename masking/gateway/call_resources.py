@@ -33,7 +33,7 @@ async def _call(request: web.Request) -> web.Response:
     for leg, is_caller in ((interaction.caller, True), (interaction.callee, False)):
         if leg.leg_uuid == uuid:
             auth_id = request.match_info[PATH_AUTH_ID]
-            return answered(_leg_object(session, interaction, leg, auth_id, is_caller=is_caller))
+            return answered(leg_object(session, interaction, leg, auth_id, is_caller=is_caller))
     raise ApiError(404, "not found")
 
 
@@ -59,7 +59,8 @@ async def found_resource(request: web.Request, kind: str) -> tuple[Session, Inte
     return shown, shown.interactions[found.call_uuid]
 
 
-def _leg_object(session: Session, interaction: Interaction, leg: Leg, auth_id: str, *, is_caller: bool) -> CallObject:
+def leg_object(session: Session, interaction: Interaction, leg: Leg, auth_id: str, *, is_caller: bool) -> CallObject:
+    """A leg of an interaction, as its account sees it."""
     hangup, call = leg.hangup, interaction.call
     charge = leg_charge(session, hangup) if hangup else Charge(amount=QUANTUM * 0)
     name = LegName.CALLER if is_caller else LegName.CALLEE

@@ -9,7 +9,9 @@ from typing import NamedTuple
 from psycopg.rows import class_row
 
 from masking.domain.corrections import corrected, correction
+from masking.domain.ledger import correction_entries
 from masking.privacy.keyring import Keyring
+from masking.storage import ledger
 from masking.storage.database import Connection
 from masking.storage.inbox import WaitingEvent, late_events, mark_late
 from masking.storage.sessions import SealedSession
@@ -65,6 +67,7 @@ async def take_late(connection: Connection, keyring: Keyring, waiting: WaitingEv
                 settled.rate.currency,
             ),
         )
+    await ledger.post(connection, correction_entries(before, after, waiting.event))
     return True
 
 

@@ -11,10 +11,12 @@ from psycopg.rows import class_row
 from masking.domain.callbacks import Callback
 from masking.domain.events import Side
 from masking.domain.interaction import Interaction, resource_ids
+from masking.domain.ledger import entries_of
 from masking.domain.session import Bill, Session, bill
 from masking.domain.terms import Terms
 from masking.privacy.keyring import Keyring
 from masking.privacy.session_cipher import RecentCiphers, SessionCipher, new_wrapped_key, unwrapped
+from masking.storage import ledger
 from masking.storage.accounts import Principal
 from masking.storage.callback_queue import Queued, Queueing
 from masking.storage.database import Connection
@@ -157,31 +159,17 @@ async def _note_resources(connection: Connection, session: Session, interactions
 async def settle_session(
     connection: Connection, keyring: Keyring, session: Session, ciphers: RecentCiphers | None = None
 ) -> Bill:
-    """Write the final state and the final bill, once: the first settlement stands. Returns the bill that stands.
+    """Write the final state, the final bill and its entries in the ledger, once: the first settlement stands.
 
     Args:
         ciphers: where to look for the session's cipher first.
+
+    Returns:
+        The bill that stands.
     """
     await record_session(connection, keyring, session, (), ciphers=ciphers)
     final = bill(session)
-    await connection.execute(
-        "INSERT INTO settlements (session_uuid, account_id, currency, total_call_count, total_call_amount,"
-        " total_call_billed_duration, session_amount, total_session_amount, duration, last_interaction_time,"
-        " settled_at) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT (session_uuid) DO NOTHING",
-        (
-            final.session_uuid,
-            final.account_id,
-            final.currency,
-            final.calls.call_count,
-            final.calls.amount,
-            final.calls.billed_duration,
-            final.session_amount,
-            final.total_amount,
-            final.duration,
-            final.last_interaction_time,
-            final.settled_at,
-        ),
-    )
+    await ledger.settle(connection, final, entries_of(session))
     return final
 
 
