@@ -12,7 +12,7 @@ import typer
 
 from masking.command_line import AsJson
 from masking.errors import StartupError
-from masking.operate import accounts, callbacks, inbox, keys, number_questions, numbers, plan, privacy, rates
+from masking.operate import accounts, callbacks, inbox, keys, ledger, number_questions, numbers, plan, privacy, rates
 from masking.phones import command as phones
 from masking.process import EXIT_CANNOT_START, configure_logging, run_process, to_the_end
 from masking.settings import Settings, load_settings
@@ -35,6 +35,7 @@ app.add_typer(callbacks.app)
 app.add_typer(keys.app)
 app.add_typer(privacy.app)
 app.add_typer(rates.app)
+app.add_typer(ledger.app)
 app.add_typer(phones.app)
 
 

@@ -56,6 +56,7 @@ class Unposted(StrEnum):
     """Why the ledger has nothing of a leg that the carrier bills."""
 
     UNHEARD = "no event of it ever came: its webhooks were lost, or it belongs to no session"
+    UNHEARD_OUTBOUND = "no event of it ever came: its callbacks were lost, or somebody else dialled by this account"
     DECLINED = "its call was not connected (busy, a PIN, an unknown caller), which the carrier bills all the same"
     UNSETTLED = "its session is not settled yet"
     SUMMED = "its session was settled before there was a ledger, which has only the sum of its calls"
@@ -118,6 +119,8 @@ def differences(
     if ours is None:
         if record.amount or record.duration or record.billed_duration:
             told = f"{record.amount:f} {record.currency}"
+            if unposted is Unposted.UNHEARD and record.direction == "outbound":
+                unposted = Unposted.UNHEARD_OUTBOUND
             yield Difference(What.MISSING_HERE, record.leg_uuid, session_uuid, "", told, unposted)
         return
 
@@ -132,7 +135,7 @@ def differences(
             What.CURRENCY,
             ", ".join(sorted(ours.costs)),
             record.currency,
-            "the card's currency, or the carrier's contract, is another",
+            "the carrier bills in another currency",
         )
         return
     billed = record.billed_duration

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from datetime import datetime
 from itertools import groupby
 from typing import NamedTuple
@@ -102,7 +102,7 @@ class Period(NamedTuple):
     end: datetime
 
 
-async def posted_in(connection: Connection, period: Period, account_id: str | None) -> AsyncIterator[PostedEntry]:
+async def posted_in(connection: Connection, period: Period, account_id: str | None) -> AsyncGenerator[PostedEntry]:
     """The entries that were posted in a period, in order; read some at a time, in a transaction."""
     async with connection.cursor("ledger", row_factory=class_row(PostedEntry)) as cursor:
         cursor.itersize = FETCHED
@@ -128,7 +128,7 @@ async def legs_by_id(connection: Connection, leg_uuids: Sequence[str]) -> dict[s
     return {leg_uuid: as_leg(list(of_leg)) for leg_uuid, of_leg in groupby(entries, lambda entry: entry.leg_uuid)}
 
 
-async def legs_ended_in(connection: Connection, period: Period) -> AsyncIterator[LedgerLeg]:
+async def legs_ended_in(connection: Connection, period: Period) -> AsyncGenerator[LedgerLeg]:
     """The legs in the ledger that ended in a period; read some at a time, in a transaction."""
     async with connection.cursor("legs", row_factory=class_row(LedgerEntry)) as cursor:
         cursor.itersize = FETCHED
