@@ -32,6 +32,7 @@ from masking.gateway.request_limit import RequestLimiter
 from masking.gateway.server import build_app
 from masking.gateway.switchboard import call_policy
 from masking.privacy.keyring import Keyring
+from masking.rate_card import load_rate_card
 from masking.settings import Settings
 from masking.storage.creates import UnansweredCreates
 from masking.storage.database import Database
@@ -188,6 +189,7 @@ async def served(
         limiter=RequestLimiter(settings.request_limit, settings.request_window),
         carrier_tokens=(CARRIER_TOKEN,),
         carrier_http=http,
+        rate_card=load_rate_card(settings),
     )
     runner = GatewayRunner(build_app(context))
     await runner.setup()

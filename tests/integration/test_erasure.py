@@ -22,6 +22,7 @@ from masking.erasure import erasing
 from masking.privacy.certificates import is_genuine, public_key
 from masking.privacy.keyring import Keyring
 from masking.storage.database import Database
+from masking.storage.ledger import ledger_of
 from tests.conftest import KEYS, LOOKUP_KEY
 from tests.integration.conftest import Receiver, System
 from tests.integration.telephone import heard
@@ -103,7 +104,9 @@ async def test_nothing_of_an_erased_session_can_be_read_and_its_bill_stays(
         bill = await (
             await connection.execute("SELECT t::text FROM settlements t WHERE session_uuid = %s", (uuid,))
         ).fetchone()
+        posted = await ledger_of(connection, uuid)
     assert sealed is not None
+    assert {entry.kind for entry in posted} == {"charge"}
 
     told = await operator.erases(uuid)
     (certificate,) = told["erased"]
@@ -128,6 +131,7 @@ async def test_nothing_of_an_erased_session_can_be_read_and_its_bill_stays(
             )
         ).fetchone()
         assert kept == (True, 2)
+        assert await ledger_of(connection, uuid) == posted
     # In Temporal
     with pytest.raises(RPCError, match="not found"):
         await system.client.get_workflow_handle(session_workflow_id(uuid)).fetch_history()

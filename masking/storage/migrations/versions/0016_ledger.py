@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from alembic import op
 
-revision = "0014"
-down_revision = "0013"
+revision = "0016"
+down_revision = "0015"
 
 UPGRADE = """
 -- It refers to no other table, and outlives what they hold: it has to be whole for as long as books are kept.
