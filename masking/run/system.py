@@ -22,6 +22,7 @@ from masking.health import is_healthy, is_polling
 from masking.ports import Place, check_ports
 from masking.privacy.keyring import Keyring, ensure_keys_file, load_keyring
 from masking.provision import DemoAccount, provision_demo
+from masking.rate_card import load_rate_card
 from masking.run.service import RunningService, Service
 from masking.settings import Settings
 from masking.storage.migrate import migrate
@@ -65,6 +66,8 @@ async def running_system(settings: Settings, say: Say) -> AsyncIterator[ReadySys
     Raises:
         StartupError: something cannot start; names it and what to do.
     """
+    # Before anything is started whose processes would stop at it.
+    load_rate_card(settings)
     data = settings.data.absolute()
     with _only_one(data):
         settings, environment, keyring = _with_keys(settings, data)

@@ -13,6 +13,7 @@ from typer.testing import CliRunner, Result
 from masking.cli import app
 from masking.errors import StartupError
 from masking.rate_card import load_rate_card, read_rate_card
+from masking.run.system import running_system
 from masking.settings import Settings
 
 Card = Callable[..., Path]
@@ -153,3 +154,12 @@ def test_a_process_is_stopped_by_its_wrong_card_with_the_settings_name(card: Car
     with pytest.raises(StartupError, match=r"^MASKING_RATE_CARD: .*card.toml: currency: must be a currency"):
         load_rate_card(settings)
     assert load_rate_card(Settings(rate_card=None)) is None
+
+
+@pytest.mark.anyio
+async def test_the_whole_system_does_not_begin_to_start_with_a_wrong_card(card: Card, tmp_path: Path) -> None:
+    settings = Settings(rate_card=card("currency = 1"), data=tmp_path / "data")
+    with pytest.raises(StartupError, match=r"^MASKING_RATE_CARD: "):
+        async with running_system(settings, lambda _: None):
+            pass
+    assert not settings.data.exists()
