@@ -32,7 +32,7 @@ class EncryptingCodec(PayloadCodec):
 
     async def decode(self, payloads: Sequence[Payload]) -> list[Payload]:
         """Decrypt each payload that this codec made; leave others as they are."""
-        return [self._decoded(payload) for payload in payloads]
+        return [self.decoded(payload) for payload in payloads]
 
     def _encoded(self, payload: Payload) -> Payload:
         content, metadata = payload.SerializeToString(), {"encoding": ENCODING}
@@ -41,7 +41,12 @@ class EncryptingCodec(PayloadCodec):
         key_id, ciphertext = self._keyring.seal(content, PURPOSE)
         return Payload(metadata=metadata | {"encryption-key-id": key_id.encode()}, data=ciphertext)
 
-    def _decoded(self, payload: Payload) -> Payload:
+    def decoded(self, payload: Payload) -> Payload:
+        """The payload in the clear; one that this codec did not make, as it is.
+
+        Raises:
+            Unreadable: the key ring lacks its key, or it was altered.
+        """
         if payload.metadata.get("encoding") != ENCODING:
             return payload
         key_id = payload.metadata.get("encryption-key-id", b"").decode()

@@ -32,12 +32,29 @@ class SessionCipher:
         self._associated = session_uuid.encode()
         self._data_key = data_key
 
+    @property
+    def data_key(self) -> bytes:
+        """The session's key, 32 bytes. Whoever has it can read the session, also after its erasure."""
+        return self._data_key
+
     def seal(self, model: Model) -> bytes:
         """The ciphertext of a model, compressed first where it is large."""
         content = model.model_dump_json().encode()
         if len(content) >= COMPRESSED_FROM:
             content = zlib.compress(content, 1)
         return seal(self._data_key, content, self._associated)
+
+    def seal_bytes(self, content: bytes) -> bytes:
+        """The ciphertext of something that is no model."""
+        return seal(self._data_key, content, self._associated)
+
+    def open_bytes(self, ciphertext: bytes) -> bytes:
+        """What `seal_bytes` sealed.
+
+        Raises:
+            Unreadable: it was altered, or is another session's.
+        """
+        return unseal(self._data_key, ciphertext, self._associated)
 
     def open(self, model_type: type[ModelT], ciphertext: bytes) -> ModelT:
         """The model in a ciphertext.

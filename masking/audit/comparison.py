@@ -1,0 +1,168 @@
+"""What is stored against what the events give: field by field, without I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from masking.audit.contents import Settlement, StoredCorrection, StoredSession, VirtualNumber
+from masking.domain.callbacks import Callback
+from masking.domain.corrections import corrected, correction
+from masking.domain.events import AnyCarrierEvent, Call
+from masking.domain.model import Model
+from masking.domain.session import Bill, Charge, Session, bill
+from masking.domain.terms import Terms
+
+HIDDEN = "(not shown)"
+
+
+class Difference(NamedTuple):
+    """A field that is stored with another value than the events give."""
+
+    where: str
+    stored: object
+    recomputed: object
+
+    def __str__(self) -> str:
+        is_secret = ".pin." in self.where
+        stored, recomputed = (HIDDEN if is_secret else _told(each) for each in (self.stored, self.recomputed))
+        return f"{self.where} says {stored}, the events give {recomputed}"
+
+
+def differences(where: str, stored: object, recomputed: object) -> Iterator[Difference]:
+    """Every leaf that differs. Models are compared by their fields, money and times by their value."""
+    if isinstance(stored, Model) and isinstance(recomputed, Model):
+        yield from differences(where, stored.model_dump(), recomputed.model_dump())
+    elif isinstance(stored, Mapping) and isinstance(recomputed, Mapping):
+        for key in [*stored, *(key for key in recomputed if key not in stored)]:
+            yield from differences(f"{where}.{key}", stored.get(key), recomputed.get(key))
+    elif isinstance(stored, tuple | list) and isinstance(recomputed, tuple | list):
+        for n in range(max(len(stored), len(recomputed))):
+            yield from differences(
+                f"{where}[{n}]", stored[n] if n < len(stored) else None, recomputed[n] if n < len(recomputed) else None
+            )
+    elif stored != recomputed:
+        yield Difference(where, stored, recomputed)
+
+
+def of_session(
+    row: StoredSession, number: VirtualNumber | None, terms: Terms | None, stored: Session | None, replayed: Session
+) -> list[Difference]:
+    """The session's row, and what is sealed in it."""
+    found = [
+        *differences("the session", stored, replayed),
+        *differences("the terms", terms, replayed.terms),
+        *differences("the virtual number", number and number.number, replayed.virtual_number),
+    ]
+    charge = bill(replayed).calls
+    columns: dict[str, Any] = {
+        name: getattr(replayed, name)
+        for name in (
+            *("account_id", "subaccount_id", "created_at", "modified_at", "expires_at", "duration"),
+            *("version", "revision", "settled_at"),
+        )
+    }
+    columns |= {
+        "phase": str(replayed.phase),
+        "status": str(replayed.status),
+        "total_call_count": charge.call_count,
+        "total_call_amount": charge.amount,
+        "total_call_billed_duration": charge.billed_duration,
+    }
+    for name, recomputed in columns.items():
+        found += differences(f"the session's row, {name},", getattr(row, name), recomputed)
+    return found
+
+
+def of_settlement(stored: Settlement, replayed: Bill) -> list[Difference]:
+    """The closed bill."""
+    columns = {
+        "account_id": replayed.account_id,
+        "currency": replayed.currency,
+        "total_call_count": replayed.calls.call_count,
+        "total_call_amount": replayed.calls.amount,
+        "total_call_billed_duration": replayed.calls.billed_duration,
+        "session_amount": replayed.session_amount,
+        "total_session_amount": replayed.total_amount,
+        "duration": replayed.duration,
+        "last_interaction_time": replayed.last_interaction_time,
+        "settled_at": replayed.settled_at,
+    }
+    return [
+        each
+        for name, recomputed in columns.items()
+        for each in differences(f"the bill's {name}", getattr(stored, name), recomputed)
+    ]
+
+
+def of_callbacks(stored: Mapping[str, Callback], replayed: Mapping[str, Callback]) -> list[Difference]:
+    """What customers were to be told."""
+    found: list[Difference] = []
+    for callback_id in [*stored, *(each for each in replayed if each not in stored)]:
+        where = f"callback {callback_id}"
+        if callback_id in stored and callback_id in replayed:
+            found += differences(where, stored[callback_id], replayed[callback_id])
+        else:
+            there = ["a callback" if callback_id in side else None for side in (stored, replayed)]
+            found.append(Difference(where, *there))
+    return found
+
+
+def of_calls(stored: Mapping[str, Call], replayed: Session) -> list[Difference]:
+    """Whom the switchboard connected with whom, against what the session heard of it."""
+    heard = {call_uuid: each.call for call_uuid, each in replayed.interactions.items() if each.call.dialled}
+    found: list[Difference] = []
+    for call_uuid in [*stored, *(each for each in heard if each not in stored)]:
+        where = f"call {call_uuid}"
+        decided = stored.get(call_uuid)
+        if decided is not None and not decided.dialled:
+            continue
+        if decided is not None and call_uuid in heard:
+            found += differences(where, decided, heard[call_uuid])
+        else:
+            found.append(
+                Difference(where, "a connected call" if decided else None, "a connected call" if not decided else None)
+            )
+    return found
+
+
+def of_corrections(
+    stored: Mapping[str, StoredCorrection], settled: Session, late: Sequence[AnyCarrierEvent]
+) -> list[Difference]:
+    """What late events added to the bill. `late` is in the order in which they were taken."""
+    given: dict[str, Charge] = {}
+    for n, event in enumerate(late):
+        before = corrected(settled, late[:n])
+        if change := correction(before, corrected(before, [event])):
+            given[event.event_id] = change
+    found: list[Difference] = []
+    for event_id in [*stored, *(each for each in given if each not in stored)]:
+        told = stored.get(event_id)
+        kept = None if told is None else Charge(
+            call_count=told.call_count, duration=told.duration, billed_duration=told.billed_duration,
+            amount=told.amount,
+        )  # fmt: skip
+        if kept is not None and event_id in given:
+            found += differences(f"correction {event_id}", kept, given[event_id])
+        else:
+            there = [None if each is None else f"{each.amount:f}" for each in (kept, given.get(event_id))]
+            found.append(Difference(f"correction {event_id}", *there))
+    return found
+
+
+def _told(value: object) -> str:
+    match value:
+        case None | "" | () | [] | {}:
+            return "nothing"
+        case Decimal():
+            return f"{value:f}"
+        case datetime():
+            return value.isoformat()
+        case str() if value.startswith(("http://", "https://")):
+            return f"a URL {HIDDEN}"
+        case dict() | list() | tuple():
+            return "something"
+        case _:
+            return str(value)
