@@ -12,7 +12,21 @@ import typer
 
 from masking.command_line import AsJson
 from masking.errors import StartupError
-from masking.operate import accounts, callbacks, inbox, keys, ledger, number_questions, numbers, plan, privacy, rates
+from masking.operate import (
+    accounts,
+    audit,
+    callbacks,
+    inbox,
+    keys,
+    ledger,
+    number_questions,
+    numbers,
+    plan,
+    privacy,
+    rates,
+    sessions,
+    verify_packs,
+)
 from masking.phones import command as phones
 from masking.process import EXIT_CANNOT_START, configure_logging, run_process, to_the_end
 from masking.settings import Settings, load_settings
@@ -30,9 +44,12 @@ numbers.app.command()(number_questions.explain)
 numbers.app.command()(number_questions.who)
 numbers.app.command()(plan.plan)
 app.add_typer(numbers.app)
+app.add_typer(sessions.app)
 app.add_typer(inbox.app)
 app.add_typer(callbacks.app)
 app.add_typer(keys.app)
+audit.app.command()(verify_packs.verify)
+app.add_typer(audit.app)
 app.add_typer(privacy.app)
 app.add_typer(rates.app)
 app.add_typer(ledger.app)

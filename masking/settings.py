@@ -139,6 +139,9 @@ class Settings(BaseSettings):
     codec_port: int = Field(default=8083, ge=0, le=65535)
     """Where the gateway decodes payloads of Temporal for those whom `codec_tokens` names; nowhere when 0."""
 
+    archive: Path | None = None
+    """Where evidence packs of closed sessions are kept; `archive` in the data folder when not set."""
+
     # The services behind it
     database_url: PostgresUrl | None = Field(default=None, validation_alias="DATABASE_URL")
     temporal_port: Port = 7233
@@ -229,6 +232,11 @@ class Settings(BaseSettings):
     def base_url(self) -> str:
         """Where carriers and customers reach the gateway, without a slash at the end."""
         return (self.public_url or self.gateway_url).rstrip("/")
+
+    @property
+    def archive_folder(self) -> Path:
+        """The folder of the archive."""
+        return (self.archive or self.data / "archive").absolute()
 
     @property
     def has_real_carrier(self) -> bool:

@@ -1,0 +1,193 @@
+"""`masking audit verify`: one pack, or all of an archive."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from masking.command_line import AsJson, or_exit
+from masking.e164 import with_shortened_numbers
+from masking.errors import MaskingError, StartupError
+from masking.operate.audit import KeyOption, Offline, Signer, keys_for, own_signer
+from masking.operate.sessions import Numbers
+from masking.operate.system import operated_system
+from masking.settings import load_settings
+
+if TYPE_CHECKING:
+    from masking.audit.keys import Keys
+    from masking.audit.many import Task
+    from masking.audit.verification import Report
+
+PROVEN, DIFFERS, NOT_DONE = "proven", "differs", "not done"
+EXIT_CODES = {PROVEN: 0, DIFFERS: 1, NOT_DONE: 3}
+
+MEANING = {
+    "bytes": "every byte is as it was written",
+    "signature": "the signature is of these bytes",
+    "signer": "who was to sign did",
+    "history": "the history is whole",
+    "replay": "today's workflow code does what the history says",
+    "bill": "the recorded bill follows from the events",
+    "state": "the stored session follows from the events",
+    "callbacks": "the stored callbacks follow from the events",
+    "decisions": "the connected calls are those that were decided",
+    "ledger": "the stored money follows from the events",
+}
+"""What a check proves, for people."""
+
+
+def verify(
+    path: Annotated[
+        Path | None, typer.Argument(help="An evidence pack; with --all, a folder of packs.", exists=True)
+    ] = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="All packs of a folder, the archive unless one is named.")
+    ] = False,
+    key: KeyOption = None,
+    offline: Offline = False,
+    signer: Signer = None,
+    numbers: Numbers = False,
+    as_json: AsJson = False,
+) -> None:
+    """Check an evidence pack: its bytes, its signature, and that its history gives what is stored.
+
+    Exits with 0 when all of it is proven, with 1 when something was altered or differs, and with 3 when nothing
+    differs but not everything could be proven, for want of the session's key for instance.
+    """
+    if every:
+        outcome = or_exit(lambda: _verify_all(path, key, offline, signer, as_json=as_json))
+    else:
+        outcome = or_exit(lambda: _verify_one(path, key, offline, signer, numbers, as_json=as_json))
+    # Temporal's core may abort an interpreter that ends at once (sdk-python #300).
+    asyncio.run(asyncio.sleep(0.05))
+    if code := EXIT_CODES[outcome]:
+        raise typer.Exit(code)
+
+
+def _verify_one(
+    path: Path | None, key: Path | None, offline: bool, signer: str | None, numbers: bool, *, as_json: bool
+) -> str:
+    # They load Temporal's client, and the workflows.
+    from masking.audit.keys import Keys
+    from masking.audit.packs import read_file
+    from masking.audit.verification import verify as verified
+
+    if path is None or path.is_dir():
+        raise MaskingError("say which: the file of an evidence pack, or --all for every pack of a folder")
+    pack = read_file(path)
+
+    async def check() -> Report:
+        keys = Keys(signer=signer or own_signer())
+        if pack.header is not None:
+            look = "masking audit verify --numbers" if numbers else ""
+            keys = await keys_for(pack.header, key, offline, signer, look=look)
+        return await verified(pack, keys)
+
+    report = _shown(asyncio.run(check()), numbers)
+    if as_json:
+        typer.echo(json.dumps(_plain(path, report)))
+        return str(report.outcome)
+    if report.code is not None:
+        code = f"{report.code.version} {report.code.commit}".strip()
+        typer.echo(f"Session {report.session_uuid}, exported by masking {code}, signed by {report.public_key}")
+    for each in report.checks:
+        typer.echo(f"{each.state:>9}  {each.name}: {MEANING[each.name]}" if each.state == PROVEN
+                   else f"{each.state:>9}  {each.name}")  # fmt: skip
+        for finding in each.findings:
+            typer.echo(f"           - {finding}")
+    typer.echo(_CONCLUSIONS[report.outcome])
+    return str(report.outcome)
+
+
+_CONCLUSIONS = {
+    PROVEN: "All of it is proven.",
+    DIFFERS: "Something was altered, or is not what the events give.",
+    NOT_DONE: "Nothing differs, but not everything could be proven.",
+}
+
+
+def _verify_all(folder: Path | None, key: Path | None, offline: bool, signer: str | None, *, as_json: bool) -> str:
+    from rich.console import Console
+    from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
+
+    from masking.audit.many import verify_many
+    from masking.audit.pack import SUFFIX
+
+    folder = folder or load_settings().archive_folder
+    if key is not None:
+        raise MaskingError("--key is of one session; the keys of an archive come from this system")
+    if not folder.is_dir():
+        raise MaskingError(f"{folder} is no folder: name one, or set MASKING_ARCHIVE")
+    paths = sorted(folder.rglob(f"*{SUFFIX}"))
+    columns = (*Progress.get_default_columns(), MofNCompleteColumn(), TimeElapsedColumn())
+    console = Console(stderr=True)
+    counts: Counter[str] = Counter({PROVEN: 0, DIFFERS: 0, NOT_DONE: 0})
+    altered, reasons = [], Counter[str]()
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        bar = progress.add_task("Verifying", total=len(paths))
+        for path, full in verify_many(_tasks(paths, offline, signer)):
+            report = _shown(full, numbers=False)
+            counts[report.outcome] += 1
+            if report.outcome == DIFFERS:
+                altered.append((path, report))
+            elif report.outcome == NOT_DONE:
+                reasons[next(each.findings[0] for each in report.checks if each.state == NOT_DONE)] += 1
+            progress.advance(bar)
+    if as_json:
+        told = {"packs": len(paths), **counts, "differ": [_plain(path, report) for path, report in altered]}
+        typer.echo(json.dumps(told))
+    else:
+        for path, report in altered:
+            for each in report.checks:
+                for finding in each.findings if each.state == DIFFERS else ():
+                    typer.echo(f"{path}: {each.name}: {finding}")
+        for reason, count in reasons.most_common(10):
+            typer.echo(f"{count} not proven: {reason}")
+        typer.echo(f"{len(paths)} packs: {counts[PROVEN]} proven, {counts[DIFFERS]} altered or different,"
+                   f" {counts[NOT_DONE]} not proven in all")  # fmt: skip
+    return next((each for each in (DIFFERS, NOT_DONE) if counts[each]), PROVEN)
+
+
+def _tasks(paths: list[Path], offline: bool, signer: str | None) -> Iterator[list[Task]]:
+    """What is to be verified, in batches, each with its key."""
+    from masking.audit.keys import Keys
+    from masking.audit.many import IN_HAND, Task
+    from masking.audit.packs import session_of
+
+    named = signer or own_signer()
+    for begin in range(0, len(paths), IN_HAND):
+        batch = [(path, session_of(path)) for path in paths[begin : begin + IN_HAND]]
+        keys = {} if offline else asyncio.run(_keys([uuid for _, uuid in batch if uuid], named))
+        yield [Task(path, keys.get(uuid or "", Keys(signer=named))) for path, uuid in batch]
+
+
+async def _keys(session_uuids: list[str], signer: str | None) -> dict[str, Keys]:
+    from masking.audit.keys import Keys
+    from masking.operate.session_keys import keys_of
+
+    try:
+        async with operated_system(load_settings()) as system:
+            return await keys_of(system, session_uuids, signer)
+    except StartupError as error:
+        return {uuid: Keys(None, f"the keys are not at hand ({error})", signer) for uuid in session_uuids}
+
+
+def _shown(report: Report, numbers: bool) -> Report:
+    """The report as it may be shown: numbers are shortened unless asked for."""
+    if numbers:
+        return report
+    checks = [
+        check.model_copy(update={"findings": tuple(map(with_shortened_numbers, check.findings))})
+        for check in report.checks
+    ]
+    return report.model_copy(update={"checks": tuple(checks)})
+
+
+def _plain(path: Path, report: Report) -> dict[str, object]:
+    return {"file": str(path), "outcome": str(report.outcome), **report.model_dump(mode="json")}
