@@ -8,7 +8,8 @@ RUN python -m venv /venv \
 
 FROM python:3.11-slim-bookworm
 
-RUN useradd --system --uid 10001 --no-create-home masking
+RUN useradd --system --uid 10001 --no-create-home masking \
+    && install --directory --owner masking --mode 700 /archive
 WORKDIR /app
 COPY --from=dependencies /venv /venv
 COPY activities activities

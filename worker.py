@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from pathlib import Path
 
 import httpx
 from temporalio.client import Client
 from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
+from temporalio.service import RPCError
 from temporalio.worker import PollerBehaviorAutoscaling, Worker, WorkerDeploymentConfig
 
+from activities.archive import ArchiveActivities
 from activities.callbacks import CallbackActivities
 from activities.carrier import CarrierActivities
 from activities.sessions import SessionActivities
+from masking.audit.archive import Archive
+from masking.audit.export import code_commit
+from masking.audit.schedule import ensure_schedule
 from masking.carriers.voice.calls_api import CallsApi, carriers_http
 from masking.carriers.voice.webhooks import PATH as WEBHOOKS
-from masking.contract import TASK_QUEUE
+from masking.contract import ARCHIVE_TASK_QUEUE, TASK_QUEUE
 from masking.delivery.guard import AddressGuard
 from masking.delivery.request import customers_http
 from masking.delivery.sender import CallbackSender, Patience
@@ -29,9 +36,12 @@ from masking.storage import key_checks, tables
 from masking.storage.database import Database, database_url
 from masking.temporal import connect
 from masking.workflow_runner import workflow_runner
+from workflows.archive_sessions import ArchiveSessions
 from workflows.masking_session import MaskingSession
 
 WORKFLOWS = (MaskingSession,)
+
+logger = logging.getLogger("masking.worker")
 
 # After a killed worker, its sessions wait this long before another takes them (temporal-notes.md §2.15).
 STICKY_TIMEOUT = timedelta(seconds=2)
@@ -86,6 +96,43 @@ def build_worker(
         graceful_shutdown_timeout=GRACE,
         deployment_config=deployment(settings),
     )
+
+
+def build_archiver(
+    client: Client, database: Database, keyring: Keyring, settings: Settings, folder: Path, task_queue: str
+) -> Worker:
+    """The worker that archives closed sessions, apart from those that serve calls."""
+    activities = ArchiveActivities(
+        client,
+        database,
+        keyring,
+        Archive(folder),
+        timedelta(seconds=settings.archive_after),
+        code_commit(settings.build_id),
+    )
+    return Worker(
+        client,
+        task_queue=task_queue,
+        workflows=[ArchiveSessions],
+        activities=[activities.archive_batch],
+        workflow_runner=workflow_runner(),
+        max_concurrent_activities=1,
+        graceful_shutdown_timeout=GRACE,
+    )
+
+
+@asynccontextmanager
+async def archiving(client: Client, database: Database, keyring: Keyring, settings: Settings) -> AsyncIterator[None]:
+    """Archive closed sessions by a Temporal Schedule, where the settings name an archive."""
+    if settings.archive is None:
+        yield
+        return
+    async with build_archiver(client, database, keyring, settings, settings.archive_folder, ARCHIVE_TASK_QUEUE):
+        try:
+            await ensure_schedule(client, ARCHIVE_TASK_QUEUE)
+        except RPCError as error:
+            logger.error("Temporal did not take the archive's schedule (%s); the next start tries again", error.status)
+        yield
 
 
 def deployment(settings: Settings) -> WorkerDeploymentConfig | None:
@@ -146,7 +193,7 @@ async def serve(settings: Settings) -> None:
     async with Database(database_url(settings)) as database:
         await tables.must_be_there(database)
         await key_checks.must_fit(database, keyring)
-        async with working(client, database, keyring, settings):
+        async with working(client, database, keyring, settings), archiving(client, database, keyring, settings):
             await until_stopped()
 
 

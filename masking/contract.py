@@ -25,6 +25,12 @@ from masking.domain.events import (
 TASK_QUEUE = "masking"
 WORKFLOW_TYPE = "MaskingSession"
 
+ARCHIVE_TASK_QUEUE = "masking-archive"
+"""Only workers that reach the archive's folder serve it."""
+ARCHIVE_WORKFLOW_TYPE = "ArchiveSessions"
+ARCHIVE_SCHEDULE = "archive-sessions"
+"""The id of the schedule, and what its workflows' ids begin with."""
+
 UPDATE_OPENED = "opened"
 UPDATE_MODIFY = "modify"
 UPDATE_EXTEND = "extend"

@@ -140,7 +140,8 @@ class Settings(BaseSettings):
     """Where the gateway decodes payloads of Temporal for those whom `codec_tokens` names; nowhere when 0."""
 
     archive: Path | None = None
-    """Where evidence packs of closed sessions are kept; `archive` in the data folder when not set."""
+    """Where workers keep evidence packs of closed sessions; they keep none when not set."""
+    archive_after: int = Field(default=3600, ge=0, le=7 * 86_400)
 
     # The services behind it
     database_url: PostgresUrl | None = Field(default=None, validation_alias="DATABASE_URL")
@@ -235,7 +236,7 @@ class Settings(BaseSettings):
 
     @property
     def archive_folder(self) -> Path:
-        """The folder of the archive."""
+        """The folder of the archive; the one that `masking run` uses when not set."""
         return (self.archive or self.data / "archive").absolute()
 
     @property

@@ -215,7 +215,7 @@ def _conversation(session: Session, interaction: Interaction, show: Show) -> Ite
         yield entry(interaction.callee.answered_at, Happened.ANSWERED, callee)
     for party, leg in interaction.legs:
         if leg.hangup is not None:
-            charge = leg_charge(leg.hangup.duration, session.rate)
+            charge = leg_charge(session, leg.hangup)
             yield entry(leg.hangup.happened_at, Happened.LEFT, party, _left(leg.hangup), amount=charge.amount)
     recording = interaction.recording
     if isinstance(recording, RecordingCompleted):

@@ -19,6 +19,7 @@ from psycopg_pool import PoolTimeout
 
 from masking.ports import Place, listening
 from masking.settings import Settings
+from masking.storage.archiving import Unarchived, unarchived
 from masking.storage.database import Database
 from masking.storage.measures import Backlog, Erasing, Pool, Undelivered, backlog, erasing, pools, undelivered
 
@@ -54,6 +55,9 @@ class Metrics:
         self._to_erase = self._gauge("retention_waiting", "Sessions that have been kept longer than they should")
         self._begun = self._gauge("erasures_unfinished", "Erased sessions of which Temporal has yet to delete copies")
         self._erased = self._gauge("erased_last_day", "Sessions that were erased within a day")
+        self._unarchived = self._gauge("archive_waiting", "Closed sessions whose evidence is not archived yet")
+        self._oldest_unarchived = self._gauge("archive_oldest_seconds", "How long ago the oldest of them was closed")
+        self._unarchivable = self._gauge("archive_failing", "Those of them that were tried in vain")
 
     async def exposed(self) -> bytes:
         """The figures in Prometheus' text format."""
@@ -64,6 +68,7 @@ class Metrics:
                     self._set_backlog(await backlog(connection))
                     self._set_undelivered(await undelivered(connection))
                     self._set_erasing(await erasing(connection, self._keep_for))
+                    self._set_unarchived(await unarchived(connection))
                 self._read_at = time.monotonic()
         return generate_latest(self._registry)
 
@@ -97,6 +102,11 @@ class Metrics:
         self._to_erase.set(found.waiting)
         self._begun.set(found.begun)
         self._erased.set(found.last_day)
+
+    def _set_unarchived(self, found: Unarchived) -> None:
+        self._unarchived.set(found.waiting)
+        self._oldest_unarchived.set(found.oldest_seconds)
+        self._unarchivable.set(found.failing)
 
 
 @asynccontextmanager

@@ -40,6 +40,7 @@ def print_timeline(told: Timeline, console: Console | None = None) -> None:
     table = Table("UTC", "who", "what", "", "amount", box=box.SIMPLE, pad_edge=False, padding=(0, 1, 0, 0))
     for column in (*table.columns[:3], table.columns[4]):
         column.no_wrap = True
+    table.columns[3].overflow = "fold"
     table.columns[4].justify = "right"
     day: date | None = None
     for entry in told.entries:

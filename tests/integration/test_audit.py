@@ -56,9 +56,10 @@ async def closed(system: System, receiver: Receiver) -> str:
     """A session with one recorded call whose bill is closed, and whose parties are let go."""
     uuid = await settled(system, receiver)
     async with system.database.transaction() as connection:
-        # What lets them go made it older, which an audit would find.
-        await connection.execute("UPDATE sessions SET settled_at = settled_at + interval '2 days'"
-                                 " WHERE session_uuid = %s", (uuid,))  # fmt: skip
+        # What lets them go made every session older, which an audit would find.
+        await connection.execute(
+            "UPDATE sessions s SET settled_at = t.settled_at FROM settlements t WHERE t.session_uuid = s.session_uuid"
+        )
     return uuid
 
 

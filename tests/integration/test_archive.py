@@ -1,0 +1,158 @@
+"""The archive: every closed session's evidence in it, each once, whatever happens in between."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from temporalio.client import Client
+from temporalio.testing import ActivityEnvironment
+
+from activities.archive import ArchiveActivities, ArchiveBatch, Archived
+from masking.audit.archive import Archive
+from masking.contract import ARCHIVE_SCHEDULE
+from masking.gateway.metrics import Metrics
+from masking.privacy.keyring import Keyring
+from masking.storage import archiving as stored
+from masking.storage.erasure import Erased, erase
+from tests.integration.conftest import Receiver, System
+from tests.integration.test_audit import Operator, closed, operator
+from tests.integration.test_carrier_webhooks import create
+from worker import archiving
+
+__all__ = ["operator"]
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "archive"
+
+
+@pytest.fixture
+def more_settings(folder: Path) -> dict[str, Any]:
+    return {"archive": folder, "archive_after": 0}
+
+
+@pytest.fixture
+async def schedule(temporal: Client) -> AsyncIterator[Any]:
+    handle = temporal.get_schedule_handle(ARCHIVE_SCHEDULE)
+    yield handle
+    await handle.delete()
+
+
+async def waiting(system: System) -> stored.Unarchived:
+    async with system.database.transaction() as connection:
+        return await stored.unarchived(connection)
+
+
+async def nothing_waits(system: System) -> None:
+    async with asyncio.timeout(20):
+        while (await waiting(system)).waiting:  # noqa: ASYNC110 it is written elsewhere
+            await asyncio.sleep(0.05)
+
+
+def packs(folder: Path) -> dict[str, float]:
+    return {file.stem: file.stat().st_mtime_ns for file in folder.rglob("*.evidence")}
+
+
+def pack_of(folder: Path, uuid: str) -> Path:
+    (path,) = folder.rglob(f"{uuid}.evidence")
+    return path
+
+
+async def test_closed_sessions_are_archived_by_a_schedule_each_once_and_all_can_be_verified(
+    system: System, receiver: Receiver, operator: Operator, keyring: Keyring, folder: Path, schedule: Any
+) -> None:
+    uuids = {await closed(system, receiver), await closed(system, receiver)}
+    await create(system, first_party="12025550105", second_party="12025550106")
+    metrics = (await Metrics(system.database).exposed()).decode()
+    assert "masking_archive_waiting 2.0" in metrics
+    for _ in range(2):
+        # Also when it is there already, from an earlier start.
+        async with archiving(system.client, system.database, keyring, system.settings):
+            await schedule.trigger()
+            await nothing_waits(system)
+            archived = packs(folder)
+    assert set(archived) == uuids
+    assert "masking_archive_waiting 0.0" in (await Metrics(system.database).exposed()).decode()
+
+    told = await operator.told("audit", "verify", "--all")
+    assert told == {"packs": 2, "proven": 2, "differs": 0, "not done": 0, "differ": []}
+    erased, altered = sorted(uuids)
+    async with system.database.transaction() as connection:
+        assert isinstance(await erase(connection, erased), Erased)
+    told = await operator.told("audit", "verify", "--all", folder, code=3)
+    assert (told["proven"], told["not done"]) == (1, 1)
+    path = pack_of(folder, altered)
+    path.write_bytes(path.read_bytes().replace(b'"n":3,', b'"n":4,'))
+    done = await operator.runs("audit", "verify", "--all", folder)
+    assert done.exit_code == 1
+    assert f"{path}: bytes: line 3: history event 2 (workflow task scheduled) was altered" in done.stdout
+    assert "2 packs: 0 proven, 1 altered or different, 1 not proven in all" in done.stdout
+
+
+async def test_what_was_written_and_not_noted_is_found_and_what_cannot_be_archived_holds_up_no_other(
+    system: System, receiver: Receiver, keyring: Keyring, folder: Path
+) -> None:
+    activities = ArchiveActivities(
+        system.client, system.database, keyring, Archive(folder), timedelta(0), commit="of a test"
+    )
+
+    async def batch(most: int = 10) -> Archived:
+        return await ActivityEnvironment().run(activities.archive_batch, ArchiveBatch(most=most))
+
+    one, other = await closed(system, receiver), await closed(system, receiver)
+    assert await batch(most=1) == Archived(archived=1)
+    before = packs(folder)
+    assert set(before) == {one}
+    async with system.database.transaction() as connection:
+        # Killed behind the writing, and in the middle of another.
+        await connection.execute("UPDATE sessions SET archived_at = NULL, archived_root = NULL")
+    path = pack_of(folder, one)
+    left = path.with_name(f".{one}.abc.unfinished")
+    left.write_bytes(b"{")
+    os.utime(left, (time.time() - 7200, time.time() - 7200))
+    in_the_way = path.with_name(f"{other}.evidence")
+    in_the_way.write_bytes(path.read_bytes())
+
+    assert await batch() == Archived(archived=1, failed=1)
+    assert packs(folder)[one] == before[one], "it is not written again"
+    assert not left.exists()
+    found = await waiting(system)
+    assert (found.waiting, found.failing) == (1, 1)
+    assert await batch() == Archived(), "it is tried later"
+
+    in_the_way.unlink()
+    async with system.database.transaction() as connection:
+        await connection.execute("UPDATE sessions SET archive_due_at = now()")
+    assert await batch() == Archived(archived=1)
+    assert set(packs(folder)) == {one, other}
+    assert await batch() == Archived()
+
+
+async def test_a_session_whose_callbacks_are_still_tried_waits_but_not_for_ever(
+    system: System, receiver: Receiver
+) -> None:
+    uuid = await closed(system, receiver)
+
+    async def is_due(after: timedelta) -> bool:
+        async with system.database.transaction() as connection:
+            return [each.session_uuid for each in await stored.due(connection, after, 10)] == [uuid]
+
+    assert await is_due(timedelta(0))
+    assert not await is_due(timedelta(hours=1)), "it was closed a moment ago"
+    async with system.database.transaction() as connection:
+        await connection.execute("UPDATE callbacks SET state = 'pending', due_at = now() + interval '1 hour'"
+                                 " WHERE callback_id = %s", (f"{uuid}:session:1",))  # fmt: skip
+    assert not await is_due(timedelta(0))
+    async with system.database.transaction() as connection:
+        await connection.execute("UPDATE sessions SET settled_at = settled_at - interval '13 hours'")
+    assert await is_due(timedelta(hours=1))
