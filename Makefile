@@ -25,11 +25,12 @@ chaos: $(READY)  ## kill parts of the system under 200 sessions; a thousand call
 	CHAOS_CALLS=1000 LONG_CALLS=834 $(BIN)/python -m pytest \
 	  tests/integration/test_chaos.py tests/workflow/test_long_sessions.py
 
-benchmarks: $(READY)  ## measure reads, call decisions, choosing numbers, callbacks, a session's cost, 10,000 open ones; half an hour
+benchmarks: $(READY)  ## measure reads, call decisions, choosing numbers, callbacks, audits, a session's cost, 10,000 open ones; half an hour
 	$(BIN)/python -m benchmarks.reads
 	$(BIN)/python -m benchmarks.answers
 	$(BIN)/python -m benchmarks.allocation
 	$(BIN)/python -m benchmarks.callbacks
+	$(BIN)/python -m benchmarks.audit
 	$(BIN)/python -m benchmarks.cost
 	$(BIN)/python -m benchmarks.load
 
