@@ -29,7 +29,10 @@ def country_of(number: str) -> str | None:
 SHOWN_FIRST, SHOWN_LAST, HIDDEN_AT_LEAST = 3, 2, 5
 """Digits of a national number."""
 
-_NUMBER = re.compile(r"(?<![\w.:/-])(?:\+[1-9][0-9]{6,14}|[1-9][0-9]{9,14})(?![\w-])")
+# Without its plus sign, a short one is known only where a value is told.
+_NUMBER = re.compile(
+    r"(?<![\w.:/-])(?:\+[1-9][0-9]{6,14}|[1-9][0-9]{9,14}|(?:(?<=says )|(?<=give ))[1-9][0-9]{6,14})(?![\w-])"
+)
 
 
 def shortened(number: str) -> str:

@@ -50,6 +50,9 @@ def test_of_no_country_s_numbers_more_than_five_digits_behind_the_country_code_a
 def test_numbers_in_a_text_are_shortened_and_nothing_else_is() -> None:
     uuid = "4189591e-d004-4801-abdf-8893c15e5dcd"
     text = f"{uuid} says +12025550147 at 2026-11-23T14:00:00.123456+00:00, 0.0170 for 12025550148"
+    assert with_shortened_numbers("To says 6523456, the events give 35412345") == (
+        "To says +65 •••••, the events give +354 •••••"
+    )
     assert with_shortened_numbers(text) == text.replace("+12025550147", "+1 202 ••• ••47").replace(
         "12025550148", "+1 202 ••• ••48"
     )
