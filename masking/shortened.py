@@ -9,9 +9,13 @@ import phonenumbers
 HIDDEN = "•"
 FIRST, LAST = 3, 2
 """The most digits that are shown at either end, after the country code."""
-LEAST_HIDDEN = 4
+LEAST_HIDDEN = 5
 """At least so many digits stay hidden; of a number that has hardly more, fewer are shown."""
 
+# Without its plus sign, a short one is known only where a value is told.
+_NUMBER = re.compile(
+    r"(?<![\w.:/-])(?:\+[1-9][0-9]{6,14}|[1-9][0-9]{9,14}|(?:(?<=says )|(?<=give ))[1-9][0-9]{6,14})(?![\w-])"
+)
 _DIGITS = re.compile(r"\+?[0-9]{1,15}", re.ASCII)
 
 
@@ -45,3 +49,8 @@ def shortened(number: str) -> str:
         hidden = character != " " and first < seen <= count - last
         shown.append(HIDDEN if hidden else character)
     return "".join(shown)
+
+
+def with_shortened_numbers(text: str) -> str:
+    """A text in which whatever looks like a phone number is shortened."""
+    return _NUMBER.sub(lambda found: shortened(found[0]), text)

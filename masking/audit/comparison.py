@@ -11,6 +11,7 @@ from masking.audit.contents import Settlement, StoredCorrection, StoredSession, 
 from masking.domain.callbacks import Callback
 from masking.domain.corrections import corrected, correction
 from masking.domain.events import AnyCarrierEvent, Call
+from masking.domain.ledger import Kind, LedgerEntry, Sums, correction_entries, entries_of, sums_by_currency
 from masking.domain.model import Model
 from masking.domain.session import Bill, Charge, Session, bill
 from masking.domain.terms import Terms
@@ -149,6 +150,30 @@ def of_corrections(
         else:
             there = [None if each is None else f"{each.amount:f}" for each in (kept, given.get(event_id))]
             found.append(Difference(f"correction {event_id}", *there))
+    return found
+
+
+def of_entries(stored: Sequence[LedgerEntry], settled: Session, late: Sequence[AnyCarrierEvent]) -> list[Difference]:
+    """What was posted to the ledger. `late` is in the order in which it was taken.
+
+    Of a bill that was closed before there was a ledger, this has sums, which are compared as such.
+    """
+    given = list(entries_of(settled))
+    for n, event in enumerate(late):
+        before = corrected(settled, late[:n])
+        given += correction_entries(before, corrected(before, [event]), event)
+    if any(entry.kind is Kind.CHARGE and not entry.leg for entry in stored):
+        charges = [sums_by_currency(each).get(settled.rate.currency, Sums()).calls for each in (stored, given)]
+        return list(differences("the ledger's charges", *charges))
+    there, due = ({entry.entry_id: entry for entry in each} for each in (stored, given))
+    found: list[Difference] = []
+    for entry_id in [*there, *(each for each in due if each not in there)]:
+        kept, recomputed = there.get(entry_id), due.get(entry_id)
+        if kept is not None and recomputed is not None:
+            found += differences(f"entry {entry_id}", kept, recomputed)
+        else:
+            amounts = [None if each is None else each.signed for each in (kept, recomputed)]
+            found.append(Difference(f"entry {entry_id}", *amounts))
     return found
 
 

@@ -17,8 +17,8 @@ from masking.privacy.session_cipher import SessionCipher
 HISTORY, SESSION, DECISIONS, LATE, CALLBACKS, LEDGER = "history", "session", "decisions", "late", "callbacks", "ledger"
 """The sections, in the order in which they stand."""
 
-SETTLEMENT, CORRECTION = "settlement", "correction"
-"""How records of the ledger's section are named; a correction, with its event's id behind it."""
+SETTLEMENT, CORRECTION, ENTRY = "settlement", "correction", "entry"
+"""How records of the ledger's section are named; a correction with its event's id, an entry with its own behind it."""
 
 ModelT = TypeVar("ModelT", bound=Model)
 

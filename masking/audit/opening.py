@@ -12,6 +12,7 @@ from masking.audit.contents import (
     CALLBACKS,
     CORRECTION,
     DECISIONS,
+    ENTRY,
     HISTORY,
     LATE,
     LEDGER,
@@ -30,6 +31,7 @@ from masking.audit.pack import Record
 from masking.contract import EVENTS
 from masking.domain.callbacks import AnswerStart, Callback
 from masking.domain.events import AnyCarrierEvent, Call
+from masking.domain.ledger import LedgerEntry
 from masking.domain.model import Model
 from masking.domain.session import Session
 from masking.domain.terms import Terms
@@ -59,6 +61,7 @@ class Contents(NamedTuple):
     answers: dict[str, list[str | None]]
     settlement: Settlement | None
     corrections: list[StoredCorrection]
+    entries: list[LedgerEntry]
     unknown: list[str]
 
 
@@ -82,13 +85,14 @@ def opened(records: Iterable[Record], cipher: SessionCipher | None) -> Contents:
     rows = [_as(StoredSession, record) for record in of[SESSION]]
     settlements = [_as(Settlement, record) for record in of[LEDGER] if record.record == SETTLEMENT]
     corrections = [_as(StoredCorrection, each) for each in of[LEDGER] if each.record.startswith(f"{CORRECTION} ")]
+    entries = [_as(LedgerEntry, each) for each in of[LEDGER] if each.record.startswith(f"{ENTRY} ")]
     if len(rows) > 1 or len(settlements) > 1:
         raise WrongContents("there is more than one row of the session, or more than one bill")
     callbacks = [_as(StoredCallback, record) for record in of[CALLBACKS]]
     calls = [_as(StoredCall, record) for record in of[DECISIONS]]
     late = [_late(_as(StoredLate, record), cipher) for record in of[LATE]]
     unknown = {section for section in of if section not in _SECTIONS}
-    unknown |= {each.record for each in of[LEDGER] if each.record.split(" ")[0] not in (SETTLEMENT, CORRECTION)}
+    unknown |= {each.record for each in of[LEDGER] if each.record.split(" ")[0] not in (SETTLEMENT, CORRECTION, ENTRY)}
     row = next(iter(rows), None)
     return Contents(
         row=row,
@@ -101,6 +105,7 @@ def opened(records: Iterable[Record], cipher: SessionCipher | None) -> Contents:
         answers={each.callback_id: [_answer(tried.answer, cipher) for tried in each.tries] for each in callbacks},
         settlement=next(iter(settlements), None),
         corrections=corrections,
+        entries=entries,
         unknown=sorted(unknown),
     )
 

@@ -141,7 +141,8 @@ def _of_ledger(held: Contents, replayed: Bill, session: Session) -> Check:
         return _check("ledger", ["the bill is not stored"])
     corrections = {each.event_id: each for each in held.corrections}
     found = comparison.of_settlement(held.settlement, replayed)
-    return _check("ledger", [*found, *comparison.of_corrections(corrections, session, held.late)])
+    found += comparison.of_corrections(corrections, session, held.late)
+    return _check("ledger", [*found, *comparison.of_entries(held.entries, session, held.late)])
 
 
 def _check(name: str, found: Iterable[object]) -> Check:

@@ -97,7 +97,7 @@ async def _export(system: OperatedSystem, session_uuid: str, path: Path, is_open
     from temporalio.service import RPCError
 
     from masking.audit.export import code_commit, export, write_whole
-    from masking.operate.session_keys import note_look
+    from masking.operate.looking import operator_looks
     from masking.run.system import temporal_environment
     from masking.temporal import connect
 
@@ -109,7 +109,7 @@ async def _export(system: OperatedSystem, session_uuid: str, path: Path, is_open
     except RPCError as error:
         raise MaskingError(f"Temporal does not give the history ({error.status.name}); try again") from None
     if is_open:
-        await note_look(system, "masking audit export --open", session_uuid)
+        await operator_looks(system, "evidence pack in the clear", session_uuid=session_uuid)
     try:
         await asyncio.to_thread(write_whole, path, made.lines)
     except OSError as error:
@@ -119,7 +119,8 @@ async def _export(system: OperatedSystem, session_uuid: str, path: Path, is_open
 
 async def _key(system: OperatedSystem, session_uuid: str) -> str:
     from masking.audit.keys import KeyFile
-    from masking.operate.session_keys import cipher_of, note_look
+    from masking.operate.looking import operator_looks
+    from masking.operate.session_keys import cipher_of
     from masking.privacy.keyring import Unreadable
     from masking.storage.evidence import read_keys
 
@@ -131,7 +132,7 @@ async def _key(system: OperatedSystem, session_uuid: str) -> str:
         cipher = cipher_of(system, stored)
     except Unreadable as error:
         raise MaskingError(str(error)) from None
-    await note_look(system, "masking audit key", session_uuid)
+    await operator_looks(system, "data key of a session", session_uuid=session_uuid)
     return KeyFile.of(session_uuid, cipher).model_dump_json()
 
 
@@ -146,7 +147,7 @@ async def _shown(file: Path, key_file: Path | None, offline: bool, numbers: bool
     pack = await asyncio.to_thread(read_file, file)
     if pack.header is None:
         raise MaskingError(f"{file}: {pack.faults[0]}")
-    keys = await keys_for(pack.header, key_file, offline, None, look="masking audit show --numbers" if numbers else "")
+    keys = await keys_for(pack.header, key_file, offline, None, looks=numbers)
     try:
         cipher = cipher_of(pack.header, keys)
         held = opened(pack.records, cipher)
@@ -162,17 +163,20 @@ async def _shown(file: Path, key_file: Path | None, offline: bool, numbers: bool
     return pack, told(held, session, show_by(numbers))
 
 
-async def keys_for(header: Header, key_file: Path | None, offline: bool, signer: str | None, *, look: str = "") -> Keys:
+async def keys_for(
+    header: Header, key_file: Path | None, offline: bool, signer: str | None, *, looks: bool = False
+) -> Keys:
     """What a pack is verified and read with: from a file, else from this system unless that is not to be asked.
 
     Args:
-        look: the command that shows numbers in full; empty for one that does not.
+        looks: whether numbers are to be shown in full.
 
     Raises:
         MaskingError: the key file is none.
     """
     from masking.audit.keys import Keys, key_of, read_key_file
-    from masking.operate.session_keys import keys_of, note_look
+    from masking.operate.looking import NUMBERS, operator_looks
+    from masking.operate.session_keys import keys_of
 
     named = signer or own_signer()
     if key_file is not None:
@@ -182,8 +186,8 @@ async def keys_for(header: Header, key_file: Path | None, offline: bool, signer:
         return Keys(None, "the session's key is not at hand; --key names its file", named)
     try:
         async with operated_system(load_settings()) as system:
-            if look:
-                await note_look(system, look, header.session_uuid)
+            if looks:
+                await operator_looks(system, NUMBERS, session_uuid=header.session_uuid)
             return (await keys_of(system, [header.session_uuid], named))[header.session_uuid]
     except StartupError as error:
         return Keys(None, f"the session's key is not at hand; --key names its file ({error})", named)

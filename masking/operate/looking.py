@@ -12,6 +12,8 @@ from masking.operate.system import OperatedSystem
 from masking.settings import load_settings
 from masking.storage.looks import note_look
 
+NUMBERS = "numbers of a session"
+
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -33,7 +35,7 @@ async def operator_looks(
     """Write down that the operator looks at something. Show it only after this.
 
     Args:
-        what: a few fixed words, such as `numbers of a session`.
+        what: a few fixed words, such as `NUMBERS`.
         why: as the operator told it; no number, PIN or token.
 
     Raises:

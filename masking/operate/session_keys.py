@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 
 from masking.audit.keys import Keys
@@ -10,18 +9,6 @@ from masking.operate.system import OperatedSystem
 from masking.privacy.keyring import Unreadable
 from masking.privacy.session_cipher import SessionCipher, unwrapped
 from masking.storage.evidence import StoredKey, read_keys
-
-logger = logging.getLogger(__name__)
-
-
-async def note_look(system: OperatedSystem, what: str, session_uuid: str) -> None:
-    """Somebody is about to see a session's numbers in full, or to get what shows them.
-
-    Args:
-        what: the command, in a few words.
-    """
-    del system
-    logger.warning("numbers of session %s are shown in full: %s", session_uuid, what)
 
 
 async def keys_of(system: OperatedSystem, session_uuids: Sequence[str], signer: str | None) -> dict[str, Keys]:

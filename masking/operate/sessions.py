@@ -41,7 +41,8 @@ async def _told(system: OperatedSystem, session_uuid: str, numbers: bool) -> Tim
     from masking.audit.opening import opened
     from masking.audit.stored import stored_records
     from masking.audit.telling import told, told_of_erased
-    from masking.operate.session_keys import cipher_of, note_look
+    from masking.operate.looking import NUMBERS, operator_looks
+    from masking.operate.session_keys import cipher_of
     from masking.operate.timeline_lines import show_by
     from masking.privacy.keyring import Unreadable
     from masking.storage.evidence import read_evidence, read_keys
@@ -63,5 +64,5 @@ async def _told(system: OperatedSystem, session_uuid: str, numbers: bool) -> Tim
     if held.session is None:
         raise MaskingError("the session's state is not stored")
     if numbers:
-        await note_look(system, "masking sessions show --numbers", session_uuid)
+        await operator_looks(system, NUMBERS, session_uuid=session_uuid)
     return told(held, held.session, show_by(numbers))

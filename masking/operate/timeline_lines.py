@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from masking.domain.timeline import Entry, Happened, Timeline
-from masking.e164 import shortened
+from masking.shortened import shortened
 
 _STYLES = {
     Happened.DECLINED: "yellow",

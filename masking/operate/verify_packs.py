@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from masking.command_line import AsJson, or_exit
-from masking.e164 import with_shortened_numbers
 from masking.errors import MaskingError, StartupError
 from masking.operate.audit import KeyOption, Offline, Signer, keys_for, own_signer
 from masking.operate.sessions import Numbers
 from masking.operate.system import operated_system
 from masking.settings import load_settings
+from masking.shortened import with_shortened_numbers
 
 if TYPE_CHECKING:
     from masking.audit.keys import Keys
@@ -85,8 +85,7 @@ def _verify_one(
     async def check() -> Report:
         keys = Keys(signer=signer or own_signer())
         if pack.header is not None:
-            look = "masking audit verify --numbers" if numbers else ""
-            keys = await keys_for(pack.header, key, offline, signer, look=look)
+            keys = await keys_for(pack.header, key, offline, signer, looks=numbers)
         return await verified(pack, keys)
 
     report = _shown(asyncio.run(check()), numbers)

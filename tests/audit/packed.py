@@ -30,10 +30,12 @@ from masking.audit.pack import Code, Header, Pack, Record, read, written
 from masking.audit.payloads import resealed, unsealed
 from masking.audit.replay import Replayed, replay
 from masking.audit.signing import Signer, data_key_id
+from masking.domain.ledger import entries_of
 from masking.domain.model import Model
 from masking.domain.session import bill
 from masking.privacy.payload_codec import EncryptingCodec
 from masking.privacy.session_cipher import SessionCipher
+from masking.storage.ledger import PostedEntry
 from tests.histories import KEYRING
 
 FOLDER = Path(__file__).parent.parent / "histories"
@@ -131,4 +133,8 @@ def _rows(replayed: Replayed, cipher: SessionCipher) -> list[Record]:
     settlement = Settlement.model_validate(
         dict(totals) | charge | {"session_amount": totals.session_amount, "total_session_amount": totals.total_amount}
     )
-    return [*records, Record(LEDGER, "settlement", settlement.model_dump(mode="json"))]
+    records.append(Record(LEDGER, "settlement", settlement.model_dump(mode="json")))
+    for entry in entries_of(session):
+        posted = PostedEntry(**dict(entry), posted_at=settlement.settled_at)
+        records.append(Record(LEDGER, f"entry {entry.entry_id}", posted.model_dump(mode="json")))
+    return records

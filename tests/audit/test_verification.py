@@ -112,6 +112,34 @@ async def test_what_is_missing_from_what_is_stored_is_told(answered: Recorded) -
     assert outcomes(gone)["ledger"] == "not done"
 
 
+async def test_the_ledger_s_entries_are_those_that_the_events_give(answered: Recorded) -> None:
+    name = f"{answered.uuid}:golden:caller:hangup:caller:charge:USD"
+
+    altered = answered.pack(changing(LEDGER, 1, lambda body: body | {"amount": "0.01701"}))
+    assert found(await verify(altered, KEYS)) == {
+        "ledger": (f"entry {name}.amount says 0.01701, the events give 0.01700",)
+    }
+    assert found(await verify(answered.pack(without(LEDGER, 1)), KEYS)) == {
+        "ledger": (f"entry {name} says nothing, the events give 0.01700",)
+    }
+
+
+async def test_sums_from_before_there_was_a_ledger_are_compared_as_sums(answered: Recorded) -> None:
+    def summed(amount: str) -> Any:
+        def changed(records: list[Record]) -> list[Record]:
+            entries = [n for n, record in enumerate(records) if record.record.startswith("entry ")]
+            sums = {"cause": "settlement", "leg": "", "leg_uuid": "", "amount": amount}
+            kept = records[entries[0]]
+            return [*records[: entries[0]], kept._replace(record="entry sums", body=kept.body | sums)]
+
+        return changed
+
+    assert found(await verify(answered.pack(summed("0.034")), KEYS)) == {}
+    assert found(await verify(answered.pack(summed("0.044")), KEYS)) == {
+        "ledger": ("the ledger's charges says 0.044, the events give 0.03400",)
+    }
+
+
 async def test_a_history_that_the_code_would_not_have_made_is_told(answered: Recorded) -> None:
     def changed(records: list[Record]) -> list[Record]:
         for n, record in enumerate(records):

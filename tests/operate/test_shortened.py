@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from masking.shortened import HIDDEN, shortened
+from masking.shortened import HIDDEN, shortened, with_shortened_numbers
 
 DIGITS = st.text("0123456789", min_size=1, max_size=15)
 
@@ -54,9 +54,20 @@ def test_never_more_than_the_country_three_digits_and_the_last_two(digits: str, 
     assert compact.startswith(f"+{country}" if country else HIDDEN)
     assert digits.endswith(tail)
     national = len(digits) - len(country) if country else len(digits)
-    assert national - len(head) - len(tail) >= min(4, national)
+    assert national - len(head) - len(tail) >= min(5, national)
 
 
 @given(st.text(max_size=20))
 def test_whatever_is_asked_something_stays_hidden(text: str) -> None:
     assert HIDDEN in shortened(text)
+
+
+def test_numbers_in_a_text_are_shortened_and_nothing_else_is() -> None:
+    uuid = "4189591e-d004-4801-abdf-8893c15e5dcd"
+    text = f"{uuid} says +12025550147 at 2026-11-23T14:00:00.123456+00:00, 0.0170 for 12025550148"
+    assert with_shortened_numbers("To says 6523456, the events give 35412345") == (
+        "To says +65 •••••, the events give +354 •••••"
+    )
+    assert with_shortened_numbers(text) == text.replace("+12025550147", "+1 202 ••• ••47").replace(
+        "12025550148", "+1 202 ••• ••48"
+    )
