@@ -43,8 +43,6 @@ WORKFLOWS = (MaskingSession,)
 
 logger = logging.getLogger("masking.worker")
 
-# After a killed worker, its sessions wait this long before another takes them (temporal-notes.md §2.15).
-STICKY_TIMEOUT = timedelta(seconds=2)
 GRACE = timedelta(seconds=20)
 
 
@@ -92,7 +90,7 @@ def build_worker(
         workflow_runner=workflow_runner(),
         workflow_task_poller_behavior=PollerBehaviorAutoscaling(),
         activity_task_poller_behavior=PollerBehaviorAutoscaling(),
-        sticky_queue_schedule_to_start_timeout=STICKY_TIMEOUT,
+        sticky_queue_schedule_to_start_timeout=timedelta(seconds=settings.sticky_timeout),
         graceful_shutdown_timeout=GRACE,
         deployment_config=deployment(settings),
     )

@@ -21,7 +21,7 @@ with workflow.unsafe.imports_passed_through():
     from masking.settings import load_settings
     from masking.temporal import connect
     from masking.workflow_runner import workflow_runner
-    from worker import GRACE, STICKY_TIMEOUT
+    from worker import GRACE
 
 from workflows.carrier_signals import CarrierSignals
 
@@ -86,13 +86,14 @@ class BareTimer:
 
 async def serve() -> None:
     """Work until told to stop."""
+    settings = load_settings()
     async with Worker(
-        await connect(load_keyring(load_settings())),
+        await connect(load_keyring(settings)),
         task_queue=TASK_QUEUE,
         workflows=[BareSession, BareTimer],
         workflow_runner=workflow_runner(),
         workflow_task_poller_behavior=PollerBehaviorAutoscaling(),
-        sticky_queue_schedule_to_start_timeout=STICKY_TIMEOUT,
+        sticky_queue_schedule_to_start_timeout=timedelta(seconds=settings.sticky_timeout),
         graceful_shutdown_timeout=GRACE,
     ):
         await until_stopped()

@@ -33,7 +33,9 @@ def environment(data: Path, **more: str) -> dict[str, str]:
     """A clean environment with free ports and a data folder of its own."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
     ports = tuple(f"MASKING_{of}PORT" for of in ("", "METRICS_", "CODEC_", "SIMULATOR_", "TEMPORAL_", "TEMPORAL_UI_"))
-    return clean | {name: str(free_port()) for name in ports} | {"MASKING_DATA": str(data)} | more
+    # A killed worker's sessions are taken over soon: tests kill many, and have no bursts.
+    ours = {"MASKING_DATA": str(data), "MASKING_STICKY_TIMEOUT": "2"}
+    return clean | {name: str(free_port()) for name in ports} | ours | more
 
 
 def until(condition: Callable[[], object], within: float = 30.0) -> None:
