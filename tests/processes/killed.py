@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import base64
 import json
 import random
 import shutil
@@ -23,7 +24,10 @@ import httpx
 from aiohttp import web
 
 from masking.carriers.simulator.client import SimulatorClient
+from masking.privacy.keyring import load_keyring
+from masking.settings import Settings
 from tests.integration.conftest import free_port
+from tests.processes.disk_search import readable
 from tests.processes.killed_plan import Kill, Plan, plan
 from tests.processes.killed_system import Parts, counts, sessions_of, system
 from tests.processes.killed_truth import Ran, differences, faults
@@ -87,10 +91,10 @@ async def compared(wanted: Plan, data: Path, say: Say) -> Report:
 
 
 async def run(wanted: Plan, data: Path, say: Say, kills: tuple[Kill, ...]) -> Ran:
-    """Run a plan on a system of its own."""
+    """Run a plan on a system of its own, and search its files while it runs and after its end."""
     say("starts")
     async with (
-        system(data) as ready,
+        system(data, crashes=bool(kills)) as ready,
         SimulatorClient(ready["simulator_url"], timeout=30) as phones,
         httpx.AsyncClient(auth=(ready["auth_id"], ready["auth_token"]), timeout=10, trust_env=False) as http,
     ):
@@ -108,7 +112,23 @@ async def run(wanted: Plan, data: Path, say: Say, kills: tuple[Kill, ...]) -> Ra
             async with asyncio.timeout(SETTLED_WITHIN_S):
                 held = await _settled(world, sessions, data, say)
             listed = (await world.ask("GET", f"{world.api}/?limit=1", 200)).json()
-        return Ran(sessions, dict(world.told), held, listed["response"]["meta"]["total_count"])
+            secrets = _secrets(world, wanted, data)
+            on_disk = await asyncio.to_thread(readable, data, secrets)
+    on_disk += await asyncio.to_thread(readable, data, secrets)
+    say("its files were searched")
+    return Ran(sessions, dict(world.told), held, listed["response"]["meta"]["total_count"], on_disk)
+
+
+def _secrets(world: World, wanted: Plan, data: Path) -> set[str]:
+    """Every number of a person, PIN, token and address that was used."""
+    keyring = load_keyring(Settings(keys_file=data / "keys.json"))
+    user, token = world.ready["auth_id"], world.ready["auth_token"]
+    basic = base64.b64encode(f"{user}:{token}".encode()).decode()
+    found = {token, basic, keyring.derived_token("carrier"), world.ready["codec_url"].rpartition("/")[2]}
+    for ride in wanted.rides:
+        found |= {number.removeprefix("+") for number in (ride.first, ride.second, ride.guest)}
+        found |= {ride.body[name] for name in ("first_party_pin", "second_party_pin") if name in ride.body}
+    return found | {world.callback_url}
 
 
 @asynccontextmanager

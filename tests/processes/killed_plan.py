@@ -112,7 +112,8 @@ def _ride(chance: random.Random, n: int, seconds: float, *, by_time: bool) -> Ri
         for at, caller, outcome in zip(times, callers, outcomes, strict=True)
     )
     first, second, guest = (f"+1202{part}{n:04}" for part in (556, 557, 558))
-    first_pin, second_pin = f"{100_000 + n}", f"{500_000 + n}"
+    # So long that no file holds them by chance.
+    first_pin, second_pin = f"{8_401_937_000 + n}", f"{7_203_948_000 + n}"
     body: dict[str, Any] = {
         "first_party": first,
         "second_party": second,

@@ -79,8 +79,12 @@ class Parts:
 
 
 @contextlib.asynccontextmanager
-async def system(data: Path) -> AsyncIterator[dict[str, Any]]:
-    """`masking run` with ports and a folder of its own. What it said when it was ready."""
+async def system(data: Path, *, crashes: bool = False) -> AsyncIterator[dict[str, Any]]:
+    """`masking run` with ports and a folder of its own. What it said when it was ready.
+
+    Args:
+        crashes: whether its end is `kill -9` of every process at once, not Ctrl-C.
+    """
     env = environment(data, MASKING_SIMULATOR_SPEED=str(SPEED), MASKING_RECORDING_WAIT=str(RECORDING_WAIT_S))
     with (data / "run.log").open("wb") as log:
         command = (sys.executable, "-c", AT_ONCE, "run", "--json")
@@ -98,13 +102,27 @@ async def system(data: Path) -> AsyncIterator[dict[str, Any]]:
         if process.returncode is not None:
             raise AssertionError((data / "run.log").read_text()[-2000:])
     finally:
-        if process.returncode is None:
+        if process.returncode is None and crashes:
+            await asyncio.to_thread(_kill_all, process.pid)
+            await process.wait()
+        elif process.returncode is None:
             process.send_signal(signal.SIGINT)
             try:
                 await asyncio.wait_for(process.wait(), 60)
             except TimeoutError:
                 os.killpg(process.pid, signal.SIGKILL)
                 await process.wait()
+
+
+def _kill_all(supervisor: int) -> None:
+    """What a crash of the machine does."""
+    top = psutil.Process(supervisor)
+    every = [top, *top.children(recursive=True)]
+    for process in every:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    _, alive = psutil.wait_procs(every[1:], timeout=30)
+    assert not alive
 
 
 async def counts(data: Path) -> dict[str, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
@@ -58,12 +58,14 @@ class Ran:
         told: of each session the callbacks, by their ids.
         counts: what the tables hold in the end.
         listed: how many sessions the API lists.
+        on_disk: what could be read in its files, while it ran or after its end.
     """
 
     sessions: list[Lived]
     told: dict[str, dict[str, Told]]
     counts: dict[str, int]
     listed: int
+    on_disk: list[str] = field(default_factory=list)
 
 
 def faults(ran: Ran) -> Iterator[str]:
@@ -76,6 +78,7 @@ def faults(ran: Ran) -> Iterator[str]:
         yield f"{ran.listed} sessions are listed instead of {len(ran.sessions)}"
     if len({lived.uuid for lived in ran.sessions}) != len(ran.sessions):
         yield "two creates led to one session"
+    yield from (f"readable on disk: {each}" for each in ran.on_disk)
     for lived in ran.sessions:
         yield from (f"{lived.ride.name}: {fault}" for fault in _faults_of(lived, ran.told.get(lived.uuid, {})))
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import subprocess
-from collections.abc import Iterable
 from pathlib import Path
 
+import httpx
 import pytest
 
+from tests.processes.disk_search import forms, readable
 from tests.processes.test_run import FIRST, MASKING, SECOND, Run, environment
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(120)]
@@ -71,9 +73,13 @@ def test_what_a_system_leaves_on_disk_holds_no_number_no_pin_and_no_token(tmp_pa
         called = run.told("phones", "call", "+12025550150", number, "--presses", "7700880099#", "--presses", f"{pin}#")
         assert [leg["number"] for leg in called["callees"]] == [SECOND]
         shown = run.told("demo")["session"]
+        assert SECOND in story_in_the_ui(run, session["session_uuid"])
+        (look, *_) = run.told("privacy", "looks", "--session", session["session_uuid"])["looks"]
+        assert (look["who"], look["what"], look["why"]) == ("temporal-ui", "decoded payloads", "namespace default")
         basic = base64.b64encode(f"{run.ready['auth_id']}:{token}".encode()).decode()
+        codec = run.ready["codec_url"].rpartition("/")[2]
         parties = [shown["first_party"], shown["second_party"], FIRST[1:], SECOND[1:], "12025550150"]
-        secrets = (*parties, *pins.values(), "7700880099", token, carriers, basic)
+        secrets = (*parties, *pins.values(), "7700880099", token, carriers, basic, codec)
         # As a crash at this moment would leave it, and as a stop does.
         assert readable(tmp_path / "data", secrets) == []
         assert run.stop()[0] == 0
@@ -83,44 +89,32 @@ def test_what_a_system_leaves_on_disk_holds_no_number_no_pin_and_no_token(tmp_pa
     assert readable(tmp_path / "data", secrets) == []
 
 
+def story_in_the_ui(run: Run, session_uuid: str) -> str:
+    """What the Temporal UI would show of a session's history: it asks where its settings say, as a page of its own."""
+    ui = run.ready["temporal_ui_url"]
+    with httpx.Client(timeout=10, trust_env=False) as browser:
+        codec = browser.get(f"{ui}/api/v1/settings").json()["Codec"]["Endpoint"]
+        history = browser.get(f"{ui}/api/v1/namespaces/default/workflows/session-{session_uuid}/history").text
+        assert SECOND not in history
+        payloads = re.findall(r'\{\s*"metadata": \{[^}]*\},\s*"data": "[^"]*"\s*\}', history)
+        headers = {"Origin": ui, "X-Namespace": "default", "Content-Type": "application/json"}
+        body = f'{{"payloads": [{",".join(payloads)}]}}'
+        decoded = browser.post(f"{codec}/decode", content=body, headers=headers).json()["payloads"]
+    assert len(decoded) == len(payloads) > 3
+    return "".join(base64.b64decode(each["data"]).decode() for each in decoded)
+
+
 def test_the_search_finds_a_secret_in_every_form(tmp_path: Path) -> None:
     (tmp_path / "big").write_bytes(b"x" * 10_000_001)
     for form in forms("12025550101"):
         (tmp_path / "file").write_bytes(b"\0ab" + form + b"cd\0")
         assert readable(tmp_path, ["12025550101"]) == ["11 characters in file"], form
+    many = [f"1202555{n:04}" for n in range(50)]
+    assert readable(tmp_path, [*many, "8401937265", "a-token-of-forty-characters-0123456789-x"]) == []
+    for secret in ("12025550007", "12025550049", "8401937265"):
+        for form in forms(secret):
+            (tmp_path / "file").write_bytes(form[:-1] + form + form[1:])
+            assert readable(tmp_path, [*many, "8401937265"]) == [f"{len(secret)} characters in file"], form
     for before in (b"", b"a", b"ab"):
         (tmp_path / "file").write_bytes(base64.b64encode(before + b"12025550101" + before))
         assert readable(tmp_path, ["12025550101"]) == ["11 characters in file"], before
-
-
-def forms(secret: str) -> set[bytes]:
-    """How a secret may stand in a file: plain, reversed, hex, UTF-16, base64 at any of its three places."""
-    plain = secret.encode()
-    encoded = {
-        secret.encode("utf-16-le"),
-        secret.encode("utf-16-be"),
-        plain.hex().encode(),
-        plain.hex().upper().encode(),
-    }
-    for place in range(3):
-        # What neighbours share a character with, at both ends, is left out.
-        whole = base64.b64encode(b"\0" * place + plain)
-        ends = -4 if (place + len(plain)) % 3 else len(whole)
-        inner = whole[4 if place else 0 : ends]
-        encoded |= {inner, inner.translate(bytes.maketrans(b"+/", b"-_"))}
-    return {plain, plain[::-1], *encoded}
-
-
-def readable(folder: Path, secrets: Iterable[str]) -> list[str]:
-    """Which secrets can be read in a folder's files; no secret is quoted."""
-    wanted, found, searched = [(secret, form) for secret in secrets for form in forms(secret)], set[str](), 0
-    for file in folder.rglob("*"):
-        if file.is_file() and not file.is_symlink():
-            try:
-                content = file.read_bytes()
-            except FileNotFoundError:
-                continue
-            searched += len(content)
-            found |= {f"{len(secret)} characters in {file.name}" for secret, form in wanted if form in content}
-    assert searched > 10_000_000
-    return sorted(found)

@@ -94,6 +94,7 @@ WRONG: dict[str, Callable[[Ran], object]] = {
     "a callback changed": lambda ran: setattr(ran.told["s"]["s:session:1"], "changed", True),
     "a callback is dead": lambda ran: ran.counts.update({"dead callbacks": 1}),
     "a session more": lambda ran: ran.counts.update(sessions=2),
+    "a number is on disk": lambda ran: ran.on_disk.append("11 characters in postgres.log"),
     "it is listed twice": lambda ran: setattr(ran, "listed", 2),
     "it goes on": lambda ran: ran.sessions[0].final.update(status="active"),
     "it was never settled": lambda ran: setattr(ran.sessions[0], "bill", None),
