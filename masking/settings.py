@@ -154,7 +154,7 @@ class Settings(BaseSettings):
     ui_origin: str | None = None
     """Origin of the Temporal Web UI, `http://host:port`: the only one whose pages may have payloads decoded."""
 
-    sticky_timeout: float = Field(default=30.0, ge=0.1, le=600)
+    sticky_timeout: int = Field(default=30, ge=1, le=600)
     """Seconds for which what happens to a session waits for the worker that has it in memory."""
 
     # Secrets

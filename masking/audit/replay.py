@@ -30,6 +30,7 @@ from temporalio.worker import (
 from activities.sessions import RecordSession
 from masking.contract import session_workflow_id
 from masking.domain.callbacks import Callback
+from masking.domain.lifecycle import settled
 from masking.domain.session import Bill, Session
 from masking.domain.start import SessionStart
 from masking.log_format import redacted
@@ -65,6 +66,7 @@ class _Seen:
         self.session: Session | None = None
         self.callbacks: dict[str, Callback] = {}
         self.continued: list[SessionStart] = []
+        self._closing: RecordSession | None = None
 
     def note_activity(self, args: Sequence[Any]) -> None:
         for each in args:
@@ -72,6 +74,14 @@ class _Seen:
                 if self.session is None or each.session.version >= self.session.version:
                     self.session = each.session
                 self.callbacks |= {callback.callback_id: callback for callback in each.callbacks}
+                self._closing = each if each.settle_at is not None else self._closing
+
+    def note_end(self, bill: Bill) -> None:
+        self.bill = bill
+        closing = self._closing
+        if closing is not None and closing.settle_at is not None and closing.settle_at == bill.settled_at:
+            # The last write closed the bill as well.
+            self.session = settled(closing.session, closing.settle_at).session
 
 
 class _Listening(Interceptor):
@@ -104,7 +114,7 @@ class _Listening(Interceptor):
 
             async def execute_workflow(self, input: ExecuteWorkflowInput) -> Any:
                 returned = await super().execute_workflow(input)
-                seen.bill = returned
+                seen.note_end(returned)
                 return returned
 
         return Inbound

@@ -19,7 +19,19 @@ from tests.audit.packed import KEYS, SIGNER, Recorded, recorded
 
 pytestmark = pytest.mark.anyio
 
-GOLDEN = ["answered", "answered-r2", "disturbed", "joined-r2", "warned", "silent-r2", "long-r2", "refused-r2"]
+GOLDEN = [
+    "answered",
+    "answered-r2",
+    "answered-r3",
+    "draining-r3",
+    "disturbed",
+    "joined-r2",
+    "warned",
+    "silent-r2",
+    "long-r2",
+    "long-r3",
+    "refused-r2",
+]
 
 
 @pytest.fixture(scope="module")
