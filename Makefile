@@ -25,13 +25,14 @@ chaos: $(READY)  ## kill parts of the system under 200 sessions; a thousand call
 	CHAOS_CALLS=1000 LONG_CALLS=834 $(BIN)/python -m pytest \
 	  tests/integration/test_chaos.py tests/workflow/test_long_sessions.py
 
-benchmarks: $(READY)  ## measure reads, call decisions, choosing numbers, callbacks, audits, a session's cost, 10,000 open ones; half an hour
+benchmarks: $(READY)  ## measure reads, calls, numbers, callbacks, audits, a session's cost, encryption, 10,000 open ones; half an hour
 	$(BIN)/python -m benchmarks.reads
 	$(BIN)/python -m benchmarks.answers
 	$(BIN)/python -m benchmarks.allocation
 	$(BIN)/python -m benchmarks.callbacks
 	$(BIN)/python -m benchmarks.audit
 	$(BIN)/python -m benchmarks.cost
+	$(BIN)/python -m benchmarks.encryption
 	$(BIN)/python -m benchmarks.load
 
 check: $(READY)  ## linters, types, and which module may import which
