@@ -18,7 +18,7 @@ from masking.privacy.keyring import Keyring
 from masking.storage.archiving import Due, due, note_archived, postpone
 from masking.storage.database import Database
 
-AT_ONCE = 4
+AT_ONCE = 2
 
 TEMPORAL_IS_AWAY = (
     RPCStatusCode.UNAVAILABLE,

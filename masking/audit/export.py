@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import os
 import subprocess
@@ -66,14 +67,16 @@ async def export(
         ledger = await ledger_records(connection, session_uuid)
     if stored is None and not is_open:
         raise CannotExport(
-            "it was refused at its opening and so has no key to seal a pack under; --open writes it in the clear"
+            "the database has no row of it, and so no key to seal a pack under; so it is with one that was refused"
+            " at its opening, of which --open writes a pack in the clear"
         )
     try:
         cipher = _cipher(stored, keyring, session_uuid)
         codec = EncryptingCodec(keyring)
         seals, opens = (None, cipher) if is_open else (cipher, None)
-        rows = stored_records(stored, seals, opens) if stored is not None else ()
-        records = [*_history_records(histories, codec, seals), *rows, *ledger]
+        rows = stored_records(stored, seals, opens) if stored is not None else iter(())
+        # Whoever else uses this event loop is not to wait for so much arithmetic.
+        records = await asyncio.to_thread(lambda: [*_history_records(histories, codec, seals), *rows, *ledger])
     except Unreadable as error:
         raise CannotExport(f"it cannot be read: {error}") from None
     signer = Signer(keyring)
@@ -92,16 +95,14 @@ async def export(
 def write_whole(path: Path, lines: Iterable[bytes]) -> None:
     """Write a file that is there whole or not at all, readable by its owner only. One that exists is replaced."""
     beside = path.with_name(f".{path.name}.new")
-    with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-        file.writelines(lines)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
     try:
-        os.fsync(folder)
+        with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            file.writelines(lines)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
     finally:
-        os.close(folder)
+        beside.unlink(missing_ok=True)
 
 
 def code_commit(build_id: str | None) -> str:

@@ -114,6 +114,8 @@ async def _export(system: OperatedSystem, session_uuid: str, path: Path, is_open
         await asyncio.to_thread(write_whole, path, made.lines)
     except OSError as error:
         raise MaskingError(f"cannot write {path}: {error.strerror}") from None
+    # Temporal's core may abort an interpreter that ends at once (sdk-python #300).
+    await asyncio.sleep(0.05)
     return made.header
 
 

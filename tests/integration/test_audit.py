@@ -14,9 +14,15 @@ from typer.testing import CliRunner, Result
 
 from masking.audit.signing import Signer
 from masking.cli import app
+from masking.client import NumberPoolExhausted
+from masking.domain.events import Hangup
 from masking.privacy.keyring import Keyring
+from masking.storage import inbox
+from masking.storage.corrections import corrections_of
 from masking.storage.erasure import Erased, erase
+from masking.storage.sessions import session_cipher
 from tests.conftest import KEYS
+from tests.domain.conversation import answered_call, call, request
 from tests.integration.conftest import Receiver, System
 from tests.integration.test_carrier_webhooks import FIRST, SECOND, create
 from tests.integration.test_erasure import settled
@@ -159,6 +165,41 @@ async def test_money_that_is_stored_wrongly_is_told_to_the_digit(
     assert set(found) == {"ledger", "state", "decisions", "callbacks"}
 
 
+async def test_what_late_events_add_to_a_bill_is_recomputed_too(
+    system: System, receiver: Receiver, operator: Operator, keyring: Keyring, tmp_path: Path
+) -> None:
+    uuid, pack = await closed(system, receiver), tmp_path / "it.evidence"
+    of = call("late", recorded=False)
+    events = [each for each in answered_call(of, talks=130) if isinstance(each, Hangup)]
+    async with system.database.transaction() as connection:
+        cipher = await session_cipher(connection, keyring, uuid)
+        assert cipher is not None
+        for event in events:
+            await inbox.post(connection, uuid, cipher, event)
+    async with asyncio.timeout(20):
+        while True:
+            async with system.database.transaction() as connection:
+                if len(await corrections_of(connection, uuid)) == len(events):
+                    break
+            await asyncio.sleep(0.1)
+
+    exported = ("audit", "export", uuid, "-o", pack)
+    await operator.told(*exported)
+    assert (await operator.told("audit", "verify", pack))["outcome"] == "proven"
+    story = await operator.told("audit", "show", pack)
+    assert story["totals"]["corrected"] == "0.05100", "two legs of three minutes"
+    async with system.database.transaction() as connection:
+        await connection.execute("UPDATE corrections SET amount = 0.1 WHERE event_id = %s", (events[0].event_id,))
+        await connection.execute("DELETE FROM corrections WHERE event_id = %s", (events[1].event_id,))
+    await operator.told(*exported)
+    assert differing(await operator.told("audit", "verify", pack, code=1)) == {
+        "ledger": [
+            f"correction {events[0].event_id}.amount says 0.1, the events give 0.02550",
+            f"correction {events[1].event_id} says nothing, the events give 0.02550",
+        ]
+    }
+
+
 async def test_what_there_can_be_no_sealed_pack_of_is_told(
     system: System, receiver: Receiver, operator: Operator, tmp_path: Path
 ) -> None:
@@ -175,3 +216,15 @@ async def test_what_there_can_be_no_sealed_pack_of_is_told(
     assert "this pack stands in the clear" in opened.stderr
     assert FIRST.encode() in pack.read_bytes()
     assert (await operator.told("audit", "verify", pack))["outcome"] == "proven"
+
+    # No number of this country can be had.
+    terms = request().terms.model_copy(update={"first_party": "+33612345678"})
+    asked = request().model_copy(update={"terms": terms, "session_uuid": str(uuid4())})
+    with pytest.raises(NumberPoolExhausted):
+        await system.sessions.start(asked)
+    sealed = await operator.runs("audit", "export", asked.session_uuid, "-o", pack)
+    assert (sealed.exit_code, "--open writes a pack in the clear" in sealed.stderr) == (2, True)
+    await operator.told("audit", "export", asked.session_uuid, "-o", pack, "--open")
+    assert (await operator.told("audit", "verify", pack))["outcome"] == "proven"
+    told = await operator.told("audit", "show", pack)
+    assert [entry["what"] for entry in told["entries"]] == ["created", "refused"]
