@@ -44,6 +44,8 @@ WORKFLOWS = (MaskingSession,)
 logger = logging.getLogger("masking.worker")
 
 GRACE = timedelta(seconds=20)
+# A batch may be stopped anywhere; whoever waits for the worker to stop waits for both.
+ARCHIVE_GRACE = timedelta(seconds=2)
 
 
 def build_worker(
@@ -115,7 +117,7 @@ def build_archiver(
         activities=[activities.archive_batch],
         workflow_runner=workflow_runner(),
         max_concurrent_activities=1,
-        graceful_shutdown_timeout=GRACE,
+        graceful_shutdown_timeout=ARCHIVE_GRACE,
     )
 
 

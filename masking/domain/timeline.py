@@ -29,7 +29,7 @@ class Happened(StrEnum):
     ANSWERED = "answered"
     LEFT = "left"
     RECORDED = "recorded"
-    PARTIES_CHANGED = "parties changed"
+    PARTIES_CHANGED = "changed"
     EXPIRED = "expired"
     SETTLED = "settled"
     CALLBACK = "callback"
@@ -184,7 +184,7 @@ def _of_session(session: Session, show: Show) -> Iterator[Entry]:
         yield _declined(each, _shown(session.virtual_number, show), show)
     for former in session.former_parties:
         numbers = " and ".join(_shown(each, show) or "nobody" for each in (former.first_party, former.second_party))
-        yield Entry(at=former.until, what=Happened.PARTIES_CHANGED, told=f"before, they were {numbers}")
+        yield Entry(at=former.until, what=Happened.PARTIES_CHANGED, told=f"the parties; before, they were {numbers}")
     if session.phase in (Phase.DRAINING, Phase.SETTLED):
         yield Entry(at=session.expires_at, what=Happened.EXPIRED)
     if session.settled_at is not None:

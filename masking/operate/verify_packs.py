@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -95,13 +96,21 @@ def _verify_one(
     if report.code is not None:
         code = f"{report.code.version} {report.code.commit}".strip()
         typer.echo(f"Session {report.session_uuid}, exported by masking {code}, signed by {report.public_key}")
-    for each in report.checks:
-        typer.echo(f"{each.state:>9}  {each.name}: {MEANING[each.name]}" if each.state == PROVEN
-                   else f"{each.state:>9}  {each.name}")  # fmt: skip
-        for finding in each.findings:
-            typer.echo(f"           - {finding}")
+    for line in _lines(report):
+        typer.echo(line)
     typer.echo(_CONCLUSIONS[report.outcome])
     return str(report.outcome)
+
+
+def _lines(report: Report) -> Iterator[str]:
+    """A line for each check, and what was found; checks that were not done for one reason stand together."""
+    for (state, findings), alike in groupby(report.checks, key=lambda check: (str(check.state), check.findings)):
+        names = [check.name for check in alike]
+        if state == PROVEN:
+            yield from (f"{state:>9}  {name}: {MEANING[name]}" for name in names)
+        else:
+            yield f"{state:>9}  {', '.join(names)}"
+        yield from (f"           - {finding}" for finding in findings)
 
 
 _CONCLUSIONS = {

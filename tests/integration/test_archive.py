@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 import time
-from collections.abc import AsyncIterator
-from datetime import timedelta
+from collections.abc import AsyncIterator, Iterable, Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,10 @@ async def nothing_waits(system: System) -> None:
 
 def packs(folder: Path) -> dict[str, float]:
     return {file.stem: file.stat().st_mtime_ns for file in folder.rglob("*.evidence")}
+
+
+def unfinished(folder: Path) -> list[Path]:
+    return list(folder.rglob(".*.unfinished"))
 
 
 def pack_of(folder: Path, uuid: str) -> Path:
@@ -156,3 +161,42 @@ async def test_a_session_whose_callbacks_are_still_tried_waits_but_not_for_ever(
     async with system.database.transaction() as connection:
         await connection.execute("UPDATE sessions SET settled_at = settled_at - interval '13 hours'")
     assert await is_due(timedelta(hours=1))
+
+
+async def test_a_batch_that_is_stopped_leaves_nothing_behind_that_keeps_the_next_from_going_on(
+    system: System, receiver: Receiver, keyring: Keyring, folder: Path
+) -> None:
+    class Slow(Archive):
+        """Is stopped while it writes."""
+
+        def keep(self, session_uuid: str, settled_at: datetime, lines: Iterable[bytes]) -> str:
+            def slowly() -> Iterator[bytes]:
+                for line in lines:
+                    writing.set()
+                    stopped.wait(10)
+                    yield line
+
+            return super().keep(session_uuid, settled_at, slowly())
+
+    writing, stopped = threading.Event(), threading.Event()
+    uuid = await closed(system, receiver)
+    of = (system.client, system.database, keyring)
+    slow = ArchiveActivities(*of, Slow(folder), timedelta(0), commit="")
+    batch = asyncio.create_task(ActivityEnvironment().run(slow.archive_batch, ArchiveBatch(most=10)))
+    assert await asyncio.to_thread(writing.wait, 10)
+    batch.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await batch
+    assert packs(folder) == {}
+    assert (await waiting(system)).waiting == 1
+
+    # The next begins while the thread of the one before still writes.
+    others = ArchiveActivities(*of, Archive(folder), timedelta(0), commit="")
+    assert await ActivityEnvironment().run(others.archive_batch, ArchiveBatch(most=10)) == Archived(archived=1)
+    first = packs(folder)
+    stopped.set()
+    async with asyncio.timeout(10):
+        while unfinished(folder):  # noqa: ASYNC110 a thread writes
+            await asyncio.sleep(0.02)
+    assert packs(folder) == first == {uuid: first[uuid]}
+    assert (await waiting(system)).waiting == 0
