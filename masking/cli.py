@@ -5,55 +5,53 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Callable, Coroutine
+from importlib import import_module
 from importlib.metadata import version
 from typing import Annotated, Any, Literal, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
 from masking.command_line import AsJson
 from masking.errors import StartupError
-from masking.operate import (
-    accounts,
-    audit,
-    callbacks,
-    inbox,
-    keys,
-    ledger,
-    number_questions,
-    numbers,
-    plan,
-    privacy,
-    rates,
-    sessions,
-    verify_packs,
-)
-from masking.phones import command as phones
 from masking.process import EXIT_CANNOT_START, configure_logging, run_process, to_the_end
 from masking.settings import Settings, load_settings
 
+GROUPS = {
+    "accounts": ("masking.operate.accounts",),
+    "numbers": ("masking.operate.numbers", "masking.operate.number_questions", "masking.operate.plan"),
+    "sessions": ("masking.operate.sessions",),
+    "inbox": ("masking.operate.inbox",),
+    "callbacks": ("masking.operate.callbacks",),
+    "keys": ("masking.operate.keys",),
+    "audit": ("masking.operate.audit", "masking.operate.verify_packs"),
+    "privacy": ("masking.operate.privacy",),
+    "rates": ("masking.operate.rates",),
+    "ledger": ("masking.operate.ledger",),
+    "phones": ("masking.phones.command",),
+}
+"""Groups of commands: the module whose `app` each is, and those that add to it. Loaded when one is asked for."""
+
+
+class _Groups(TyperGroup):
+    def list_commands(self, ctx: Any) -> list[str]:
+        return [*super().list_commands(ctx), *GROUPS]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name not in GROUPS:
+            return super().get_command(ctx, cmd_name)
+        first, *_ = [import_module(name) for name in GROUPS[cmd_name]]
+        return typer.main.get_command(first.app)
+
+
 app = typer.Typer(
     name="masking",
+    cls=_Groups,
     help="Number masking: Plivo's Masking Session API over Temporal workflows. Settings: docs/settings.md.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-
-app.add_typer(accounts.app)
-numbers.app.command()(number_questions.explain)
-numbers.app.command()(number_questions.who)
-numbers.app.command()(plan.plan)
-app.add_typer(numbers.app)
-app.add_typer(sessions.app)
-app.add_typer(inbox.app)
-app.add_typer(callbacks.app)
-app.add_typer(keys.app)
-audit.app.command()(verify_packs.verify)
-app.add_typer(audit.app)
-app.add_typer(privacy.app)
-app.add_typer(rates.app)
-app.add_typer(ledger.app)
-app.add_typer(phones.app)
 
 
 def _version(asked: bool) -> None:

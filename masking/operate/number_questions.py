@@ -15,13 +15,14 @@ from masking.domain.reach import Reach, in_words, reaches
 from masking.e164 import country_of
 from masking.operate.console import on_system
 from masking.operate.number_file import checked_number
-from masking.operate.numbers import EXIT_IN_USE, Number
+from masking.operate.numbers import EXIT_IN_USE, Number, app
 from masking.operate.system import OperatedSystem
 from masking.storage.number_questions import sessions_around, situations
 
 HIDDEN = "hidden"
 
 
+@app.command()
 def explain(
     first_party: Annotated[str, typer.Argument(help="The first party's real number, E.164.")],
     second_party: Annotated[str, typer.Argument(help="The second party's.")],
@@ -57,6 +58,7 @@ def explain(
         raise typer.Exit(EXIT_IN_USE)
 
 
+@app.command()
 def who(
     number: Number,
     caller: Annotated[str, typer.Argument(help="The caller's real number, E.164; `hidden` when it hid it.")],

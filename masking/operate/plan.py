@@ -17,6 +17,7 @@ from rich.table import Table
 from masking.command_line import AsJson, or_exit
 from masking.domain.planning import Plan, planned
 from masking.domain.pool import Demand, Level
+from masking.operate.numbers import app
 from masking.operate.plan_history import read_history
 from masking.settings import load_settings
 
@@ -24,6 +25,7 @@ BLOCKS = " ▁▂▃▄▅▆▇█"
 PLOT_COLUMNS, PLOT_ROWS = 72, 4
 
 
+@app.command()
 def plan(
     history: Annotated[Path, typer.Option(help="The past sessions, CSV.", metavar="FILE")],
     refusal_rate: Annotated[

@@ -14,7 +14,7 @@ import typer
 
 from masking.command_line import AsJson, or_exit
 from masking.errors import MaskingError, StartupError
-from masking.operate.audit import KeyOption, Offline, Signer, keys_for, own_signer
+from masking.operate.audit import KeyOption, Offline, Signer, app, keys_for, own_signer
 from masking.operate.sessions import Numbers
 from masking.operate.system import operated_system
 from masking.settings import load_settings
@@ -43,6 +43,7 @@ MEANING = {
 """What a check proves, for people."""
 
 
+@app.command()
 def verify(
     path: Annotated[
         Path | None, typer.Argument(help="An evidence pack; with --all, a folder of packs.", exists=True)
