@@ -44,6 +44,9 @@ WORKFLOWS = (MaskingSession,)
 logger = logging.getLogger("masking.worker")
 
 GRACE = timedelta(seconds=20)
+
+WORKFLOW_TASKS = 16
+"""At once. Python runs one after the other anyway, and whoever creates a session waits for those before its own."""
 # A batch may be stopped anywhere; whoever waits for the worker to stop waits for both.
 ARCHIVE_GRACE = timedelta(seconds=2)
 
@@ -93,6 +96,8 @@ def build_worker(
         workflow_task_poller_behavior=PollerBehaviorAutoscaling(),
         activity_task_poller_behavior=PollerBehaviorAutoscaling(),
         sticky_queue_schedule_to_start_timeout=timedelta(seconds=settings.sticky_timeout),
+        max_cached_workflows=settings.cached_sessions,
+        max_concurrent_workflow_tasks=min(WORKFLOW_TASKS, settings.cached_sessions),
         graceful_shutdown_timeout=GRACE,
         deployment_config=deployment(settings),
     )

@@ -21,7 +21,7 @@ with workflow.unsafe.imports_passed_through():
     from masking.settings import load_settings
     from masking.temporal import connect
     from masking.workflow_runner import workflow_runner
-    from worker import GRACE
+    from worker import GRACE, WORKFLOW_TASKS
 
 from workflows.carrier_signals import CarrierSignals
 
@@ -94,6 +94,8 @@ async def serve() -> None:
         workflow_runner=workflow_runner(),
         workflow_task_poller_behavior=PollerBehaviorAutoscaling(),
         sticky_queue_schedule_to_start_timeout=timedelta(seconds=settings.sticky_timeout),
+        max_cached_workflows=settings.cached_sessions,
+        max_concurrent_workflow_tasks=WORKFLOW_TASKS,
         graceful_shutdown_timeout=GRACE,
     ):
         await until_stopped()

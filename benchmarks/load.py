@@ -116,14 +116,13 @@ class Ours:
         async with self._system.database.transaction() as connection:
             found = await connection.execute(
                 "SELECT extract(epoch FROM c.created_at - s.expires_at)::float8,"
-                " extract(epoch FROM c.delivered_at - s.expires_at)::float8,"
-                " extract(epoch FROM s.settled_at - s.expires_at)::float8"
+                " extract(epoch FROM c.delivered_at - s.expires_at)::float8"
                 " FROM sessions s JOIN callbacks c USING (session_uuid) WHERE s.session_uuid = ANY(%s)",
                 (list(opened),),
             )
             rows = await found.fetchall()
         columns = zip(*([float(str(value)) for value in row] for row in rows), strict=True)
-        names = ("expiry written down", "customer told", "bill settled")
+        names = ("expiry and bill written down", "customer told")
         return [Late.of(name, column) for name, column in zip(names, columns, strict=True)]
 
 

@@ -156,6 +156,8 @@ class Settings(BaseSettings):
 
     sticky_timeout: int = Field(default=30, ge=1, le=600)
     """Seconds for which what happens to a session waits for the worker that has it in memory."""
+    cached_sessions: int = Field(default=2000, ge=1, le=1_000_000)
+    """How many sessions a worker keeps in memory."""
 
     # Secrets
     keys: SecretStr | None = None
