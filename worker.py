@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from pathlib import Path
 
 import httpx
 from temporalio.client import Client
@@ -18,7 +18,7 @@ from activities.archive import ArchiveActivities
 from activities.callbacks import CallbackActivities
 from activities.carrier import CarrierActivities
 from activities.sessions import SessionActivities
-from masking.audit.archive import Archive
+from masking.audit.archive import Archive, open_archive
 from masking.audit.export import code_commit
 from masking.audit.schedule import ensure_schedule
 from masking.carriers.voice.calls_api import CallsApi, carriers_http
@@ -28,6 +28,7 @@ from masking.delivery.guard import AddressGuard
 from masking.delivery.request import customers_http
 from masking.delivery.sender import CallbackSender, Patience
 from masking.erasure.retention import retaining
+from masking.errors import ArchiveAway
 from masking.privacy.keyring import Keyring, load_keyring
 from masking.process import run_process, until_stopped
 from masking.rate_card import load_rate_card
@@ -104,14 +105,14 @@ def build_worker(
 
 
 def build_archiver(
-    client: Client, database: Database, keyring: Keyring, settings: Settings, folder: Path, task_queue: str
+    client: Client, database: Database, keyring: Keyring, settings: Settings, archive: Archive, task_queue: str
 ) -> Worker:
     """The worker that archives closed sessions, apart from those that serve calls."""
     activities = ArchiveActivities(
         client,
         database,
         keyring,
-        Archive(folder),
+        archive,
         timedelta(seconds=settings.archive_after),
         code_commit(settings.build_id),
     )
@@ -132,12 +133,25 @@ async def archiving(client: Client, database: Database, keyring: Keyring, settin
     if settings.archive is None:
         yield
         return
-    async with build_archiver(client, database, keyring, settings, settings.archive_folder, ARCHIVE_TASK_QUEUE):
+    archive = open_archive(settings.archive_place)
+    async with build_archiver(client, database, keyring, settings, archive, ARCHIVE_TASK_QUEUE):
+        preparing = asyncio.create_task(_prepared(archive))
         try:
             await ensure_schedule(client, ARCHIVE_TASK_QUEUE)
         except RPCError as error:
             logger.error("Temporal did not take the archive's schedule (%s); the next start tries again", error.status)
-        yield
+        try:
+            yield
+        finally:
+            preparing.cancel()
+
+
+async def _prepared(archive: Archive) -> None:
+    """Tell at the start what each batch would fail with. Calls are served meanwhile, and whatever comes of it."""
+    try:
+        await asyncio.to_thread(archive.prepare)
+    except ArchiveAway as error:
+        logger.error("the archive cannot be used: %s. Sessions are served, and archived once it can be", error)
 
 
 def deployment(settings: Settings) -> WorkerDeploymentConfig | None:

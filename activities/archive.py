@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 
 import psycopg
@@ -14,11 +16,13 @@ from temporalio.service import RPCError, RPCStatusCode
 from masking.audit.archive import Archive
 from masking.audit.export import export
 from masking.domain.model import Model
+from masking.errors import ArchiveAway
 from masking.privacy.keyring import Keyring
 from masking.storage.archiving import Due, due, note_archived, postpone
 from masking.storage.database import Database
 
 AT_ONCE = 2
+HEARTBEAT_EVERY_S = 10.0
 
 TEMPORAL_IS_AWAY = (
     RPCStatusCode.UNAVAILABLE,
@@ -63,19 +67,25 @@ class ArchiveActivities:
 
         A pack that is written and not noted is found, and noted, the next time.
         """
-        await asyncio.to_thread(self._archive.clean)
+        async with _heartbeats():
+            return await self._batch(command.most)
+
+    async def _batch(self, most: int) -> Archived:
+        await asyncio.to_thread(self._archive.prepare)
         async with self._database.transaction() as connection:
-            sessions = await due(connection, self._after, command.most)
+            sessions = await due(connection, self._after, most)
         slots = asyncio.Semaphore(AT_ONCE)
 
         async def one(session: Due) -> bool:
             async with slots:
-                done = await self._archived(session)
-                activity.heartbeat()
-                return done
+                return await self._archived(session)
 
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(one(session)) for session in sessions]
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(one(session)) for session in sessions]
+        except ExceptionGroup as errors:
+            # One is enough to tell what concerns all.
+            raise errors.exceptions[0] from None
         done = sum(task.result() for task in tasks)
         return Archived(archived=done, failed=len(sessions) - done)
 
@@ -85,7 +95,7 @@ class ArchiveActivities:
         try:
             made = await export(self._client, self._database, self._keyring, uuid, commit=self._commit)
             root = await asyncio.to_thread(self._archive.keep, uuid, session.settled_at, made.lines)
-        except (OSError, psycopg.Error, PoolTimeout):
+        except (ArchiveAway, OSError, psycopg.Error, PoolTimeout):
             raise
         except Exception as error:
             if isinstance(error, RPCError) and error.status in TEMPORAL_IS_AWAY:
@@ -97,3 +107,19 @@ class ArchiveActivities:
         async with self._database.transaction() as connection:
             await note_archived(connection, uuid, root)
         return True
+
+
+@asynccontextmanager
+async def _heartbeats() -> AsyncIterator[None]:
+    """Tell Temporal that the activity lives, however long the archive takes for one pack; its time-out bounds it."""
+
+    async def beat() -> None:
+        while True:
+            await asyncio.sleep(HEARTBEAT_EVERY_S)
+            activity.heartbeat()
+
+    beating = asyncio.create_task(beat())
+    try:
+        yield
+    finally:
+        beating.cancel()

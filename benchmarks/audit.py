@@ -30,10 +30,9 @@ from benchmarks.real_system import RealSystem, our_worker, real_system
 from benchmarks.system import KEYRING
 from benchmarks.told_call import request, webhooks
 from masking.audit.archive import Archive
+from masking.audit.folder_archive import FolderArchive
 from masking.audit.keys import Keys
 from masking.audit.many import IN_HAND, Task, verify_many
-from masking.audit.pack import SUFFIX
-from masking.audit.packs import session_of
 from masking.audit.signing import Signer
 from masking.client import MaskingClient
 from masking.contract import session_workflow_id, signal_of
@@ -90,7 +89,7 @@ async def live(system: RealSystem, sessions: MaskingClient, asked: SessionReques
     await asyncio.wait_for(sessions.final_bill(asked.session_uuid), SETTLE_WITHIN_S)
 
 
-async def archived(system: RealSystem, folder: Path, count: int, progress: Progress) -> float:
+async def archived(system: RealSystem, archive: Archive, count: int, progress: Progress) -> float:
     """Play sessions and archive them. Returns the seconds that archiving took."""
     playing = progress.add_task("Playing sessions", total=count)
     numbered = iter(range(count))
@@ -107,7 +106,7 @@ async def archived(system: RealSystem, folder: Path, count: int, progress: Progr
             while await pending(system):  # noqa: ASYNC110 the worker tells nobody
                 await asyncio.sleep(0.5)
     archiving = progress.add_task("Archiving", total=count)
-    activities = ArchiveActivities(system.client, system.database, KEYRING, Archive(folder), timedelta(0), commit="")
+    activities = ArchiveActivities(system.client, system.database, KEYRING, archive, timedelta(0), commit="")
     began = time.perf_counter()
     while True:
         done = await ActivityEnvironment().run(activities.archive_batch, ArchiveBatch(most=100))
@@ -129,14 +128,14 @@ async def pending(system: RealSystem) -> bool:
         return await found.fetchone() == (True,)
 
 
-async def tasks_of(system: RealSystem, paths: Sequence[Path]) -> list[Task]:
+async def tasks_of(system: RealSystem, archive: Archive, folder: Path) -> list[Task]:
     """Every pack, with its key."""
-    uuids = {path: session_of(path) or "" for path in paths}
+    uuids = {name: archive.session_of(name) or "" for name in sorted(archive.names())}
     async with system.database.transaction() as connection:
         stored = await read_keys(connection, list(uuids.values()))
     ciphers = {uuid: unwrapped(KEYRING, uuid, key.key_id, key.wrapped_key) for uuid, key in stored.items()}
     signer = Signer(KEYRING).public_key
-    return [Task(path, Keys(ciphers[uuid].data_key, "", signer)) for path, uuid in uuids.items()]
+    return [Task(str(folder), name, Keys(ciphers[uuid].data_key, "", signer)) for name, uuid in uuids.items()]
 
 
 def measured(what: str, tasks: Sequence[Task], cores: int, checks: int, step: Callable[[], None]) -> Rate:
@@ -170,11 +169,12 @@ async def main(count: int, *, as_json: bool) -> int:
         tempfile.TemporaryDirectory() as folder,
         Progress(console=console, transient=True, disable=not console.is_terminal) as progress,
     ):
-        archive = Path(folder) / "archive"
+        place = Path(folder) / "archive"
+        archive = FolderArchive(place)
         async with real_system(Path(folder), NUMBERS) as system:
             archiving = await archived(system, archive, count, progress)
-            tasks = await tasks_of(system, await asyncio.to_thread(lambda: sorted(archive.rglob(f"*{SUFFIX}"))))
-        size = sum(task.path.stat().st_size for task in tasks) / len(tasks)
+            tasks = await tasks_of(system, archive, place)
+        size = sum((place / task.name).stat().st_size for task in tasks) / len(tasks)
         # The servers have stopped: verifying needs none.
         rates = await asyncio.to_thread(lambda: list(verified(tasks, progress)))
     ok = len(tasks) == count and all(rate.proven == rate.packs for rate in rates)

@@ -2,7 +2,8 @@
 
 Exception
 └── MaskingError                a fault this project names
-    └── StartupError            a process cannot start; the command line prints it as one line and exits with 2
+    ├── StartupError            a process cannot start; the command line prints it as one line and exits with 2
+    └── ArchiveAway             the archive of evidence cannot be used now
 """
 
 from __future__ import annotations
@@ -17,4 +18,11 @@ class StartupError(MaskingError):
 
     The message is one sentence for a person: what is wrong, and what to do about it.
     It never holds a token, a phone number or a password.
+    """
+
+
+class ArchiveAway(MaskingError):
+    """The archive of evidence cannot be used now, whichever pack is asked for.
+
+    The message is one line that says what to do, without any credentials.
     """

@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 import psycopg
 
+from masking.errors import ArchiveAway
+
 TOLD_AGAIN_AFTER_S = 30.0
 MOST_LINES = 1000
 
@@ -23,7 +25,8 @@ class OncePerOutage(logging.Filter):
     """Writes the same warning once in a while only, and then how often it was left out.
 
     A write that PostgreSQL did not take is tried again until it does: Temporal's SDK logs each try of an
-    activity with its traceback. Of those only what failed and the kind of fault is written.
+    activity with its traceback. Of those only what failed and the kind of fault is written. So it is with an
+    archive that is away, whose fault says what to do.
     """
 
     def __init__(self) -> None:
@@ -31,11 +34,12 @@ class OncePerOutage(logging.Filter):
         self._told: dict[tuple[str, str], _Line] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether to write a record; makes it shorter where it tells of a fault of PostgreSQL."""
+        """Whether to write a record; makes it shorter where it tells of a fault of PostgreSQL or the archive."""
         fault = record.exc_info[1] if record.exc_info else None
         activity = getattr(record, "temporal_activity", None)
-        if isinstance(fault, psycopg.Error) and isinstance(activity, dict):
-            record.msg, record.args = "%s waits: %s", (activity.get("activity_type"), type(fault).__name__)
+        if isinstance(fault, psycopg.Error | ArchiveAway) and isinstance(activity, dict):
+            what = str(fault) if isinstance(fault, ArchiveAway) else type(fault).__name__
+            record.msg, record.args = "%s waits: %s", (activity.get("activity_type"), what)
             record.exc_info = record.exc_text = None
         if record.levelno < logging.WARNING or record.exc_info:
             return True

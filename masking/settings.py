@@ -20,6 +20,7 @@ from psycopg.conninfo import conninfo_to_dict
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from masking.audit.place import place_of
 from masking.errors import StartupError
 
 DEMO_AUTH_ID = "MAMASKINGDEMO0000000"
@@ -100,6 +101,7 @@ def _named_tokens(value: SecretStr) -> list[str]:
 _AGE = re.compile(r"([1-9][0-9]{0,4})([dh])", re.ASCII)
 _NAMED_TOKEN = re.compile(r"[A-Za-z0-9._@-]{1,64}:[A-Za-z0-9_-]{24,}", re.ASCII)
 
+ArchivePlace = Annotated[str, BeforeValidator(lambda value: str(place_of(str(value))))]
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 Age = Annotated[timedelta, BeforeValidator(_age)]
 AtExpiry = Literal["finish", "warn", "drop", "extend"]
@@ -139,8 +141,8 @@ class Settings(BaseSettings):
     codec_port: int = Field(default=8083, ge=0, le=65535)
     """Where the gateway decodes payloads of Temporal for those whom `codec_tokens` names; nowhere when 0."""
 
-    archive: Path | None = None
-    """Where workers keep evidence packs of closed sessions; they keep none when not set."""
+    archive: ArchivePlace | None = None
+    """Where workers keep evidence packs of closed sessions, a folder's path or a URL; they keep none when not set."""
     archive_after: int = Field(default=3600, ge=0, le=7 * 86_400)
 
     # The services behind it
@@ -240,9 +242,9 @@ class Settings(BaseSettings):
         return (self.public_url or self.gateway_url).rstrip("/")
 
     @property
-    def archive_folder(self) -> Path:
-        """The folder of the archive; the one that `masking run` uses when not set."""
-        return (self.archive or self.data / "archive").absolute()
+    def archive_place(self) -> str:
+        """Where the archive is, an absolute path or a URL; where `masking run` has it when not set."""
+        return self.archive or str((self.data / "archive").absolute())
 
     @property
     def has_real_carrier(self) -> bool:

@@ -8,6 +8,8 @@ import tempfile
 import warnings
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -22,6 +24,9 @@ from masking.privacy.keyring import Keyring
 from masking.storage.accounts import ensure_account, ensure_numbers
 from masking.storage.database import Database
 from masking.storage.migrate import migrate
+
+if TYPE_CHECKING:
+    from tests.archives import Place
 
 ACCOUNT, TOKEN = "MATESTACCOUNT0000000", "a-token-for-tests-that-is-forty-chars-ok"
 MASTER_KEY, LOOKUP_KEY = b"1" * 32, b"2" * 32
@@ -94,3 +99,34 @@ async def database(migrated_url: str, keyring: Keyring) -> AsyncIterator[Databas
             await ensure_account(connection, keyring, ACCOUNT, TOKEN)
             await ensure_numbers(connection, ACCOUNT, POOL)
         yield database
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint() -> Iterator[str]:
+    """An S3 server of the test run's own."""
+    # It takes its time to import.
+    from tests.archives import s3_server
+
+    with s3_server() as endpoint:
+        yield endpoint
+
+
+@pytest.fixture
+def in_bucket(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Place:
+    """A place in a bucket of the test's own, with the credentials in the environment."""
+    from tests.archives import InBucket, s3_environment
+
+    for name, value in s3_environment(s3_endpoint).items():
+        monkeypatch.setenv(name, value)
+    return InBucket(s3_endpoint, f"bucket-{uuid4()}")
+
+
+@pytest.fixture(params=["folder", "object storage"])
+def archive_place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    """Each place where an archive may be."""
+    from tests.archives import Folder
+
+    if request.param == "folder":
+        return Folder(tmp_path / "archive")
+    place: Place = request.getfixturevalue("in_bucket")
+    return place

@@ -1,75 +1,94 @@
-"""The archive: a folder of evidence packs, a sub-folder for each day, each pack written once."""
+"""The archive: evidence packs, a part for each day, each pack written once."""
 
 from __future__ import annotations
 
-import os
-import tempfile
-import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Protocol
 
-from masking.audit.pack import SUFFIX, read
+from masking.audit.pack import SUFFIX, Pack
+from masking.audit.place import place_of
 from masking.errors import MaskingError
 
-UNFINISHED = ".unfinished"
-LEFT_BEHIND_S = 3600.0
-"""What is unfinished for so long, a process left behind when it was killed."""
 
+class Archive(Protocol):
+    """Packs under their sessions' ids, by the day on which the bill was closed (UTC). For threads; every call may wait.
 
-class Archive:
-    """Packs under their sessions' ids, by the day on which the bill was closed (UTC)."""
+    A pack's name is where it is within the archive.
+    """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def prepare(self) -> None:
+        """Make the archive ready to be written.
 
-    def path_of(self, session_uuid: str, settled_at: datetime) -> Path:
-        """Where a session's pack is."""
-        return self._folder / f"{settled_at.astimezone(UTC):%Y-%m-%d}" / f"{session_uuid}{SUFFIX}"
+        Raises:
+            ArchiveAway: it cannot be.
+        """
 
     def keep(self, session_uuid: str, settled_at: datetime, lines: Iterable[bytes]) -> str:
         """Write a pack, whole or not at all, unless it is there. Returns the root hash of the one that is there then.
 
         Raises:
+            ArchiveAway: it cannot be written now.
             MaskingError: what is there is no whole pack of this session.
-            OSError: it cannot be written.
         """
-        path = self.path_of(session_uuid, settled_at)
-        if not path.exists():
-            self._write(path, lines)
-        return _root(path, session_uuid)
 
-    def _write(self, path: Path, lines: Iterable[bytes]) -> None:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor, beside = tempfile.mkstemp(UNFINISHED, f".{path.stem}.", path.parent)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.writelines(lines)
-                file.flush()
-                os.fsync(file.fileno())
-            try:
-                # Unlike a rename, it replaces nothing: of two that write the same pack, the first one's stays.
-                os.link(beside, path)
-            except FileExistsError:
-                return
-        finally:
-            os.unlink(beside)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+    def names(self) -> Iterator[str]:
+        """The names of all packs, in no order, as they are listed.
 
-    def clean(self) -> None:
-        """Remove what processes that were killed left unfinished."""
-        for left in self._folder.glob(f"*/.*{UNFINISHED}"):
-            if time.time() - left.stat().st_mtime > LEFT_BEHIND_S:
-                left.unlink(missing_ok=True)
+        Raises:
+            ArchiveAway: they cannot be listed.
+        """
+
+    def read(self, name: str) -> Pack:
+        """Read a pack.
+
+        Raises:
+            ArchiveAway: the archive cannot be read now.
+            MaskingError: there is no such pack, or it may not be read.
+        """
+
+    def session_of(self, name: str) -> str | None:
+        """The session that a pack says it is of; None for what is no pack.
+
+        Raises:
+            ArchiveAway: the archive cannot be read now.
+        """
+
+    def where(self, name: str) -> str:
+        """Where a pack is, for people: a path or a URL."""
 
 
-def _root(path: Path, session_uuid: str) -> str:
-    with path.open("rb") as file:
-        pack = read(file)
+def open_archive(place: str) -> Archive:
+    """The archive at a path or a URL. Nothing is asked of it yet.
+
+    Raises:
+        MaskingError: the place is written wrongly.
+    """
+    try:
+        found = place_of(place)
+    except ValueError as error:
+        raise MaskingError(f"the archive {error}") from None
+    if isinstance(found, Path):
+        from masking.audit.folder_archive import FolderArchive
+
+        return FolderArchive(found)
+    from masking.audit.object_archive import ObjectArchive
+
+    return ObjectArchive(found)
+
+
+def name_of(session_uuid: str, settled_at: datetime) -> str:
+    """The name of a session's pack."""
+    return f"{settled_at.astimezone(UTC):%Y-%m-%d}/{session_uuid}{SUFFIX}"
+
+
+def root_of(pack: Pack, session_uuid: str, where: str) -> str:
+    """The root hash of a pack that is as it was written.
+
+    Raises:
+        MaskingError: it is no whole pack of this session.
+    """
     if pack.faults or pack.seal is None or pack.header is None or pack.header.session_uuid != session_uuid:
-        raise MaskingError(f"{path} is no whole pack of this session: move it away")
+        raise MaskingError(f"{where} is no whole pack of this session: move it away")
     return pack.seal.root

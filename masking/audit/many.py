@@ -7,13 +7,13 @@ import multiprocessing
 import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from pathlib import Path
+from functools import lru_cache
 from typing import NamedTuple
 
+from masking.audit.archive import open_archive
 from masking.audit.keys import Keys
-from masking.audit.packs import read_file
 from masking.audit.verification import Check, Report, State, verify
-from masking.errors import MaskingError
+from masking.errors import ArchiveAway, MaskingError
 
 FEW = 8
 """Fewer are verified in this process: to start others takes longer."""
@@ -23,27 +23,46 @@ IN_HAND = 200
 
 
 class Task(NamedTuple):
-    """A pack and what it is verified with."""
+    """A pack and what it is verified with.
 
-    path: Path
+    Attributes:
+        place: the archive's path or URL.
+        name: the pack's in that archive.
+    """
+
+    place: str
+    name: str
     keys: Keys
 
 
+opened = lru_cache(maxsize=1)(open_archive)
+"""The archive at a place, opened once in each process."""
+
+
 def verify_file(task: Task) -> Report:
-    """Verify one. A file that cannot be read counts as altered."""
+    """Verify one. A pack that cannot be read counts as altered.
+
+    Raises:
+        ArchiveAway: none can be read now.
+    """
     try:
-        pack = read_file(task.path)
+        pack = opened(task.place).read(task.name)
+    except ArchiveAway:
+        raise
     except MaskingError as error:
         check = Check(name="bytes", state=State.DIFFERS, findings=(str(error),))
         return Report(session_uuid=None, code=None, public_key=None, checks=(check,))
     return asyncio.run(verify(pack, task.keys))
 
 
-def verify_many(tasks: Iterable[list[Task]], processes: int | None = None) -> Iterator[tuple[Path, Report]]:
+def verify_many(tasks: Iterable[list[Task]], processes: int | None = None) -> Iterator[tuple[Task, Report]]:
     """Verify them, a batch after the other, and yield each report.
 
     Args:
         processes: one for each core when None.
+
+    Raises:
+        ArchiveAway: the archive cannot be read now.
     """
     count = processes or os.cpu_count() or 1
     pool: ProcessPoolExecutor | None = None
@@ -53,7 +72,7 @@ def verify_many(tasks: Iterable[list[Task]], processes: int | None = None) -> It
                 # Temporal's core has threads, which a fork would not take along.
                 pool = ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn"))
             reports = map(verify_file, batch) if pool is None else pool.map(verify_file, batch, chunksize=4)
-            yield from zip((task.path for task in batch), reports, strict=True)
+            yield from zip(batch, reports, strict=True)
     finally:
         if pool is not None:
             pool.shutdown(cancel_futures=True)

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -21,9 +22,13 @@ from masking.settings import load_settings
 from masking.shortened import with_shortened_numbers
 
 if TYPE_CHECKING:
+    from masking.audit.archive import Archive
     from masking.audit.keys import Keys
     from masking.audit.many import Task
     from masking.audit.verification import Report
+
+HEADERS_AT_ONCE = 16
+"""Of packs in object storage, each a request of its own."""
 
 PROVEN, DIFFERS, NOT_DONE = "proven", "differs", "not done"
 EXIT_CODES = {PROVEN: 0, DIFFERS: 1, NOT_DONE: 3}
@@ -45,11 +50,16 @@ MEANING = {
 
 @app.command()
 def verify(
-    path: Annotated[
-        Path | None, typer.Argument(help="An evidence pack; with --all, a folder of packs.", exists=True)
+    place: Annotated[
+        str | None,
+        typer.Argument(
+            help="An evidence pack; with --all, an archive: a folder, or s3://BUCKET/PREFIX, gs://…, az://….",
+            metavar="FILE|FOLDER|URL",
+            show_default=False,
+        ),
     ] = None,
     every: Annotated[
-        bool, typer.Option("--all", help="All packs of a folder, the archive unless one is named.")
+        bool, typer.Option("--all", help="All packs of an archive, this system's unless one is named.")
     ] = False,
     key: KeyOption = None,
     offline: Offline = False,
@@ -63,9 +73,9 @@ def verify(
     differs but not everything could be proven, for want of the session's key for instance.
     """
     if every:
-        outcome = or_exit(lambda: _verify_all(path, key, offline, signer, as_json=as_json))
+        outcome = or_exit(lambda: _verify_all(place, key, offline, signer, as_json=as_json))
     else:
-        outcome = or_exit(lambda: _verify_one(path, key, offline, signer, numbers, as_json=as_json))
+        outcome = or_exit(lambda: _verify_one(place, key, offline, signer, numbers, as_json=as_json))
     # Temporal's core may abort an interpreter that ends at once (sdk-python #300).
     asyncio.run(asyncio.sleep(0.05))
     if code := EXIT_CODES[outcome]:
@@ -73,15 +83,16 @@ def verify(
 
 
 def _verify_one(
-    path: Path | None, key: Path | None, offline: bool, signer: str | None, numbers: bool, *, as_json: bool
+    place: str | None, key: Path | None, offline: bool, signer: str | None, numbers: bool, *, as_json: bool
 ) -> str:
     # They load Temporal's client, and the workflows.
     from masking.audit.keys import Keys
     from masking.audit.packs import read_file
     from masking.audit.verification import verify as verified
 
-    if path is None or path.is_dir():
-        raise MaskingError("say which: the file of an evidence pack, or --all for every pack of a folder")
+    if place is None or "://" in place or Path(place).is_dir():
+        raise MaskingError("say which: the file of an evidence pack, or --all for every pack of an archive")
+    path = Path(place)
     pack = read_file(path)
 
     async def check() -> Report:
@@ -92,7 +103,7 @@ def _verify_one(
 
     report = _shown(asyncio.run(check()), numbers)
     if as_json:
-        typer.echo(json.dumps(_plain(path, report)))
+        typer.echo(json.dumps(_plain(str(path), report)))
         return str(report.outcome)
     if report.code is not None:
         code = f"{report.code.version} {report.code.commit}".strip()
@@ -121,59 +132,63 @@ _CONCLUSIONS = {
 }
 
 
-def _verify_all(folder: Path | None, key: Path | None, offline: bool, signer: str | None, *, as_json: bool) -> str:
+def _verify_all(place: str | None, key: Path | None, offline: bool, signer: str | None, *, as_json: bool) -> str:
     from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
 
+    from masking.audit.archive import open_archive
     from masking.audit.many import verify_many
-    from masking.audit.pack import SUFFIX
 
-    folder = folder or load_settings().archive_folder
     if key is not None:
         raise MaskingError("--key is of one session; the keys of an archive come from this system")
-    if not folder.is_dir():
-        raise MaskingError(f"{folder} is no folder: name one, or set MASKING_ARCHIVE")
-    paths = sorted(folder.rglob(f"*{SUFFIX}"))
+    place = place or load_settings().archive_place
+    archive = open_archive(place)
     columns = (*Progress.get_default_columns(), MofNCompleteColumn(), TimeElapsedColumn())
     console = Console(stderr=True)
     counts: Counter[str] = Counter({PROVEN: 0, DIFFERS: 0, NOT_DONE: 0})
     altered, reasons = [], Counter[str]()
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        bar = progress.add_task("Verifying", total=len(paths))
-        for path, full in verify_many(_tasks(paths, offline, signer)):
+        bar = progress.add_task("Listing", total=None)
+        names = sorted(progress.track(archive.names(), task_id=bar))
+        progress.update(bar, description="Verifying", completed=0, total=len(names))
+        for task, full in verify_many(_tasks(archive, place, names, offline, signer)):
             report = _shown(full, numbers=False)
             counts[report.outcome] += 1
             if report.outcome == DIFFERS:
-                altered.append((path, report))
+                altered.append((archive.where(task.name), report))
             elif report.outcome == NOT_DONE:
                 reasons[next(each.findings[0] for each in report.checks if each.state == NOT_DONE)] += 1
             progress.advance(bar)
     if as_json:
-        told = {"packs": len(paths), **counts, "differ": [_plain(path, report) for path, report in altered]}
+        told = {"packs": len(names), **counts, "differ": [_plain(where, report) for where, report in altered]}
         typer.echo(json.dumps(told))
     else:
-        for path, report in altered:
+        for where, report in altered:
             for each in report.checks:
                 for finding in each.findings if each.state == DIFFERS else ():
-                    typer.echo(f"{path}: {each.name}: {finding}")
+                    typer.echo(f"{where}: {each.name}: {finding}")
         for reason, count in reasons.most_common(10):
             typer.echo(f"{count} not proven: {reason}")
-        typer.echo(f"{len(paths)} packs: {counts[PROVEN]} proven, {counts[DIFFERS]} altered or different,"
+        typer.echo(f"{len(names)} packs: {counts[PROVEN]} proven, {counts[DIFFERS]} altered or different,"
                    f" {counts[NOT_DONE]} not proven in all")  # fmt: skip
     return next((each for each in (DIFFERS, NOT_DONE) if counts[each]), PROVEN)
 
 
-def _tasks(paths: list[Path], offline: bool, signer: str | None) -> Iterator[list[Task]]:
+def _tasks(archive: Archive, place: str, names: list[str], offline: bool, signer: str | None) -> Iterator[list[Task]]:
     """What is to be verified, in batches, each with its key."""
     from masking.audit.keys import Keys
     from masking.audit.many import IN_HAND, Task
-    from masking.audit.packs import session_of
 
     named = signer or own_signer()
-    for begin in range(0, len(paths), IN_HAND):
-        batch = [(path, session_of(path)) for path in paths[begin : begin + IN_HAND]]
-        keys = {} if offline else asyncio.run(_keys([uuid for _, uuid in batch if uuid], named))
-        yield [Task(path, keys.get(uuid or "", Keys(signer=named))) for path, uuid in batch]
+    with ThreadPoolExecutor(HEADERS_AT_ONCE) as pool:
+        for begin in range(0, len(names), IN_HAND):
+            batch = names[begin : begin + IN_HAND]
+            uuids = [None] * len(batch) if offline else list(pool.map(archive.session_of, batch))
+            keys = asyncio.run(_keys([uuid for uuid in uuids if uuid], named)) if any(uuids) else {}
+            yield [
+                Task(place, name, keys.get(uuid or "", Keys(signer=named)))
+                for name, uuid in zip(batch, uuids, strict=True)
+            ]
 
 
 async def _keys(session_uuids: list[str], signer: str | None) -> dict[str, Keys]:
@@ -198,5 +213,5 @@ def _shown(report: Report, numbers: bool) -> Report:
     return report.model_copy(update={"checks": tuple(checks)})
 
 
-def _plain(path: Path, report: Report) -> dict[str, object]:
-    return {"file": str(path), "outcome": str(report.outcome), **report.model_dump(mode="json")}
+def _plain(where: str, report: Report) -> dict[str, object]:
+    return {"file": where, "outcome": str(report.outcome), **report.model_dump(mode="json")}

@@ -181,7 +181,7 @@ def _only_one(data: Path) -> Iterator[None]:
 
 def _with_keys(settings: Settings, data: Path) -> tuple[Settings, dict[str, str | None], Keyring]:
     """The settings with their keys; makes keys on the first start of an embedded system."""
-    environment: dict[str, str | None] = {"MASKING_ARCHIVE": str(settings.archive_folder)}
+    environment: dict[str, str | None] = {"MASKING_ARCHIVE": settings.archive_place}
     if not settings.names_keys:
         keys_file = data / "keys.json"
         try:

@@ -18,8 +18,8 @@ async def test_many_packs_are_verified_by_several_processes_and_told_in_their_or
     for path in paths[:-1]:
         path.write_bytes(content)
     paths[3].write_bytes(content.replace(b'"n":5,', b'"n":6,'))
-    told = list(verify_many([[Task(path, KEYS) for path in paths]], processes=2))
-    assert [path for path, _ in told] == paths
+    told = list(verify_many([[Task(str(tmp_path), path.name, KEYS) for path in paths]], processes=2))
+    assert [task.name for task, _ in told] == [path.name for path in paths]
     assert [str(report.outcome) for _, report in told] == [
         "differs" if n in (3, len(paths) - 1) else "proven" for n in range(len(paths))
     ]

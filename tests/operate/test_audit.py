@@ -76,7 +76,7 @@ async def test_what_is_wrong_is_told_with_what_to_do(tmp_path: Path) -> None:
     key.write_text("{}\n")
     for arguments, words in (
         (("verify",), "say which"),
-        (("verify", tmp_path), "--all for every pack of a folder"),
+        (("verify", tmp_path), "--all for every pack of an archive"),
         (("verify", pack, "--key", key), "this is no key of a session"),
         (("verify", "--all", tmp_path, "--key", key), "the keys of an archive come from this system"),
         (("verify", "--all"), "is no folder: name one, or set MASKING_ARCHIVE"),

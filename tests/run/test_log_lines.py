@@ -8,6 +8,7 @@ import psycopg
 import pytest
 
 from masking import log_lines
+from masking.errors import ArchiveAway
 from masking.log_lines import OncePerOutage
 
 
@@ -41,6 +42,14 @@ def test_a_write_that_failed_is_told_without_its_traceback_and_what_is_unforesee
         told += [failed.getMessage()] if once.filter(failed) else []
         assert failed.exc_info is None
     assert told == ["record_session waits: DiskFull"]
+
+    away = record("attempt 1", fault=ArchiveAway("s3://bucket: it cannot be reached; check the bucket"))
+    away.temporal_activity = {"activity_type": "archive_batch", "attempt": 1}
+    assert once.filter(away)
+    assert (away.getMessage(), away.exc_info) == (
+        "archive_batch waits: s3://bucket: it cannot be reached; check the bucket",
+        None,
+    )
 
     unforeseen = record("it failed", fault=ValueError("why"))
     assert once.filter(unforeseen)
