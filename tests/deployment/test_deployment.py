@@ -110,6 +110,8 @@ def test_the_image_has_what_the_production_processes_import() -> None:
     script = (
         "import sys, worker, masking.gateway.server, masking.storage.migrate, masking.cli\n"
         "from importlib.metadata import packages_distributions\n"
+        "assert 'obstore' not in sys.modules, 'only an archive in object storage loads it'\n"
+        "import obstore.store\n"
         "names = {m.partition('.')[0] for m in sys.modules}\n"
         "found = packages_distributions()\n"
         "print(*sorted({d.lower().replace('_', '-') for n in names for d in found.get(n, [])}))\n"
