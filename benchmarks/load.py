@@ -3,7 +3,7 @@
 On a real Temporal server with a database file and a real PostgreSQL of its own, with our worker as a process:
 opens sessions that last for hours, and looks at a tenth, at half and at all of them: the worker's memory, what both
 databases keep, how long one create and one update take. Then opens a burst that expires in the same second and
-tells how long after its end each session's expiry is written down, told to the customer, and its bill settled.
+tells how long after its end each session's expiry is written down, with its bill, and told to the customer.
 
 The same with a bare workflow that only waits for a moment, on a server of its own, in the same run.
 """
