@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from typing import NamedTuple
@@ -25,8 +26,8 @@ class OncePerOutage(logging.Filter):
     """Writes the same warning once in a while only, and then how often it was left out.
 
     A write that PostgreSQL did not take is tried again until it does: Temporal's SDK logs each try of an
-    activity with its traceback. Of those only what failed and the kind of fault is written. So it is with an
-    archive that is away, whose fault says what to do.
+    activity with its traceback. Of those only what failed and the kind of fault is written. So it is with a write
+    that took too long and was cancelled, and with an archive that is away, whose fault says what to do.
     """
 
     def __init__(self) -> None:
@@ -37,7 +38,7 @@ class OncePerOutage(logging.Filter):
         """Whether to write a record; makes it shorter where it tells of a fault of PostgreSQL or the archive."""
         fault = record.exc_info[1] if record.exc_info else None
         activity = getattr(record, "temporal_activity", None)
-        if isinstance(fault, psycopg.Error | ArchiveAway) and isinstance(activity, dict):
+        if isinstance(fault, psycopg.Error | ArchiveAway | asyncio.CancelledError) and isinstance(activity, dict):
             what = str(fault) if isinstance(fault, ArchiveAway) else type(fault).__name__
             record.msg, record.args = "%s waits: %s", (activity.get("activity_type"), what)
             record.exc_info = record.exc_text = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
 import psycopg
@@ -12,7 +13,7 @@ from masking.errors import ArchiveAway
 from masking.log_lines import OncePerOutage
 
 
-def record(message: str, level: int = logging.WARNING, fault: Exception | None = None) -> logging.LogRecord:
+def record(message: str, level: int = logging.WARNING, fault: BaseException | None = None) -> logging.LogRecord:
     exc_info = (type(fault), fault, None) if fault is not None else None
     return logging.LogRecord("temporalio.activity", level, __file__, 1, message, (), exc_info)
 
@@ -42,6 +43,11 @@ def test_a_write_that_failed_is_told_without_its_traceback_and_what_is_unforesee
         told += [failed.getMessage()] if once.filter(failed) else []
         assert failed.exc_info is None
     assert told == ["record_session waits: DiskFull"]
+
+    slow = record("attempt 1", fault=asyncio.CancelledError("Activity cancelled"))
+    slow.temporal_activity = {"activity_type": "open_session", "attempt": 1}
+    assert once.filter(slow)
+    assert (slow.getMessage(), slow.exc_info) == ("open_session waits: CancelledError", None)
 
     away = record("attempt 1", fault=ArchiveAway("s3://bucket: it cannot be reached; check the bucket"))
     away.temporal_activity = {"activity_type": "archive_batch", "attempt": 1}
