@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from masking.audit.contents import Settlement, StoredCorrection, StoredSession, VirtualNumber
 from masking.domain.callbacks import Callback
@@ -17,6 +17,8 @@ from masking.domain.session import Bill, Charge, Session, bill
 from masking.domain.terms import Terms
 
 HIDDEN = "(not shown)"
+
+ModelT = TypeVar("ModelT", bound=Model)
 
 
 class Difference(NamedTuple):
@@ -100,57 +102,33 @@ def of_settlement(stored: Settlement, replayed: Bill) -> list[Difference]:
 
 def of_callbacks(stored: Mapping[str, Callback], replayed: Mapping[str, Callback]) -> list[Difference]:
     """What customers were to be told."""
-    found: list[Difference] = []
-    for callback_id in [*stored, *(each for each in replayed if each not in stored)]:
-        where = f"callback {callback_id}"
-        if callback_id in stored and callback_id in replayed:
-            found += differences(where, stored[callback_id], replayed[callback_id])
-        else:
-            there = ["a callback" if callback_id in side else None for side in (stored, replayed)]
-            found.append(Difference(where, *there))
-    return found
+    return _by_id("callback", stored, replayed, lambda _: "a callback")
 
 
 def of_calls(stored: Mapping[str, Call], replayed: Session) -> list[Difference]:
     """Whom the switchboard connected with whom, against what the session heard of it."""
     heard = {call_uuid: each.call for call_uuid, each in replayed.interactions.items() if each.call.dialled}
-    found: list[Difference] = []
-    for call_uuid in [*stored, *(each for each in heard if each not in stored)]:
-        where = f"call {call_uuid}"
-        decided = stored.get(call_uuid)
-        if decided is not None and not decided.dialled:
-            continue
-        if decided is not None and call_uuid in heard:
-            found += differences(where, decided, heard[call_uuid])
-        else:
-            found.append(
-                Difference(where, "a connected call" if decided else None, "a connected call" if not decided else None)
-            )
-    return found
+    connected = {call_uuid: call for call_uuid, call in stored.items() if call.dialled}
+    comparable = {uuid: call for uuid, call in heard.items() if uuid in connected or uuid not in stored}
+    return _by_id("call", connected, comparable, lambda _: "a connected call")
 
 
 def of_corrections(
     stored: Mapping[str, StoredCorrection], settled: Session, late: Sequence[AnyCarrierEvent]
 ) -> list[Difference]:
     """What late events added to the bill. `late` is in the order in which they were taken."""
-    given: dict[str, Charge] = {}
-    for n, event in enumerate(late):
-        before = corrected(settled, late[:n])
-        if change := correction(before, corrected(before, [event])):
-            given[event.event_id] = change
-    found: list[Difference] = []
-    for event_id in [*stored, *(each for each in given if each not in stored)]:
-        told = stored.get(event_id)
-        kept = None if told is None else Charge(
-            call_count=told.call_count, duration=told.duration, billed_duration=told.billed_duration,
-            amount=told.amount,
-        )  # fmt: skip
-        if kept is not None and event_id in given:
-            found += differences(f"correction {event_id}", kept, given[event_id])
-        else:
-            there = [None if each is None else f"{each.amount:f}" for each in (kept, given.get(event_id))]
-            found.append(Difference(f"correction {event_id}", *there))
-    return found
+    kept = {
+        event_id: Charge(
+            call_count=each.call_count,
+            duration=each.duration,
+            billed_duration=each.billed_duration,
+            amount=each.amount,
+        )
+        for event_id, each in stored.items()
+    }
+    changes = ((event.event_id, correction(before, after)) for before, after, event in _one_by_one(settled, late))
+    given = {event_id: change for event_id, change in changes if change}
+    return _by_id("correction", kept, given, lambda charge: f"{charge.amount:f}")
 
 
 def of_entries(stored: Sequence[LedgerEntry], settled: Session, late: Sequence[AnyCarrierEvent]) -> list[Difference]:
@@ -159,21 +137,35 @@ def of_entries(stored: Sequence[LedgerEntry], settled: Session, late: Sequence[A
     Of a bill that was closed before there was a ledger, this has sums, which are compared as such.
     """
     given = list(entries_of(settled))
-    for n, event in enumerate(late):
-        before = corrected(settled, late[:n])
-        given += correction_entries(before, corrected(before, [event]), event)
+    for before, after, event in _one_by_one(settled, late):
+        given += correction_entries(before, after, event)
     if any(entry.kind is Kind.CHARGE and not entry.leg for entry in stored):
         charges = [sums_by_currency(each).get(settled.rate.currency, Sums()).calls for each in (stored, given)]
         return list(differences("the ledger's charges", *charges))
     there, due = ({entry.entry_id: entry for entry in each} for each in (stored, given))
+    return _by_id("entry", there, due, lambda entry: entry.signed)
+
+
+def _one_by_one(
+    settled: Session, late: Sequence[AnyCarrierEvent]
+) -> Iterator[tuple[Session, Session, AnyCarrierEvent]]:
+    """The session before and after each late event."""
+    for n, event in enumerate(late):
+        before = corrected(settled, late[:n])
+        yield before, corrected(before, [event]), event
+
+
+def _by_id(
+    what: str, stored: Mapping[str, ModelT], given: Mapping[str, ModelT], told: Callable[[ModelT], object]
+) -> list[Difference]:
+    """Field by field where both have it; where one lacks it, as `told` tells of the other."""
     found: list[Difference] = []
-    for entry_id in [*there, *(each for each in due if each not in there)]:
-        kept, recomputed = there.get(entry_id), due.get(entry_id)
+    for each_id in [*stored, *(each_id for each_id in given if each_id not in stored)]:
+        where, kept, recomputed = f"{what} {each_id}", stored.get(each_id), given.get(each_id)
         if kept is not None and recomputed is not None:
-            found += differences(f"entry {entry_id}", kept, recomputed)
+            found += differences(where, kept, recomputed)
         else:
-            amounts = [None if each is None else each.signed for each in (kept, recomputed)]
-            found.append(Difference(f"entry {entry_id}", *amounts))
+            found.append(Difference(where, *(None if each is None else told(each) for each in (kept, recomputed))))
     return found
 
 

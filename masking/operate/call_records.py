@@ -10,7 +10,7 @@ from pathlib import Path
 
 from masking.domain.reconciliation import CarrierRecord
 from masking.errors import MaskingError
-from masking.operate.csv_lines import WrongLines, opened
+from masking.operate.csv_lines import opened, taken
 
 COLUMNS: Mapping[str, tuple[str, ...]] = {
     "call_uuid": ("call_uuid", "calluuid", "uuid"),
@@ -33,17 +33,13 @@ def read_call_records(path: Path) -> list[CarrierRecord]:
         WrongLines: some lines cannot be taken; names all of them.
         MaskingError: the file cannot be read, or its columns are wrong.
     """
-    faults: list[str] = []
-    records = []
     with opened(path) as file:
         names = _names(path, file.columns)
-        for line, row in file:
-            try:
-                records.append(_record(line, {known: row.get(name, "") for known, name in names.items()}))
-            except ValueError as fault:
-                faults.append(f"line {line}: {fault}")
-    if faults:
-        raise WrongLines(f"{path} cannot be compared", faults)
+        records = taken(
+            file,
+            lambda line, row: _record(line, {known: row.get(name, "") for known, name in names.items()}),
+            f"{path} cannot be compared",
+        )
     if not records:
         raise MaskingError(f"{path} has no call records")
     return records

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import TextIO, TypeVar
 
 from masking.errors import MaskingError
 
 MAX_TOLD = 50
+
+TakenT = TypeVar("TakenT")
 
 
 class WrongLines(MaskingError):
@@ -42,6 +44,26 @@ class Lines:
     def __iter__(self) -> Iterator[tuple[int, dict[str, str]]]:
         for row in self._reader:
             yield self._reader.line_num, {key: (value or "").strip() for key, value in row.items() if key is not None}
+
+
+def taken(lines: Lines, take: Callable[[int, dict[str, str]], TakenT], outcome: str) -> list[TakenT]:
+    """What `take` makes of each line, its number and its values, in their order.
+
+    Args:
+        outcome: what becomes of it all where a line cannot be taken.
+
+    Raises:
+        WrongLines: `take` raised `ValueError` for some lines; names all of them.
+    """
+    faults, done = list[str](), list[TakenT]()
+    for line, row in lines:
+        try:
+            done.append(take(line, row))
+        except ValueError as fault:
+            faults.append(f"line {line}: {fault}")
+    if faults:
+        raise WrongLines(outcome, faults)
+    return done
 
 
 @contextmanager

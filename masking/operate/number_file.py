@@ -8,7 +8,7 @@ import phonenumbers
 
 from masking.e164 import country_of, valid_e164
 from masking.errors import MaskingError
-from masking.operate.csv_lines import Lines, WrongLines, opened
+from masking.operate.csv_lines import Lines, opened, taken
 from masking.storage.accounts import AUTH_ID
 from masking.storage.numbers import NewNumber
 
@@ -77,28 +77,23 @@ def checked_number(number: str) -> str:
 
 
 def _checked(lines: Lines, account_id: str | None) -> list[NewNumber]:
-    faults: list[str] = []
     first_line: dict[str, int] = {}
-    numbers = []
-    for line, row in lines:
-        try:
-            new = new_number(
-                row.get("number", ""),
-                row.get("account") or account_id or "",
-                row.get("country", ""),
-                row.get("area", ""),
-                row.get("carrier", ""),
-                row.get("capabilities", ""),
-            )
-        except ValueError as fault:
-            faults.append(f"line {line}: {fault}")
-            continue
+
+    def take(line: int, row: dict[str, str]) -> NewNumber:
+        new = new_number(
+            row.get("number", ""),
+            row.get("account") or account_id or "",
+            row.get("country", ""),
+            row.get("area", ""),
+            row.get("carrier", ""),
+            row.get("capabilities", ""),
+        )
         if new.number in first_line:
-            faults.append(f"line {line}: the same number as in line {first_line[new.number]}")
-        first_line.setdefault(new.number, line)
-        numbers.append(new)
-    if faults:
-        raise WrongLines("nothing was imported", faults)
+            raise ValueError(f"the same number as in line {first_line[new.number]}")
+        first_line[new.number] = line
+        return new
+
+    numbers = taken(lines, take, "nothing was imported")
     if not numbers:
         raise MaskingError("the file names no number")
     return numbers

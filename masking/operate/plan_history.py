@@ -10,7 +10,7 @@ from pathlib import Path
 from masking.domain.pool import Demand
 from masking.e164 import country_of, valid_e164
 from masking.errors import MaskingError
-from masking.operate.csv_lines import WrongLines, opened
+from masking.operate.csv_lines import opened, taken
 
 REQUIRED = ("created_at", "ended_at", "first_party", "second_party")
 OPTIONAL = ("country", "cooloff")
@@ -31,17 +31,9 @@ def read_history(path: Path) -> list[Demand]:
         WrongLines: some lines cannot be taken; names all of them.
         MaskingError: the file cannot be read, or its columns are wrong.
     """
-    faults: list[str] = []
-    demands = []
     with opened(path) as file:
         _check_columns(path, file.columns)
-        for line, row in file:
-            try:
-                demands.append(_demand(row))
-            except ValueError as fault:
-                faults.append(f"line {line}: {fault}")
-    if faults:
-        raise WrongLines(f"{path} cannot be planned for", faults)
+        demands = taken(file, lambda _, row: _demand(row), f"{path} cannot be planned for")
     if not demands:
         raise MaskingError(f"{path} has no sessions")
     return demands
