@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib.metadata import version
 from typing import Any
 
@@ -92,11 +93,6 @@ def routes(settings: Settings) -> list[web.RouteDef]:
 
 def document(base_url: str) -> Json:
     """The whole document."""
-    named, definitions = models_json_schema(
-        [(model, "validation") for model in _ARGUMENTS] + [(model, "serialization") for model in _ANSWERS],
-        ref_template=_REF,
-    )
-    del named
     return {
         "openapi": "3.1.0",
         "info": {
@@ -114,11 +110,22 @@ def document(base_url: str) -> Json:
             "securitySchemes": {
                 "basic": {"type": "http", "scheme": "basic", "description": "Auth id and auth token."},
             },
-            "schemas": definitions["$defs"],
+            "schemas": _schemas(),
         },
     }
 
 
+@cache
+def _schemas() -> Json:
+    _, definitions = models_json_schema(
+        [(model, "validation") for model in _ARGUMENTS] + [(model, "serialization") for model in _ANSWERS],
+        ref_template=_REF,
+    )
+    schemas: Json = definitions["$defs"]
+    return schemas
+
+
+@cache
 def _paths() -> Json:
     account = _in_path("auth_id", "The account's auth id, MA or SA and 18 characters.")
     session = _in_path("session_uuid", "The session's id.")

@@ -42,6 +42,9 @@ from worker import working
 
 CARRIER_TOKEN = "what-the-carrier-signs-with"
 
+TRUST = httpx.create_ssl_context()
+"""For every client of a test: to load the certificates takes longer than most tests."""
+
 PORTS_EACH = 1_500
 _WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 8
 _ports = itertools.cycle(range(20_000 + _WORKER * PORTS_EACH, 20_000 + (_WORKER + 1) * PORTS_EACH))
@@ -177,7 +180,7 @@ async def served(
 ) -> AsyncIterator[System]:
     """The gateway, with its forwarder; a worker is somebody else's."""
     forwarder = InboxForwarder(database, client, keyring)
-    http = httpx.AsyncClient(auth=(ACCOUNT, TOKEN), timeout=10)
+    http = httpx.AsyncClient(auth=(ACCOUNT, TOKEN), timeout=10, verify=TRUST)
     context = Context(
         settings=settings,
         database=database,

@@ -18,7 +18,9 @@ import httpx
 import psutil
 import psycopg
 import pytest
+from typer.testing import CliRunner, Result
 
+from masking.cli import app
 from masking.privacy.keyring import ensure_keys_file
 from tests.integration.conftest import free_port
 
@@ -36,6 +38,15 @@ def environment(data: Path, **more: str) -> dict[str, str]:
     # A killed worker's sessions are taken over soon: tests kill many, and have no bursts.
     ours = {"MASKING_DATA": str(data), "MASKING_STICKY_TIMEOUT": "2"}
     return clean | {name: str(free_port()) for name in ports} | ours | more
+
+
+def masking(env: dict[str, str], *arguments: str) -> Result:
+    """Run a command of ours with these variables, in this process: a new one would be busy importing for a second."""
+    others = dict.fromkeys(name for name in os.environ if name.startswith(OURS) and name not in env)
+    done = CliRunner().invoke(app, arguments, env={**others, **env})
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    return done
 
 
 def until(condition: Callable[[], object], within: float = 30.0) -> None:
@@ -99,16 +110,14 @@ class Run:
         view: dict[str, Any] = response.json()
         return view
 
-    def masking(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def masking(self, *arguments: str) -> Result:
         """Run a command of ours beside the system."""
-        return subprocess.run(
-            [*MASKING, *arguments], env=self.env, capture_output=True, text=True, timeout=60, check=False
-        )
+        return masking(self.env, *arguments)
 
     def told(self, *arguments: str, code: int = 0) -> dict[str, Any]:
         """What a command says with `--json`, once it exits with `code`."""
         done = self.masking(*arguments, "--json")
-        assert done.returncode == code, done.stderr
+        assert done.exit_code == code, done.stderr
         answer: dict[str, Any] = json.loads(done.stdout)
         return answer
 
@@ -145,6 +154,16 @@ def run(data: Path) -> Iterator[Run]:
             running.kill()
 
 
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    """A system for the tests that leave it whole."""
+    running = Run(environment(tmp_path_factory.mktemp("shared") / "data"))
+    try:
+        yield running
+    finally:
+        running.kill()
+
+
 def gone(processes: list[psutil.Process]) -> bool:
     return all(not p.is_running() or p.status() == psutil.STATUS_ZOMBIE for p in processes)
 
@@ -153,10 +172,10 @@ def test_it_comes_up_answers_and_ctrl_c_leaves_nothing_running(run: Run) -> None
     assert run.http.get(f"{run.ready['api_url']}/healthz").status_code == 200
     assert re.fullmatch(r"MA[A-Z0-9]{18}", run.ready["auth_id"])
     assert run.http.get(run.ready["temporal_ui_url"]).status_code == 200
-    assert run.masking("health", "gateway").returncode == 0
+    assert run.masking("health", "gateway").exit_code == 0
     its_temporal = {"TEMPORAL_ADDRESS": f"127.0.0.1:{run.env['MASKING_TEMPORAL_PORT']}"}
     run.env |= its_temporal | {"MASKING_KEYS_FILE": f"{run.env['MASKING_DATA']}/keys.json"}
-    assert run.masking("health", "worker").returncode == 0
+    assert run.masking("health", "worker").exit_code == 0
     processes = run.tree()
     assert len(processes) >= 5
 
@@ -217,26 +236,27 @@ def _has(run: Run, part: str) -> bool:
 
 
 @pytest.mark.parametrize("part", ["masking.gateway", "postgres -D", "server start-dev"])
-def test_any_killed_service_comes_back_and_keeps_the_sessions(run: Run, part: str) -> None:
-    session = run.create()
-    victim = next(p for p in run.tree() if part in command_of(p) and "masking.embedded.guard" not in command_of(p))
+def test_any_killed_service_comes_back_and_keeps_the_sessions(shared: Run, part: str) -> None:
+    until(lambda: shared.http.get(f"{shared.api}/").status_code == 200)
+    session = shared.create()
+    victim = next(p for p in shared.tree() if part in command_of(p) and "masking.embedded.guard" not in command_of(p))
     victim.kill()
     until(lambda: gone([victim]))
 
     def extended() -> bool:
         try:
-            answer = run.http.post(f"{run.api}/{session['session_uuid']}/", json={"session_expiry": 7200})
+            answer = shared.http.post(f"{shared.api}/{session['session_uuid']}/", json={"session_expiry": 7200})
         except httpx.TransportError:
             return False
         return answer.status_code == 200
 
     until(extended, within=60)
-    assert run.get(session["session_uuid"])["duration"] >= 7200
+    assert shared.get(session["session_uuid"])["duration"] >= 7200
 
 
-def test_it_uses_the_services_it_is_given(run: Run, tmp_path: Path, postgres_url: str) -> None:
+def test_it_uses_the_services_it_is_given(shared: Run, tmp_path: Path, postgres_url: str) -> None:
     """Another system on the same machine, with a PostgreSQL and a Temporal that exist already."""
-    address = f"127.0.0.1:{run.env['MASKING_TEMPORAL_PORT']}"
+    address = f"127.0.0.1:{shared.env['MASKING_TEMPORAL_PORT']}"
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         connection.execute("CREATE DATABASE given")
     given = postgres_url.replace("/postgres?", "/given?")
@@ -253,8 +273,8 @@ def test_it_uses_the_services_it_is_given(run: Run, tmp_path: Path, postgres_url
         assert connection.execute("SELECT count(*) FROM accounts").fetchall() == [(1,)]
 
 
-def test_the_demo_exits_with_1_when_a_step_does_not_happen(run: Run) -> None:
-    env = run.env | {"MASKING_DEMO_AUTH_TOKEN": "not the token"}
+def test_the_demo_exits_with_1_when_a_step_does_not_happen(shared: Run) -> None:
+    env = shared.env | {"MASKING_DEMO_AUTH_TOKEN": "not the token"}
     done = subprocess.run(
         [*MASKING, "demo", "--json"], env=env, capture_output=True, text=True, timeout=60, check=False
     )
@@ -266,18 +286,18 @@ def test_the_demo_exits_with_1_when_a_step_does_not_happen(run: Run) -> None:
 
 def refusal(env: dict[str, str], *arguments: str) -> str:
     """The one line with which a command refuses to start."""
-    done = subprocess.run(
-        [*MASKING, *(arguments or ("run",))], env=env, capture_output=True, text=True, timeout=60, check=False
-    )
-    assert done.returncode == 2, done.stderr
+    done = masking(env, *(arguments or ("run",)))
+    assert done.exit_code == 2, done.stderr
     (line,) = done.stderr.splitlines()
     assert line.startswith("masking: ")
     return line
 
 
-def test_a_second_run_on_the_same_data_is_refused(run: Run) -> None:
-    ports = environment(Path(run.env["MASKING_DATA"]))
-    assert "another `masking run` uses" in refusal(ports)
+def test_a_second_run_on_the_same_data_is_refused(shared: Run) -> None:
+    ports = environment(Path(shared.env["MASKING_DATA"]))
+    done = subprocess.run([*MASKING, "run"], env=ports, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert re.fullmatch("masking: another `masking run` uses .*\n", done.stderr)
 
 
 def test_a_port_in_use_is_named(data: Path) -> None:
