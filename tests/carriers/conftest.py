@@ -19,6 +19,7 @@ from masking.carriers.simulator.network import Network
 from masking.carriers.simulator.records import CallRecord
 from masking.carriers.simulator.server import build_app
 from masking.carriers.voice.calls_api import CallsApi
+from masking.tls import trusted
 from tests.integration.conftest import free_port
 
 TOKEN = "carrier-token"
@@ -88,7 +89,7 @@ async def address(network: Network, tmp_path: Path) -> AsyncIterator[str]:
 
 @pytest.fixture
 async def http() -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(trust_env=False, timeout=5) as http:
+    async with httpx.AsyncClient(trust_env=False, timeout=5, verify=trusted()) as http:
         yield http
 
 

@@ -37,13 +37,11 @@ from masking.settings import Settings
 from masking.storage.creates import UnansweredCreates
 from masking.storage.database import Database
 from masking.temporal import masking_plugin
+from masking.tls import trusted
 from tests.conftest import ACCOUNT, TOKEN
 from worker import working
 
 CARRIER_TOKEN = "what-the-carrier-signs-with"
-
-TRUST = httpx.create_ssl_context()
-"""For every client of a test: to load the certificates takes longer than most tests."""
 
 PORTS_EACH = 1_500
 _WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 8
@@ -180,7 +178,7 @@ async def served(
 ) -> AsyncIterator[System]:
     """The gateway, with its forwarder; a worker is somebody else's."""
     forwarder = InboxForwarder(database, client, keyring)
-    http = httpx.AsyncClient(auth=(ACCOUNT, TOKEN), timeout=10, verify=TRUST)
+    http = httpx.AsyncClient(auth=(ACCOUNT, TOKEN), timeout=10, verify=trusted())
     context = Context(
         settings=settings,
         database=database,

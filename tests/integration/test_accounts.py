@@ -17,8 +17,9 @@ from masking.provision import demo_account, provision_demo
 from masking.settings import Settings
 from masking.storage import accounts
 from masking.storage.database import Database
+from masking.tls import trusted
 from tests.conftest import ACCOUNT
-from tests.integration.conftest import TRUST, Receiver, System
+from tests.integration.conftest import Receiver, System
 from tests.integration.test_carrier_webhooks import rest_of_call, ring_at
 from tests.integration.test_sessions_api import PARTIES, create, error_of
 
@@ -37,7 +38,7 @@ async def subaccount(system: System, keyring: Keyring) -> accounts.NewToken:
 
 
 def signed_in(account: accounts.NewToken) -> httpx.AsyncClient:
-    return httpx.AsyncClient(auth=(account.auth_id, account.auth_token), timeout=10, verify=TRUST)
+    return httpx.AsyncClient(auth=(account.auth_id, account.auth_token), timeout=10, verify=trusted())
 
 
 def sessions_of(system: System, auth_id: str) -> str:

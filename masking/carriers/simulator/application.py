@@ -11,6 +11,7 @@ import httpx
 
 from masking.carriers.signature import signed_headers
 from masking.carriers.simulator.chaos import NO_CHAOS, Chaos
+from masking.tls import trusted
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +58,7 @@ class ApplicationClient:
     def __init__(self, token: str) -> None:
         self.token = token
         self.chaos: Chaos = NO_CHAOS
-        self._http = httpx.AsyncClient(timeout=TIMEOUT_S, follow_redirects=False, trust_env=False)
+        self._http = httpx.AsyncClient(timeout=TIMEOUT_S, follow_redirects=False, trust_env=False, verify=trusted())
 
     async def __aenter__(self) -> ApplicationClient:
         return self

@@ -12,6 +12,7 @@ from masking.carriers.simulator.chaos import ChaosSwitches
 from masking.carriers.simulator.phones import Behaviour, PhoneView, State
 from masking.carriers.simulator.records import CallRecord
 from masking.errors import MaskingError
+from masking.tls import trusted
 
 POLL_S = 0.05
 
@@ -36,7 +37,7 @@ class SimulatorClient:
     """
 
     def __init__(self, base_url: str, *, timeout: float = 5.0) -> None:
-        self._http = httpx.AsyncClient(base_url=base_url, timeout=timeout, trust_env=False)
+        self._http = httpx.AsyncClient(base_url=base_url, timeout=timeout, trust_env=False, verify=trusted())
 
     async def __aenter__(self) -> SimulatorClient:
         return self

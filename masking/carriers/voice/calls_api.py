@@ -9,8 +9,6 @@ CarrierError                the carrier did not do it
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
-from ssl import SSLContext
 from typing import NamedTuple, TypeVar
 from urllib.parse import quote
 
@@ -20,6 +18,7 @@ from pydantic import ValidationError
 from masking.carriers.voice.call_details import CallDetails, Page, RecordingDetails
 from masking.domain.model import Model
 from masking.errors import MaskingError
+from masking.tls import trusted
 
 TOO_MANY = 429
 NOT_FOUND = 404
@@ -61,13 +60,7 @@ class CallOrder(NamedTuple):
 
 def carriers_http() -> httpx.AsyncClient:
     """The HTTP client that asks carriers: with time-outs, nothing from the environment."""
-    return httpx.AsyncClient(timeout=TIMEOUT_S, trust_env=False, verify=_trusted())
-
-
-@cache
-def _trusted() -> SSLContext:
-    """Whose certificates are trusted; to load them takes as long as many a request."""
-    return httpx.create_ssl_context(trust_env=False)
+    return httpx.AsyncClient(timeout=TIMEOUT_S, trust_env=False, verify=trusted())
 
 
 class CallsApi:
