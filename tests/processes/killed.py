@@ -27,7 +27,7 @@ from masking.carriers.simulator.client import SimulatorClient
 from masking.privacy.keyring import load_keyring
 from masking.settings import Settings
 from tests.integration.conftest import free_port
-from tests.processes.disk_search import readable
+from tests.processes.disk_search import dump, readable
 from tests.processes.killed_plan import Kill, Plan, plan
 from tests.processes.killed_system import Parts, counts, sessions_of, system
 from tests.processes.killed_truth import Ran, differences, faults
@@ -113,6 +113,7 @@ async def run(wanted: Plan, data: Path, say: Say, kills: tuple[Kill, ...]) -> Ra
                 held = await _settled(world, sessions, data, say)
             listed = (await world.ask("GET", f"{world.api}/?limit=1", 200)).json()
             secrets = _secrets(world, wanted, data)
+            await asyncio.to_thread(dump, data)
             on_disk = await asyncio.to_thread(readable, data, secrets)
     on_disk += await asyncio.to_thread(readable, data, secrets)
     say("its files were searched")

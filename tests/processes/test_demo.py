@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.processes.disk_search import forms, readable
+from tests.processes.disk_search import dump, forms, readable
 from tests.processes.test_run import FIRST, MASKING, SECOND, Run, environment
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(120)]
@@ -56,9 +56,12 @@ def test_the_demo_shows_a_masked_call_from_create_to_the_bill(tmp_path: Path) ->
 def test_what_a_system_leaves_on_disk_holds_no_number_no_pin_and_no_token(tmp_path: Path) -> None:
     token, carriers = "a-token-that-is-readable-nowhere-0123456", "a-carriers-token-readable-nowhere-987654"
     pins = {"first_party_pin": "8401937265", "second_party_pin": "7203948156"}
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
     run = Run(
         environment(
             tmp_path / "data",
+            TMPDIR=str(temporary),
             MASKING_DEMO_AUTH_TOKEN=token,
             MASKING_CARRIER_AUTH_TOKEN=carriers,
             MASKING_SIMULATOR_SPEED="20",
@@ -81,12 +84,14 @@ def test_what_a_system_leaves_on_disk_holds_no_number_no_pin_and_no_token(tmp_pa
         parties = [shown["first_party"], shown["second_party"], FIRST[1:], SECOND[1:], "12025550150"]
         secrets = (*parties, *pins.values(), "7700880099", token, carriers, basic, codec)
         # As a crash at this moment would leave it, and as a stop does.
-        assert readable(tmp_path / "data", secrets) == []
+        dump(tmp_path / "data")
+        assert session["session_uuid"] in (tmp_path / "data" / "dump.sql").read_text()
+        assert readable(tmp_path, secrets) == []
         assert run.stop()[0] == 0
     finally:
         if run.process.poll() is None:
             run.kill()
-    assert readable(tmp_path / "data", secrets) == []
+    assert readable(tmp_path, secrets) == []
 
 
 def story_in_the_ui(run: Run, session_uuid: str) -> str:
