@@ -6,8 +6,9 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from activities.sessions import SessionRef
+from masking.carriers.errors import CarrierRefused, CarrierUnavailable, OutcomeUnknown
 from masking.carriers.voice.answer_xml import EXPIRY_WARNING_WORDS
-from masking.carriers.voice.calls_api import CallOrder, CallsApi, CarrierRefused, CarrierUnavailable, OutcomeUnknown
+from masking.carriers.voice.calls_api import CallOrder, CallsApi
 from masking.carriers.voice.missed import Missed, missed
 from masking.domain.decisions import placed_call
 from masking.domain.events import Call, Hangup, Placed, RecordingCompleted

@@ -13,10 +13,11 @@ import plivo
 import plivo.rest.client as plivo_client
 import pytest
 
+from masking.carriers.errors import CarrierRefused, CarrierUnavailable
 from masking.carriers.simulator.network import Network
 from masking.carriers.simulator.phones import Behaviour
 from masking.carriers.voice.call_details import CallDetails, RecordingDetails
-from masking.carriers.voice.calls_api import CallsApi, CarrierRefused, CarrierUnavailable
+from masking.carriers.voice.calls_api import CallsApi
 from masking.carriers.voice.missed import missed
 from tests.carriers.conftest import ALICE, AUTH_ID, BOB, NUMBER, TOKEN, Application
 from tests.carriers.test_missed import connect, over

@@ -1,10 +1,4 @@
-"""Calls that we ask a Voice carrier for, and ask it about, by its REST API (plivo-wire.md §7.1 and §7.4).
-
-CarrierError                the carrier did not do it
-├── CarrierRefused          it said no: trying again will not help
-├── CarrierUnavailable      it certainly did nothing: try again
-└── OutcomeUnknown          it may or may not have done it
-"""
+"""Calls that we ask a Voice carrier for, and ask it about, by its REST API (plivo-wire.md §7.1 and §7.4)."""
 
 from __future__ import annotations
 
@@ -15,9 +9,9 @@ from urllib.parse import quote
 import httpx
 from pydantic import ValidationError
 
+from masking.carriers.errors import CarrierRefused, CarrierUnavailable, OutcomeUnknown
 from masking.carriers.voice.call_details import CallDetails, Page, RecordingDetails
 from masking.domain.model import Model
-from masking.errors import MaskingError
 from masking.tls import trusted
 
 TOO_MANY = 429
@@ -25,22 +19,6 @@ NOT_FOUND = 404
 TIMEOUT_S = 10.0
 
 ModelT = TypeVar("ModelT", bound=Model)
-
-
-class CarrierError(MaskingError):
-    """The carrier did not do what was asked; the message says why, without numbers."""
-
-
-class CarrierRefused(CarrierError):
-    """The carrier said no."""
-
-
-class CarrierUnavailable(CarrierError):
-    """The carrier certainly did nothing."""
-
-
-class OutcomeUnknown(CarrierError):
-    """The carrier may or may not have done it."""
 
 
 class CallOrder(NamedTuple):
