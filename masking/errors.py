@@ -3,7 +3,8 @@
 Exception
 └── MaskingError                a fault this project names
     ├── StartupError            a process cannot start; the command line prints it as one line and exits with 2
-    └── ArchiveAway             the archive of evidence cannot be used now
+    └── StorageAway             a place where files are kept cannot be used now
+        └── ArchiveAway         that of the archive of evidence
 """
 
 from __future__ import annotations
@@ -21,8 +22,12 @@ class StartupError(MaskingError):
     """
 
 
-class ArchiveAway(MaskingError):
-    """The archive of evidence cannot be used now, whichever pack is asked for.
+class StorageAway(MaskingError):
+    """A place where files are kept cannot be used now, whichever file is asked for.
 
     The message is one line that says what to do, without any credentials.
     """
+
+
+class ArchiveAway(StorageAway):
+    """The archive of evidence cannot be used now, whichever pack is asked for."""

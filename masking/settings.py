@@ -20,7 +20,7 @@ from psycopg.conninfo import conninfo_to_dict
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from masking.audit.place import place_of
+from masking.objects.place import place_of
 from masking.errors import StartupError
 
 DEMO_AUTH_ID = "MAMASKINGDEMO0000000"

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Protocol
 
 from masking.audit.pack import SUFFIX, Pack
-from masking.audit.place import place_of
 from masking.errors import MaskingError
+from masking.objects.place import place_of
 
 
 class Archive(Protocol):

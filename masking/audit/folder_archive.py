@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
-import time
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
@@ -13,10 +11,7 @@ from masking.audit.archive import name_of, root_of
 from masking.audit.pack import SUFFIX, Pack
 from masking.audit.packs import read_file, session_of
 from masking.errors import ArchiveAway
-
-UNFINISHED = ".unfinished"
-LEFT_BEHIND_S = 3600.0
-"""What is unfinished for so long, a process left behind when it was killed."""
+from masking.objects.folder import made_ready, written
 
 
 class FolderArchive:
@@ -28,10 +23,7 @@ class FolderArchive:
     def prepare(self) -> None:
         """Make the folder, and remove what processes that were killed left unfinished."""
         try:
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            for left in self._folder.glob(f"*/.*{UNFINISHED}"):
-                if time.time() - left.stat().st_mtime > LEFT_BEHIND_S:
-                    left.unlink(missing_ok=True)
+            made_ready(self._folder)
         except OSError as error:
             raise self._away(error) from None
         if not os.access(self._folder, os.W_OK | os.X_OK):
@@ -42,7 +34,8 @@ class FolderArchive:
         path = self._folder / name_of(session_uuid, settled_at)
         try:
             if not path.exists():
-                _write(path, lines)
+                with written(path, replaces=False) as file:
+                    file.writelines(lines)
         except OSError as error:
             raise self._away(error) from None
         return root_of(read_file(path), session_uuid, str(path))
@@ -68,25 +61,3 @@ class FolderArchive:
 
     def _away(self, error: OSError) -> ArchiveAway:
         return ArchiveAway(f"{self._folder} cannot be written ({error.strerror}): make room, or set MASKING_ARCHIVE")
-
-
-def _write(path: Path, lines: Iterable[bytes]) -> None:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor, beside = tempfile.mkstemp(UNFINISHED, f".{path.stem}.", path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.writelines(lines)
-            file.flush()
-            os.fsync(file.fileno())
-        try:
-            # Unlike a rename, it replaces nothing: of two that write the same pack, the first one's stays.
-            os.link(beside, path)
-        except FileExistsError:
-            return
-    finally:
-        os.unlink(beside)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

@@ -1,41 +1,29 @@
-"""The archive in object storage, by `obstore`. Credentials come from each cloud's customary variables."""
+"""The archive in object storage."""
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from datetime import datetime, timedelta
+from contextlib import AbstractContextManager
+from datetime import datetime
 from functools import cached_property
 from io import BytesIO
 from typing import TYPE_CHECKING
 
 from masking.audit.archive import name_of, root_of
 from masking.audit.pack import LARGEST_PACK, SUFFIX, Pack, read, read_header
-from masking.audit.place import Bucket
 from masking.errors import ArchiveAway, MaskingError
+from masking.objects.bucket import store_of, telling
+from masking.objects.place import Bucket
 
 if TYPE_CHECKING:
-    from obstore.store import AzureStore, ClientConfig, GCSStore, RetryConfig, S3Store
+    from masking.objects.bucket import ObjectStore
 
-CONNECT_TIMEOUT = timedelta(seconds=5)
-REQUEST_TIMEOUT = timedelta(seconds=60)
-"""For a request with its answer. No pack is larger than a history's 50 MB by much."""
-RETRIES, RETRY_FOR = 3, timedelta(seconds=20)
 
 MARKER = "masking.archive"
 MARKED = b"Evidence packs, see docs/audit.md. Written to find out whether this storage replaces what is there.\n"
 
 HEAD = 16 * 1024
 """Bytes from the start of a pack that hold its header."""
-
-ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT", "AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT")
-CHECK = {
-    "s3": "check the bucket, AWS_ENDPOINT_URL, AWS_REGION, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
-    "gs": "check the bucket and GOOGLE_APPLICATION_CREDENTIALS",
-    "az": "check the container, AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
-}
 
 
 class ObjectArchive:
@@ -46,24 +34,8 @@ class ObjectArchive:
         self._is_prepared = False
 
     @cached_property
-    def _store(self) -> S3Store | GCSStore | AzureStore:
-        from obstore.store import AzureStore, GCSStore, S3Store
-
-        client: ClientConfig = {
-            "connect_timeout": CONNECT_TIMEOUT,
-            "timeout": REQUEST_TIMEOUT,
-            # Only where the operator says so, as for a server on the same machine.
-            "allow_http": any(os.environ.get(name, "").startswith("http://") for name in ENDPOINTS),
-        }
-        retry: RetryConfig = {"max_retries": RETRIES, "retry_timeout": RETRY_FOR}
-        scheme, name, prefix = self._bucket
-        if scheme == "s3":
-            return S3Store(
-                name, prefix=prefix or None, client_options=client, retry_config=retry, conditional_put="etag"
-            )
-        if scheme == "gs":
-            return GCSStore(name, prefix=prefix or None, client_options=client, retry_config=retry)
-        return AzureStore(name, prefix=prefix or None, client_options=client, retry_config=retry)
+    def _store(self) -> ObjectStore:
+        return store_of(self._bucket)
 
     def prepare(self) -> None:
         """Find out, once, whether the storage can be written and replaces nothing."""
@@ -124,34 +96,5 @@ class ObjectArchive:
                 return False
         return True
 
-    @contextmanager
-    def _telling(self, name: str | None = None) -> Iterator[None]:
-        """Turn the library's errors into ours. With a name, that object's absence is no fault of the archive."""
-        from obstore.exceptions import BaseError
-
-        try:
-            yield
-        except (BaseError, OSError) as error:
-            text = str(error)
-            if name is not None and _NO_OBJECT.search(text):
-                raise MaskingError(f"cannot read {self.where(name)}: it is empty or not there") from None
-            raise ArchiveAway(f"{self._bucket}: {_what(text)}; {CHECK[self._bucket.scheme]}") from None
-
-
-_NO_OBJECT = re.compile(r"<Code>(?:NoSuchKey|BlobNotFound|InvalidRange)</Code>|status code: 416")
-_STATUS = re.compile(r"status code: (\d{3}[A-Za-z ]*)")
-_CODE = re.compile(r"<Code>([A-Za-z]{1,60})</Code>")
-_METADATA = re.compile(r"/latest/api/token|/latest/meta-data|/computeMetadata/|/metadata/identity/")
-"""Where each cloud's machines ask for credentials that nobody gave them."""
-
-
-def _what(text: str) -> str:
-    """What went wrong, in few words. The library's own hold URLs, which hold signatures."""
-    if _METADATA.search(text):
-        return "there are no credentials"
-    if status := _STATUS.search(text):
-        code = _CODE.search(text)
-        return f"it answers {status[1].strip()}" + (f" ({code[1]})" if code else "")
-    if "HTTP error" in text:
-        return "it cannot be reached"
-    return re.sub(r"\S+://\S+", "…", text.partition("\n")[0])[:200]
+    def _telling(self, name: str | None = None) -> AbstractContextManager[None]:
+        return telling(self._bucket, ArchiveAway, name)

@@ -23,9 +23,9 @@ import activities.archive
 from activities.archive import ArchiveActivities, ArchiveBatch
 from masking.audit.archive import name_of, open_archive
 from masking.audit.object_archive import ObjectArchive
-from masking.audit.place import Bucket, place_of
 from masking.cli import app
 from masking.errors import ArchiveAway, MaskingError
+from masking.objects.place import Bucket, place_of
 from masking.settings import Settings
 from tests.archives import KEY_ID, SECRET, Place, closed_port
 from tests.audit.packed import SIGNER, recorded

@@ -1,4 +1,4 @@
-"""Where an archive is: a folder, or a bucket of some object storage under a prefix."""
+"""Where files are kept: in a folder, or in a bucket of some object storage under a prefix."""
 
 from __future__ import annotations
 
