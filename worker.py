@@ -16,13 +16,15 @@ from temporalio.worker import PollerBehaviorAutoscaling, Worker, WorkerDeploymen
 
 from activities.archive import ArchiveActivities
 from activities.callbacks import CallbackActivities
-from activities.carrier import CarrierActivities
+from activities.carrier import CarrierActivities, Recordings
 from activities.sessions import SessionActivities
 from masking.audit.archive import Archive, open_archive
 from masking.audit.export import code_commit
 from masking.audit.schedule import ensure_schedule
-from masking.carriers.voice.calls_api import CallsApi, carriers_http
-from masking.carriers.voice.webhooks import PATH as WEBHOOKS
+from masking.carriers.chosen import orders_of
+from masking.carriers.leave import forget_other_credentials, shared_leave
+from masking.carriers.protocol import PATH as WEBHOOKS
+from masking.carriers.rest import carriers_http
 from masking.contract import ARCHIVE_TASK_QUEUE, TASK_QUEUE
 from masking.delivery.guard import AddressGuard
 from masking.delivery.request import customers_http
@@ -32,6 +34,8 @@ from masking.errors import ArchiveAway
 from masking.privacy.keyring import Keyring, load_keyring
 from masking.process import run_process, until_stopped
 from masking.rate_card import load_rate_card
+from masking.recordings.keeper import RecordingKeeper, keeping
+from masking.recordings.store import open_store
 from masking.settings import Settings
 from masking.storage import key_checks, tables
 from masking.storage.database import Database, database_url
@@ -72,9 +76,10 @@ def build_worker(
     carrier = CarrierActivities(
         database,
         keyring,
-        carrier_calls(settings, http),
+        orders_of(settings, http, shared_leave(database, keyring, settings)),
         f"{settings.base_url}{WEBHOOKS}",
         load_rate_card(settings),
+        Recordings(settings.delete_carrier_recordings) if settings.recordings is not None else None,
     )
     return Worker(
         client,
@@ -173,7 +178,7 @@ async def working(
     settings: Settings,
     task_queue: str = TASK_QUEUE,
 ) -> AsyncIterator[None]:
-    """Run workflows and activities, send callbacks, and erase what was kept long enough, until the context ends.
+    """Run workflows and activities, send callbacks, fetch recordings, and erase what was kept long enough, until then.
 
     Workflows, activities and callbacks that are under way are finished.
     """
@@ -192,17 +197,20 @@ async def working(
         async with (
             sender.running(),
             retaining(database, keyring, client, settings.retention),
+            keeping(recording_keeper(database, keyring, settings, carrier_http)),
             build_worker(client, database, keyring, carrier_http, settings, task_queue, sender),
         ):
             yield
 
 
-def carrier_calls(settings: Settings, http: httpx.AsyncClient) -> CallsApi | None:
-    """The carrier that places and ends calls for us; None where the settings name none."""
-    if settings.carrier_api_url is None or settings.carrier_auth_token is None:
+def recording_keeper(
+    database: Database, keyring: Keyring, settings: Settings, http: httpx.AsyncClient
+) -> RecordingKeeper | None:
+    """What fetches recordings; None where the settings name no place for them, or no carrier."""
+    orders = orders_of(settings, http, shared_leave(database, keyring, settings))
+    if settings.recordings is None or orders is None:
         return None
-    token = settings.carrier_auth_token.get_secret_value()
-    return CallsApi(http, settings.carrier_api_url.rstrip("/"), settings.carrier_auth_id, token)
+    return RecordingKeeper(database, keyring, orders, open_store(settings.recordings))
 
 
 async def serve(settings: Settings) -> None:
@@ -212,6 +220,7 @@ async def serve(settings: Settings) -> None:
     async with Database(database_url(settings)) as database:
         await tables.must_be_there(database)
         await key_checks.must_fit(database, keyring)
+        await forget_other_credentials(database, keyring, settings)
         async with working(client, database, keyring, settings), archiving(client, database, keyring, settings):
             await until_stopped()
 

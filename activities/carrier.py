@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from activities.sessions import SessionRef
-from masking.carriers.errors import CarrierRefused, CarrierUnavailable, OutcomeUnknown
-from masking.carriers.voice.answer_xml import EXPIRY_WARNING_WORDS
-from masking.carriers.voice.calls_api import CallOrder, CallsApi
-from masking.carriers.voice.missed import Missed, missed
+from masking.carriers import words
+from masking.carriers.errors import CarrierRefused, CarrierUnavailable, CredentialsRefused, OutcomeUnknown
+from masking.carriers.missed import Missed, missed
+from masking.carriers.protocol import CallOrder, Orders
 from masking.domain.decisions import placed_call
 from masking.domain.events import Call, Hangup, Placed, RecordingCompleted
 from masking.domain.interaction import longest_call
@@ -19,6 +21,7 @@ from masking.privacy.keyring import Keyring
 from masking.rate_card import placed_rates
 from masking.storage.calls import claim_first_call, find_call, find_first_party, note_call, unclaim_first_call
 from masking.storage.database import Database
+from masking.storage.recordings import note_asked
 
 
 class CallFirstParty(SessionRef):
@@ -40,6 +43,12 @@ class AskMissed(SessionRef):
     calls: tuple[Call, ...]
 
 
+class Recordings(NamedTuple):
+    """That recordings are fetched into our own storage. `delete_at_carrier`: and are to be there alone."""
+
+    delete_at_carrier: bool
+
+
 class CarrierActivities:
     """Asks the carrier.
 
@@ -47,21 +56,24 @@ class CarrierActivities:
         carrier: None where no carrier takes orders.
         webhooks_url: where the gateway takes the carrier's webhooks, without a slash at the end.
         rate_card: None where the settings' flat rate holds for every leg.
+        recordings: whether recordings are fetched into our own storage, and then deleted at the carrier.
     """
 
     def __init__(
         self,
         database: Database,
         keyring: Keyring,
-        carrier: CallsApi | None,
+        carrier: Orders | None,
         webhooks_url: str,
         rate_card: RateCard | None = None,
+        recordings: Recordings | None = None,
     ) -> None:
         self._database = database
         self._keyring = keyring
         self._carrier = carrier
         self._webhooks_url = webhooks_url
         self._rate_card = rate_card
+        self._recordings = recordings
 
     @activity.defn
     async def call_first_party(self, command: CallFirstParty) -> Placed:
@@ -80,6 +92,7 @@ class CarrierActivities:
             to_number=terms.first_party,
             answer_url=f"{hooks}/answer",
             hangup_url=f"{hooks}/hangup",
+            fallback_url=f"{self._webhooks_url}/fallback",
             ring_timeout=terms.ring_timeout,
             time_limit=int(longest_call(terms).total_seconds()),
         )
@@ -108,45 +121,79 @@ class CarrierActivities:
             return await self._orders().place(order)
         except (CarrierRefused, OutcomeUnknown) as error:
             raise ApplicationError(str(error), type=type(error).__name__, non_retryable=True) from None
-        except CarrierUnavailable:
+        except CarrierUnavailable as error:
             async with self._database.transaction() as connection:
                 await unclaim_first_call(connection, session_uuid)
-            raise
+            raise _later(error) from None
 
     @activity.defn
     async def warn_calls(self, command: EndCalls) -> None:
         """Tell both parties of each call that it is about to end."""
         for call_uuid in command.call_uuids:
             try:
-                await self._orders().speak(call_uuid, EXPIRY_WARNING_WORDS)
+                await self._orders().speak(call_uuid, words.EXPIRY_WARNING)
             except (CarrierRefused, OutcomeUnknown) as error:
                 activity.logger.warning("a warning was not said: %s", error)
+            except CarrierUnavailable as error:
+                raise _later(error) from None
 
     @activity.defn
     async def end_calls(self, command: EndCalls) -> None:
-        """End each call. Safe to repeat."""
+        """End each call, after a word of goodbye to both where the carrier can say one. Safe to repeat."""
         for call_uuid in command.call_uuids:
             try:
-                await self._orders().hang_up(call_uuid)
+                await self._end(call_uuid)
             except CarrierRefused as error:
                 raise ApplicationError(str(error), type=type(error).__name__, non_retryable=True) from None
+            except CarrierUnavailable as error:
+                raise _later(error) from None
+
+    async def _end(self, call_uuid: str) -> None:
+        # Whoever tries again ends it at once: both may have heard the goodbye, and it ends by itself after that.
+        if activity.info().attempt == 1:
+            try:
+                await self._orders().transfer(call_uuid, f"{self._webhooks_url}/farewell")
+            except CredentialsRefused:
+                raise
+            except CarrierRefused as error:
+                activity.logger.info("a call ends without a goodbye: %s", error)
+            else:
+                return
+        await self._orders().hang_up(call_uuid)
 
     @activity.defn
     async def ask_missed(self, command: AskMissed) -> Missed:
-        """Read the carrier's own records of calls. What it refuses to tell counts as unknown."""
+        """Read the carrier's own records of calls. What it refuses to tell counts as unknown.
+
+        That it refuses because of our credentials says nothing about the calls: then it is asked again later.
+        """
         hangups: list[Hangup] = []
         recordings: list[RecordingCompleted] = []
         for call in command.calls:
             try:
                 known = await missed(self._orders(), call)
+            except CredentialsRefused as error:
+                raise ApplicationError(str(error), type=type(error).__name__) from None
+            except CarrierUnavailable as error:
+                raise _later(error) from None
             except CarrierRefused as error:
                 activity.logger.warning("the carrier does not tell what became of a call: %s", error)
                 continue
             hangups += known.hangups
             recordings += known.recordings
+        if recordings and self._recordings is not None:
+            async with self._database.transaction() as connection:
+                for each in recordings:
+                    to_delete = self._recordings.delete_at_carrier
+                    await note_asked(connection, self._keyring, command.session_uuid, each, to_delete=to_delete)
         return Missed(hangups=tuple(hangups), recordings=tuple(recordings))
 
-    def _orders(self) -> CallsApi:
+    def _orders(self) -> Orders:
         if self._carrier is None:
             raise CarrierRefused("MASKING_CARRIER_API_URL is not set: no carrier takes orders")
         return self._carrier
+
+
+def _later(error: CarrierUnavailable) -> ApplicationError:
+    """The failure after which Temporal tries again, once the carrier may be asked again."""
+    return ApplicationError(str(error), type=type(error).__name__, next_retry_delay=error.retry_after)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import warnings
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from pathlib import Path
 
 import httpx
 from aiohttp import web
 from pydantic import SecretStr
 
+from masking.carriers.audio import audio_at
+from masking.carriers.voice.webhooks import PlivoWebhooks
 from masking.client import MaskingClient
 from masking.domain.session import Session
 from masking.gateway.context import Context
@@ -99,8 +102,8 @@ async def gateway_app(database: Database, url: str, *, port: int = 8080) -> Asyn
                 creates=creates,
                 policy=call_policy(settings),
                 limiter=RequestLimiter(0, 1.0),
-                carrier_tokens=(CARRIER_TOKEN,),
-                carrier_http=http,
+                webhooks=PlivoWebhooks((CARRIER_TOKEN,)),
+                audio=partial(audio_at, http),
             )
         )
 

@@ -28,6 +28,7 @@ GROUPS = {
     "privacy": ("masking.operate.privacy",),
     "rates": ("masking.operate.rates",),
     "ledger": ("masking.operate.ledger",),
+    "carriers": ("masking.operate.carriers", "masking.operate.plivo_setup"),
     "phones": ("masking.phones.command",),
 }
 """Groups of commands: the module whose `app` each is, and those that add to it. Loaded when one is asked for."""

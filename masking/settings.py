@@ -20,8 +20,8 @@ from psycopg.conninfo import conninfo_to_dict
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from masking.objects.place import place_of
 from masking.errors import StartupError
+from masking.objects.place import place_of
 
 DEMO_AUTH_ID = "MAMASKINGDEMO0000000"
 
@@ -145,6 +145,11 @@ class Settings(BaseSettings):
     """Where workers keep evidence packs of closed sessions, a folder's path or a URL; they keep none when not set."""
     archive_after: int = Field(default=3600, ge=0, le=7 * 86_400)
 
+    recordings: ArchivePlace | None = None
+    """Where workers keep recordings that they fetch from the carrier; they stay there alone when not set."""
+    delete_carrier_recordings: bool = False
+    """Whether the carrier is to delete a recording once it is fetched."""
+
     # The services behind it
     database_url: PostgresUrl | None = Field(default=None, validation_alias="DATABASE_URL")
     temporal_port: Port = 7233
@@ -184,6 +189,10 @@ class Settings(BaseSettings):
     carrier_api_url: HttpUrl | None = None
     carrier_auth_id: AuthId = "MASIMULATEDCARRIER00"
     carrier_auth_token: SecretStr | None = None
+    carrier_requests: int = Field(default=300, ge=1, le=1_000_000)
+    carrier_request_window: float = Field(default=5.0, ge=0.001, le=3600)
+    """Seconds in which all processes together may ask the carrier so often."""
+    carrier_calls_per_second: int = Field(default=2, ge=1, le=10_000)
     simulator_port: Port = 8081
     simulator_speed: float = Field(default=1.0, gt=0, le=1000)
 

@@ -10,19 +10,19 @@ from collections.abc import Callable
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from masking.carriers.signature import is_signed_by
-from masking.carriers.voice.answer_xml import greeting_xml, hangup_xml
-from masking.carriers.voice.webhooks import PATH, Form, caller_hangup, dial_event, recording_completed
-from masking.domain.events import AnyCarrierEvent, Hangup, LegName, Side
+from masking.carriers import words
+from masking.carriers.protocol import PATH, Form, Webhooks
+from masking.domain.events import AnyCarrierEvent, Hangup, LegName, RecordingCompleted, Side
 from masking.gateway.context import CONTEXT
 from masking.gateway.errors import ApiError
-from masking.storage import inbox
+from masking.storage import inbox, recordings
 from masking.storage.calls import KnownCall, find_call, note_call_ended
 
 HANGUP_PATH = f"{PATH}/hangup"
+FALLBACK_PATH = f"{PATH}/fallback"
 FORM: web.RequestKey[dict[str, str]] = web.RequestKey("form", dict[str, str])
 
-Reading = Callable[[Form, KnownCall], AnyCarrierEvent | None]
+Reading = Callable[[Webhooks, Form, KnownCall], AnyCarrierEvent | None]
 """What a webhook's form tells of a call."""
 
 
@@ -30,6 +30,8 @@ def routes() -> list[web.RouteDef]:
     """The carriers' routes."""
     return [
         web.post(HANGUP_PATH, _hangup, name="carrier.hangup"),
+        web.post(FALLBACK_PATH, _fallback, name="carrier.fallback"),
+        web.post(f"{PATH}/farewell", _farewell, name="carrier.farewell"),
         web.post(f"{PATH}/calls/{{call_uuid}}/dial", _dial_event, name="carrier.dial"),
         web.post(f"{PATH}/calls/{{call_uuid}}/dialled", _dial_done, name="carrier.dialled"),
         web.post(f"{PATH}/calls/{{call_uuid}}/recording", _recording, name="carrier.recording"),
@@ -39,12 +41,12 @@ def routes() -> list[web.RouteDef]:
 
 @web.middleware
 async def signed_by_carrier(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Let a carrier's webhook through only with its V3 signature; anything else changes nothing."""
+    """Let a carrier's webhook through only with its signature; anything else changes nothing."""
     if request.path.startswith(PATH):
         context = request.app[CONTEXT]
         form = await _form(request)
         url = f"{context.settings.base_url}{request.raw_path}"
-        if not is_signed_by(request.method, url, form, request.headers, context.carrier_tokens):
+        if not context.webhooks.are_signed(request.method, url, form, request.headers):
             raise ApiError(403, "The webhook's signature is missing or wrong.")
         request[FORM] = form
     return await handler(request)
@@ -58,23 +60,37 @@ async def _form(request: web.Request) -> dict[str, str]:
         raise ApiError(400, "The body is not the form that its Content-Type says.") from None
 
 
+async def _fallback(request: web.Request) -> web.Response:
+    """The answer URL did not tell what to do: PostgreSQL is away, say. What the caller hears needs nothing else."""
+    return told(request, request.app[CONTEXT].webhooks.farewell(words.OUT_OF_ORDER))
+
+
+async def _farewell(request: web.Request) -> web.Response:
+    """The session's end found the call in progress: what each party hears last."""
+    return told(request, request.app[CONTEXT].webhooks.farewell(words.FAREWELL))
+
+
 async def _dial_event(request: web.Request) -> web.Response:
     """Something happened to the callee's leg."""
     return await _hear(
-        request, request.match_info["call_uuid"], lambda form, known: dial_event(form, known.call, known.now)
+        request,
+        request.match_info["call_uuid"],
+        lambda webhooks, form, known: webhooks.dial_event(form, known.call, known.now),
     )
 
 
 async def _recording(request: web.Request) -> web.Response:
     """A conversation's recording is ready."""
     return await _hear(
-        request, request.match_info["call_uuid"], lambda form, known: recording_completed(form, known.call, known.now)
+        request,
+        request.match_info["call_uuid"],
+        lambda webhooks, form, known: webhooks.recording_completed(form, known.call, known.now),
     )
 
 
 async def _dial_done(request: web.Request) -> web.Response:
     """The conversation is over; what is left of the call ends."""
-    return xml_answer(hangup_xml())
+    return told(request, request.app[CONTEXT].webhooks.hang_up())
 
 
 async def _greeting(request: web.Request) -> web.Response:
@@ -83,9 +99,9 @@ async def _greeting(request: web.Request) -> web.Response:
     async with context.database.transaction() as connection:
         known = await find_call(connection, context.keyring, request.match_info["call_uuid"])
     if known is None:
-        return xml_answer(greeting_xml(""))
+        return told(request, context.webhooks.greeting(""))
     plays = {Side.FIRST: known.terms.first_party_play_url, Side.SECOND: known.terms.second_party_play_url}
-    return xml_answer(greeting_xml(plays[known.call.caller.other]))
+    return told(request, context.webhooks.greeting(plays[known.call.caller.other]))
 
 
 async def _hangup(request: web.Request) -> web.Response:
@@ -93,7 +109,7 @@ async def _hangup(request: web.Request) -> web.Response:
     return await _hear(
         request,
         request[FORM].get("CallUUID", ""),
-        lambda form, known: caller_hangup(form, known.call, known.began_at, known.now),
+        lambda webhooks, form, known: webhooks.caller_hangup(form, known.call, known.began_at, known.now),
     )
 
 
@@ -102,15 +118,18 @@ async def _hear(request: web.Request, call_uuid: str, read: Reading) -> web.Resp
     context, form = request.app[CONTEXT], request[FORM]
     async with context.database.transaction() as connection:
         known = await find_call(connection, context.keyring, call_uuid)
-        event = read(form, known) if known is not None else None
+        event = read(context.webhooks, form, known) if known is not None else None
         if known is not None and event is not None:
             await inbox.post(connection, known.session_uuid, known.cipher, event)
             if isinstance(event, Hangup) and event.leg is LegName.CALLER:
                 await note_call_ended(connection, call_uuid)
+            if isinstance(event, RecordingCompleted) and context.recordings is not None:
+                to_delete = context.settings.delete_carrier_recordings
+                await recordings.note(connection, known.session_uuid, known.cipher, event, to_delete=to_delete)
     context.forwarder.wake()
     return web.Response()
 
 
-def xml_answer(document: str) -> web.Response:
-    """Voice XML as a carrier takes it."""
-    return web.Response(text=document, content_type="application/xml")
+def told(request: web.Request, document: str) -> web.Response:
+    """What to do, as the carrier takes it."""
+    return web.Response(text=document, content_type=request.app[CONTEXT].webhooks.content_type)

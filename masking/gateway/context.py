@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 
-import httpx
 from aiohttp import web
 
+from masking.carriers.protocol import Audio, Webhooks
 from masking.client import MaskingClient
 from masking.domain.rates import RateCard
 from masking.domain.routing import CallPolicy
@@ -14,16 +16,22 @@ from masking.gateway.inbox_forwarder import InboxForwarder
 from masking.gateway.login_limit import LoginLimiter
 from masking.gateway.request_limit import RequestLimiter
 from masking.privacy.keyring import Keyring
+from masking.recordings.store import RecordingStore
 from masking.settings import Settings
 from masking.storage.creates import UnansweredCreates
 from masking.storage.database import Database
 
+AudioSource = Callable[[str], AbstractAsyncContextManager[Audio]]
+
 
 @dataclass(frozen=True)
 class Context:
-    """The gateway's parts. `carrier_tokens` sign the webhooks of carriers; `carrier_http` fetches recordings there.
+    """The gateway's parts.
 
     Attributes:
+        webhooks: how the carrier tells of calls.
+        audio: a recording's audio, from where the carrier said that it is.
+        recordings: where fetched recordings are; None where none are fetched.
         rate_card: None where the settings' flat rate holds for every leg.
     """
 
@@ -35,10 +43,11 @@ class Context:
     creates: UnansweredCreates
     limiter: RequestLimiter
     policy: CallPolicy
-    carrier_tokens: tuple[str, ...]
-    carrier_http: httpx.AsyncClient
+    webhooks: Webhooks
+    audio: AudioSource
     logins: LoginLimiter = field(default_factory=LoginLimiter)
     rate_card: RateCard | None = None
+    recordings: RecordingStore | None = None
 
 
 CONTEXT = web.AppKey("context", Context)

@@ -21,7 +21,18 @@ from masking.ports import Place, listening
 from masking.settings import Settings
 from masking.storage.archiving import Unarchived, unarchived
 from masking.storage.database import Database
-from masking.storage.measures import Backlog, Erasing, Pool, Undelivered, backlog, erasing, pools, undelivered
+from masking.storage.measures import (
+    Backlog,
+    Erasing,
+    Pool,
+    Undelivered,
+    backlog,
+    erasing,
+    pools,
+    stopped_carriers,
+    undelivered,
+)
+from masking.storage.recordings import Unkept, unkept
 
 FRESH_S = 10.0
 """Scrapes within so many seconds get the same figures: they read every live route."""
@@ -57,6 +68,11 @@ class Metrics:
         self._erased = self._gauge("erased_last_day", "Sessions that were erased within a day")
         self._unarchived = self._gauge("archive_waiting", "Closed sessions whose evidence is not archived yet")
         self._oldest_unarchived = self._gauge("archive_oldest_seconds", "How long ago the oldest of them was closed")
+        self._unfetched = self._gauge("recordings_waiting", "Recordings to be fetched from the carrier")
+        self._oldest_unfetched = self._gauge("recordings_oldest_seconds", "How long the oldest of them has waited")
+        self._undeleted = self._gauge("recordings_to_delete", "Recordings that are still where they should be deleted")
+        self._lost_recordings = self._gauge("recordings_lost", "Recordings that could not be fetched")
+        self._stopped = self._gauge("carriers_stopped", "Accounts at carriers that do not take our credentials")
         self._unarchivable = self._gauge("archive_failing", "Those of them that were tried in vain")
 
     async def exposed(self) -> bytes:
@@ -69,6 +85,8 @@ class Metrics:
                     self._set_undelivered(await undelivered(connection))
                     self._set_erasing(await erasing(connection, self._keep_for))
                     self._set_unarchived(await unarchived(connection))
+                    self._set_recordings(await unkept(connection))
+                    self._stopped.set(await stopped_carriers(connection))
                 self._read_at = time.monotonic()
         return generate_latest(self._registry)
 
@@ -107,6 +125,12 @@ class Metrics:
         self._unarchived.set(found.waiting)
         self._oldest_unarchived.set(found.oldest_seconds)
         self._unarchivable.set(found.failing)
+
+    def _set_recordings(self, found: Unkept) -> None:
+        self._unfetched.set(found.waiting)
+        self._oldest_unfetched.set(found.oldest_seconds)
+        self._undeleted.set(found.to_delete)
+        self._lost_recordings.set(found.lost)
 
 
 @asynccontextmanager

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from aiohttp import web
 
-from masking.carriers.voice.calls_api import carriers_http
+from masking.carriers.audio import audio_at
+from masking.carriers.chosen import orders_of, webhooks_of
+from masking.carriers.rest import carriers_http
 from masking.client import MaskingClient
-from masking.errors import StartupError
 from masking.gateway import (
     call_resources,
     callbacks_api,
@@ -30,6 +33,7 @@ from masking.ports import Place, listening
 from masking.privacy.keyring import load_keyring
 from masking.process import until_stopped
 from masking.rate_card import load_rate_card
+from masking.recordings.store import open_store
 from masking.settings import Settings
 from masking.storage import key_checks, tables
 from masking.storage.creates import UnansweredCreates
@@ -80,8 +84,7 @@ async def serve(settings: Settings) -> None:
         StartupError: PostgreSQL or its tables are not there, a setting is missing, or the port is taken.
     """
     keyring = load_keyring(settings)
-    if settings.carrier_auth_token is None:
-        raise StartupError("MASKING_CARRIER_AUTH_TOKEN is not set: it is what carriers sign their webhooks with")
+    webhooks = webhooks_of(settings)
     rate_card = load_rate_card(settings)
     # Lazily: the gateway answers calls while Temporal is away.
     client = await connect(keyring, lazy=True)
@@ -94,6 +97,7 @@ async def serve(settings: Settings) -> None:
         await tables.must_be_there(database)
         await key_checks.must_fit(database, keyring)
         forwarder = InboxForwarder(database, client, keyring)
+        orders = orders_of(settings, carrier_http, None)
         context = Context(
             settings=settings,
             database=database,
@@ -103,9 +107,10 @@ async def serve(settings: Settings) -> None:
             creates=creates,
             policy=switchboard.call_policy(settings),
             limiter=RequestLimiter(settings.request_limit, settings.request_window),
-            carrier_tokens=(settings.carrier_auth_token.get_secret_value(),),
-            carrier_http=carrier_http,
+            webhooks=webhooks,
+            audio=orders.audio if orders is not None else partial(audio_at, carrier_http),
             rate_card=rate_card,
+            recordings=open_store(settings.recordings) if settings.recordings is not None else None,
         )
         async with (
             forwarder.running(),

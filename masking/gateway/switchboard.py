@@ -12,8 +12,7 @@ from urllib.parse import quote
 
 from aiohttp import web
 
-from masking.carriers.voice.answer_xml import CallUrls, answer_xml, hangup_xml
-from masking.carriers.voice.webhooks import PATH, InboundCall, caller_hangup, entered_digits, inbound_call
+from masking.carriers.protocol import PATH, CallUrls, InboundCall
 from masking.domain.decisions import call_of, events_of, placed_call, wrong_pin
 from masking.domain.events import AnyCarrierEvent
 from masking.domain.routing import (
@@ -28,7 +27,7 @@ from masking.domain.routing import (
     decide_pin,
     decide_unknown,
 )
-from masking.gateway.carrier_webhooks import FORM, xml_answer
+from masking.gateway.carrier_webhooks import FORM, told
 from masking.gateway.context import CONTEXT, Context
 from masking.rate_card import Decided, placed_rates, rates_of
 from masking.settings import Settings
@@ -74,36 +73,36 @@ def call_policy(settings: Settings) -> CallPolicy:
 async def _answer(request: web.Request) -> web.Response:
     """A call reached one of our numbers."""
     context, form = request.app[CONTEXT], request[FORM]
-    inbound = inbound_call(form)
+    inbound = context.webhooks.inbound_call(form)
     async with context.database.transaction() as connection:
         decision = await _decided(connection, context, inbound)
-    return _told(context, inbound, decision)
+    return _told(request, inbound, decision)
 
 
 async def _pin(request: web.Request) -> web.Response:
     """The caller entered digits, or none in time."""
     context, form = request.app[CONTEXT], request[FORM]
-    inbound, digits = inbound_call(form), entered_digits(form)
+    inbound, digits = context.webhooks.inbound_call(form), context.webhooks.entered_digits(form)
     before = request.query.get("wrong", "0")
     wrong_pins = min(int(before), MOST_WRONG_PINS) if before.isascii() and before.isdecimal() else MOST_WRONG_PINS
     async with context.database.transaction() as connection:
         decision = await _decided_by_pin(connection, context, inbound, digits, wrong_pins)
-    return _told(context, inbound, decision)
+    return _told(request, inbound, decision)
 
 
 async def _first_party_answered(request: web.Request) -> web.Response:
     """The first party picked up the call that we made to it."""
     context, form = request.app[CONTEXT], request[FORM]
-    inbound = inbound_call(form)
+    inbound = context.webhooks.inbound_call(form)
     call_uuid = inbound.call_uuid
     async with context.database.transaction() as connection:
         found = await find_first_party(connection, context.keyring, request.match_info["session_uuid"], call_uuid)
         if found is None:
-            return xml_answer(hangup_xml())
+            return told(request, context.webhooks.hang_up())
         number = found.route.virtual_number or ""
         decision = decide_first_party_answered(number, found.route, found.now, context.policy)
         await _note(connection, context, call_uuid, found, decision, placed=True)
-    return _told(context, inbound, decision)
+    return _told(request, inbound, decision)
 
 
 async def _first_party_hung_up(request: web.Request) -> web.Response:
@@ -121,7 +120,7 @@ async def _first_party_hung_up(request: web.Request) -> web.Response:
             call = placed_call(call_uuid, found.route, placed_rates(context.rate_card, found.route, found.now))
             await note_call(connection, found, call, None)
         began_at = known.began_at if known is not None else found.now
-        hangup = caller_hangup(form, call, began_at, found.now)
+        hangup = context.webhooks.caller_hangup(form, call, began_at, found.now)
         await inbox.post(connection, found.route.session_uuid, found.cipher, hangup)
         await note_call_ended(connection, call_uuid)
     context.forwarder.wake()
@@ -192,10 +191,12 @@ async def _post(connection: Connection, found: FoundRoute, events: Iterable[AnyC
         await inbox.post(connection, found.route.session_uuid, found.cipher, event)
 
 
-def _told(context: Context, inbound: InboundCall, decision: Decision) -> web.Response:
+def _told(request: web.Request, inbound: InboundCall, decision: Decision) -> web.Response:
+    context = request.app[CONTEXT]
     context.forwarder.wake()
     wrong_pins = decision.wrong_pins if isinstance(decision, AskPin) else 0
-    return xml_answer(answer_xml(decision, _urls(context.settings, inbound.call_uuid, wrong_pins)))
+    urls = _urls(context.settings, inbound.call_uuid, wrong_pins)
+    return told(request, context.webhooks.answer(decision, urls))
 
 
 def _urls(settings: Settings, call_uuid: str, wrong_pins: int) -> CallUrls:

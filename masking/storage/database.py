@@ -69,6 +69,12 @@ class Database:
                 return
 
     @asynccontextmanager
+    async def autocommit(self) -> AsyncIterator[Connection]:
+        """A connection on which each statement is a transaction of its own, for those who try again."""
+        async with self._pool.connection() as connection:
+            yield connection
+
+    @asynccontextmanager
     async def pipelined(self) -> AsyncIterator[Connection]:
         """A transaction that costs few round trips: statements go out together until an answer is read.
 

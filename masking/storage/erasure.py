@@ -121,6 +121,8 @@ async def erase(connection: Connection, session_uuid: str) -> Erased | str:
         " (SELECT callback_id FROM callbacks WHERE session_uuid = %s)",
         "UPDATE callbacks SET sealed_callback = '', state = CASE WHEN state = 'pending' THEN 'dead' ELSE state END"
         " WHERE session_uuid = %s",
+        # Without the key nobody can read the audio; workers remove it, here and at the carrier.
+        "UPDATE recordings SET state = 'erased', sealed_source = '', due_at = now(), tries = 0 WHERE session_uuid = %s",
         "DELETE FROM calls WHERE session_uuid = %s",
         "DELETE FROM routes WHERE session_uuid = %s",
         "DELETE FROM creates WHERE session_uuid = %s",

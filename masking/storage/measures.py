@@ -140,3 +140,9 @@ async def erasing(connection: Connection, keep_for: timedelta | None) -> Erasing
         )
         (found,) = await cursor.fetchall()
     return found
+
+
+async def stopped_carriers(connection: Connection) -> int:
+    """With how many accounts at carriers nothing is asked, since our credentials are not taken."""
+    row = await (await connection.execute("SELECT count(DISTINCT account) FROM carrier_stops")).fetchone()
+    return int(str(row[0])) if row is not None else 0

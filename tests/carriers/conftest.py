@@ -13,7 +13,8 @@ import pytest
 from aiohttp import web
 
 from masking.carriers.signature import is_signed_by
-from masking.carriers.simulator.application import ApplicationClient, VoiceApplication
+from masking.carriers.simulator.application import ApplicationClient
+from masking.carriers.simulator.applications import voice_application
 from masking.carriers.simulator.clock import SimulatedClock
 from masking.carriers.simulator.network import Network
 from masking.carriers.simulator.records import CallRecord
@@ -71,7 +72,7 @@ async def application() -> AsyncIterator[Application]:
 async def network(application: Application, tmp_path: Path) -> AsyncIterator[Network]:
     async with ApplicationClient(TOKEN) as client:
         network = Network(client, SimulatedClock(SPEED), tmp_path / "recordings", "http://carrier.example/media")
-        network.applications[NUMBER] = VoiceApplication(f"{application.base}/answer", f"{application.base}/hangup")
+        network.inventory.bind(NUMBER, voice_application(f"{application.base}/answer", f"{application.base}/hangup"))
         yield network
         await network.close()
 

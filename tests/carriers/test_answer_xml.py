@@ -5,8 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from masking.carriers.protocol import CallUrls
 from masking.carriers.simulator import voice_xml as xml
-from masking.carriers.voice.answer_xml import CallUrls, answer_xml, greeting_xml, hangup_xml
+from masking.carriers.voice.answer_xml import answer_xml, greeting_xml, hangup_xml
 from masking.domain.routing import Announce, AskPin, Busy, Connect, Decision, Reason, Refuse, SayEnded
 
 URLS = CallUrls(

@@ -13,12 +13,12 @@ import plivo
 import plivo.rest.client as plivo_client
 import pytest
 
+from masking.carriers.call_details import CallDetails, RecordingDetails
 from masking.carriers.errors import CarrierRefused, CarrierUnavailable
+from masking.carriers.missed import missed
 from masking.carriers.simulator.network import Network
 from masking.carriers.simulator.phones import Behaviour
-from masking.carriers.voice.call_details import CallDetails, RecordingDetails
 from masking.carriers.voice.calls_api import CallsApi
-from masking.carriers.voice.missed import missed
 from tests.carriers.conftest import ALICE, AUTH_ID, BOB, NUMBER, TOKEN, Application
 from tests.carriers.test_missed import connect, over
 from tests.integration.conftest import free_port

@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 
 from masking.carriers.simulator.application import Webhook
-from masking.carriers.simulator.call import Order
+from masking.carriers.simulator.call_parts import Order
 from masking.carriers.simulator.chaos import ChaosSwitches
 from masking.carriers.simulator.network import Network
 from masking.carriers.simulator.phones import MAGIC, Behaviour, born_behaviour

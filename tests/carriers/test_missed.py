@@ -8,13 +8,13 @@ from typing import Any
 import httpx
 import pytest
 
+from masking.carriers.missed import Missed, missed
 from masking.carriers.simulator.application import Webhook
-from masking.carriers.simulator.call import Order
+from masking.carriers.simulator.call_parts import Order
 from masking.carriers.simulator.network import Network
 from masking.carriers.simulator.phones import MAGIC, Behaviour
 from masking.carriers.simulator.records import CallRecord
 from masking.carriers.voice.calls_api import CallsApi
-from masking.carriers.voice.missed import Missed, missed
 from masking.carriers.voice.webhooks import caller_hangup, dial_event, recording_completed
 from masking.domain.events import Call, Hangup, LegName, Side
 from tests.carriers.conftest import ALICE, AUTH_ID, BOB, NUMBER, TOKEN, Application, until

@@ -15,7 +15,7 @@ from pathlib import Path
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
-from masking.carriers.voice.missed import Missed
+from masking.carriers.missed import Missed
 from masking.client import MaskingClient, NumberPoolExhausted
 from masking.contract import QUERY_SNAPSHOT, TASK_QUEUE, session_workflow_id
 from masking.domain.events import AnyCarrierEvent, Hangup, RecordingCompleted, Side

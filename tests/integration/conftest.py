@@ -11,6 +11,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,9 @@ from pydantic import SecretStr
 from temporalio.client import Client
 from temporalio.testing import WorkflowEnvironment
 
+from masking.carriers.audio import audio_at
 from masking.carriers.signature import signed_headers
+from masking.carriers.voice.webhooks import PlivoWebhooks
 from masking.client import MaskingClient
 from masking.gateway.context import Context
 from masking.gateway.inbox_forwarder import InboxForwarder
@@ -33,6 +36,7 @@ from masking.gateway.server import build_app
 from masking.gateway.switchboard import call_policy
 from masking.privacy.keyring import Keyring
 from masking.rate_card import load_rate_card
+from masking.recordings.store import open_store
 from masking.settings import Settings
 from masking.storage.creates import UnansweredCreates
 from masking.storage.database import Database
@@ -188,9 +192,10 @@ async def served(
         creates=creates,
         policy=call_policy(settings),
         limiter=RequestLimiter(settings.request_limit, settings.request_window),
-        carrier_tokens=(CARRIER_TOKEN,),
-        carrier_http=http,
+        webhooks=PlivoWebhooks((CARRIER_TOKEN,)),
+        audio=partial(audio_at, http),
         rate_card=load_rate_card(settings),
+        recordings=open_store(settings.recordings) if settings.recordings is not None else None,
     )
     runner = GatewayRunner(build_app(context))
     await runner.setup()

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from masking.carriers.simulator.application import ApplicationClient, VoiceApplication
+from masking.carriers.simulator.application import ApplicationClient
+from masking.carriers.simulator.applications import voice_application
 from masking.carriers.simulator.client import SimulatorClient
 from masking.carriers.simulator.clock import SimulatedClock
 from masking.carriers.simulator.network import Network
@@ -55,7 +56,7 @@ async def telephone(system: System, tmp_path: Path, simulator_port: int, speed: 
         network = Network(client, SimulatedClock(speed), recordings, f"{address}/media")
         base = f"{system.settings.base_url}/carrier/voice"
         for number, _ in POOL:
-            network.applications[number] = VoiceApplication(f"{base}/answer", f"{base}/hangup")
+            network.inventory.bind(number, voice_application(f"{base}/answer", f"{base}/hangup"))
         runner = web.AppRunner(build_app(network), access_log=None)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", simulator_port).start()

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from masking.carriers.voice.answer_xml import EXPIRY_WARNING_WORDS
+from masking.carriers import words
 from tests.integration.conftest import Receiver, System
 from tests.integration.telephone import Telephone, heard, heard_on, speed, telephone
 from tests.integration.test_switchboard import FIRST, SECOND, conversations, create, expire
@@ -38,7 +38,8 @@ async def test_a_conversation_is_dropped_at_expiry_and_late_callers_hear_the_dep
     call = await telephone.over(call_uuid)
     late = await telephone.call(SECOND, session["number"])
 
-    assert (call.caller.cause.name, call.caller.source) == ("Normal Hangup", "API Request")
+    assert (call.caller.cause.name, call.caller.source) == ("Normal Hangup", "Answer XML")
+    assert heard_on(call, "caller") == heard_on(call, "callee") == [words.FAREWELL]
     assert final.calls.call_count == 2
     assert heard_on(late, "caller") == ["https://x.example/over.mp3"]
     assert late.callee is None
@@ -54,7 +55,7 @@ async def test_both_are_warned_at_expiry_and_may_say_goodbye(
         while heard_on(call := await telephone.phones.call(call_uuid), "callee") == []:  # noqa: ASYNC110 across HTTP
             await asyncio.sleep(0.05)
 
-    assert heard_on(call, "caller") == heard_on(call, "callee") == [EXPIRY_WARNING_WORDS]
+    assert heard_on(call, "caller") == heard_on(call, "callee") == [words.EXPIRY_WARNING]
     assert not call.ended, "the warning comes first, the end later"
     await telephone.phones.hang_up(FIRST)
     assert (await heard(receiver, "SessionPartiesHangup"))["PlivoHangupCauseCode"] == "4000"

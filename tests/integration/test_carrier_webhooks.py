@@ -12,11 +12,14 @@ from typing import Any
 from uuid import uuid4
 from xml.etree import ElementTree
 
+import psycopg
 import pytest
 
+from masking.carriers import words
 from masking.contract import session_workflow_id
 from masking.domain.session import Bill
 from masking.domain.wire_format import plivo_time
+from masking.storage.database import Database
 from tests.conftest import ACCOUNT, TOKEN
 from tests.integration.conftest import Receiver, System
 from tests.integration.telephone import heard
@@ -399,3 +402,17 @@ async def test_settlement_waits_for_a_call_the_workflow_has_not_heard_of(system:
     await rest_of_call(system, document, call_uuid)
 
     assert (await asyncio.wait_for(bill, 30)).calls.call_count == 2
+
+
+async def test_the_fallback_and_the_farewell_need_nothing_but_the_gateway(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(_: Database) -> None:
+        raise psycopg.OperationalError
+
+    monkeypatch.setattr(Database, "transaction", away)
+    for path, said in (("fallback", words.OUT_OF_ORDER), ("farewell", words.FAREWELL)):
+        answer = await system.webhook(f"/carrier/voice/{path}", {"CallUUID": "c"})
+        assert (answer.status_code, answer.headers["Content-Type"]) == (200, "application/xml; charset=utf-8")
+        assert answer.text == f"<Response><Speak>{said}</Speak><Hangup /></Response>"
+        assert (await system.webhook(f"/carrier/voice/{path}", {"CallUUID": "c"}, token="wrong")).status_code == 403

@@ -25,7 +25,8 @@ import pytest
 from aiohttp import web
 from temporalio.client import Client
 
-from masking.carriers.simulator.application import ApplicationClient, VoiceApplication
+from masking.carriers.simulator.application import ApplicationClient
+from masking.carriers.simulator.applications import voice_application
 from masking.carriers.simulator.chaos import ChaosSwitches
 from masking.carriers.simulator.clock import SimulatedClock
 from masking.carriers.simulator.network import Network
@@ -120,7 +121,7 @@ async def network(system: System, tmp_path: Path, simulator_port: int) -> AsyncI
         network = Network(client, SimulatedClock(SPEED), recordings, "http://carrier.example/media")
         base = f"{system.settings.base_url}/carrier/voice"
         for number, _ in POOL + MORE_NUMBERS:
-            network.applications[number] = VoiceApplication(f"{base}/answer", f"{base}/hangup")
+            network.inventory.bind(number, voice_application(f"{base}/answer", f"{base}/hangup"))
         runner = web.AppRunner(build_app(network), access_log=None)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", simulator_port).start()

@@ -31,7 +31,7 @@ from activities.sessions import (
     UnheededEvents,
     Unreported,
 )
-from masking.carriers.voice.missed import Missed
+from masking.carriers.missed import Missed
 from masking.client import MaskingClient
 from masking.domain.callbacks import Callback
 from masking.domain.events import Call, Placed, Side

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from temporalio.testing import WorkflowEnvironment
 
-from masking.carriers.voice.missed import Missed
+from masking.carriers.missed import Missed
 from masking.client import MaskingClient
 from masking.contract import session_workflow_id
 from masking.domain.events import Hangup, LegName, RecordingCompleted

@@ -35,10 +35,17 @@ class Webhook(NamedTuple):
 
 
 class VoiceApplication(NamedTuple):
-    """What runs when a number is called: where to fetch the instructions, where to report the end."""
+    """What runs when a number is called.
 
-    answer_url: str
-    hangup_url: str
+    Attributes:
+        answer: where to fetch the instructions.
+        hangup: where to report the end.
+        fallback: where to fetch them when `answer` has none; empty for nowhere.
+    """
+
+    answer: Webhook
+    hangup: Webhook
+    fallback: Webhook = Webhook("")
 
 
 class Document(NamedTuple):

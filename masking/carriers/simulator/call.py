@@ -5,18 +5,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-from collections.abc import Callable, Coroutine
-from typing import Any, NamedTuple
+from collections.abc import Coroutine
+from typing import Any
 from uuid import uuid4
 
 from masking.carriers import hangup_causes as causes
 from masking.carriers.hangup_causes import HangupCause
 from masking.carriers.simulator import voice_xml as xml
-from masking.carriers.simulator.application import ApplicationClient, Document, Form, Unreachable, Webhook
-from masking.carriers.simulator.clock import SimulatedClock
+from masking.carriers.simulator.application import (
+    Document,
+    Form,
+    Unreachable,
+    VoiceApplication,
+    Webhook,
+)
+from masking.carriers.simulator.call_parts import CallEnded, Next, Order, Surroundings, Transfer
 from masking.carriers.simulator.keypad import PROMPT_S, Keypad
 from masking.carriers.simulator.phones import Phone
-from masking.carriers.simulator.recordings import Recordings
 from masking.carriers.simulator.records import CallRecord, Leg, Recording, TranscriptLine
 from masking.carriers.simulator.reporter import Reporter
 from masking.carriers.simulator.ringing import Outcome, engaged, leave_after, ring
@@ -29,52 +34,13 @@ RECORDING_READY_AFTER = 1.0
 HIDDEN = "anonymous"
 
 
-class CallEnded(Exception):
-    """Ends the caller's leg with a cause."""
-
-    def __init__(self, cause: HangupCause, source: str) -> None:
-        super().__init__(cause.name)
-        self.cause, self.source = cause, source
-
-
-class Surroundings(NamedTuple):
-    """What calls need of the network.
-
-    Attributes:
-        find_phone: the phone with a number (E.164).
-        media_url: where recordings are served, without a slash at the end.
-    """
-
-    client: ApplicationClient
-    clock: SimulatedClock
-    find_phone: Callable[[str], Phone]
-    recordings: Recordings
-    media_url: str
-
-
-class Next(NamedTuple):
-    """A document to go on with instead of the rest of this one, and what its being invalid is called."""
-
-    document: Document
-    invalid: HangupCause
-
-
-class Order(NamedTuple):
-    """A call that an application has the network make. Times in simulated seconds."""
-
-    answer: Webhook
-    hangup: Webhook
-    ring_seconds: int
-    limit_seconds: int
-
-
 class Call:
     """A call: of a phone to one of the network's numbers, or of an application to a phone.
 
     Args:
         phone: whose leg begins the call.
         number: the number that was called, or from which the application calls; E.164.
-        answer, hangup: asked for instructions, and told of the end.
+        runs: what is asked for instructions, and told of the end.
         order: for a call that an application ordered.
     """
 
@@ -83,16 +49,16 @@ class Call:
         network: Surroundings,
         phone: Phone,
         number: str,
-        answer: Webhook,
-        hangup: Webhook,
+        runs: VoiceApplication,
         order: Order | None = None,
     ) -> None:
         self._network, self._phone, self._number = network, phone, number
-        self._answer, self._hangup, self._order = answer, hangup, order
+        self._runs, self._order = runs, order
         self._clock = network.clock
         self._wanted: xml.Record | None = None
         self._conversations: list[tuple[xml.Record, Leg]] = []
         self._stopped: asyncio.Future[CallEnded] = asyncio.get_running_loop().create_future()
+        self._transfers: asyncio.Queue[Transfer] = asyncio.Queue()
         call_uuid = str(uuid4())
         leg = Leg(leg_uuid=call_uuid, number=phone.number, screen=number, began_at=self._clock.now())
         own = HIDDEN if phone.behaviour.hidden and order is None else phone.number.removeprefix("+")
@@ -121,7 +87,7 @@ class Call:
                 self._note("caller", "hung up", self.record.caller.cause.name)
                 if self._phone.call_uuid == self.record.call_uuid:
                     self._phone.release()
-                self._reporter.call_ended(self._hangup)
+                self._reporter.call_ended(self._runs.hangup)
             for wanted, leg in self._conversations:
                 await self._make_recording(wanted, leg)
 
@@ -129,6 +95,10 @@ class Call:
         """End the call, because the application asks for it or its time is up."""
         if not self._stopped.done():
             self._stopped.set_result(CallEnded(cause, source))
+
+    def transfer(self, transfer: Transfer) -> None:
+        """Have the call go on with other instructions."""
+        self._transfers.put_nowait(transfer)
 
     def say(self, words: str) -> None:
         """Let the legs that are connected hear something."""
@@ -143,8 +113,15 @@ class Call:
         """Follow instructions until they end, the caller leaves, or the application ends the call."""
         following = asyncio.create_task(instructions)
         leaving = asyncio.create_task(self._phone.hung_up())
+        transferred = asyncio.create_task(self._transfers.get())
         try:
-            await asyncio.wait((following, leaving, self._stopped), return_when=asyncio.FIRST_COMPLETED)
+            while True:
+                waiting = (following, leaving, self._stopped, transferred)
+                await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                if not transferred.done() or following.done() or leaving.done() or self._stopped.done():
+                    break
+                following = await self._go_on(following, transferred.result())
+                transferred = asyncio.create_task(self._transfers.get())
             if self._stopped.done():
                 return self._stopped.result().cause, self._stopped.result().source
             if not following.done():
@@ -154,22 +131,37 @@ class Call:
         except CallEnded as end:
             return end.cause, end.source
         finally:
-            for task in (following, leaving):
+            for task in (following, leaving, transferred):
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError, CallEnded):
                     await task
         return causes.END_OF_XML, "Plivo"
+
+    async def _go_on(self, following: asyncio.Task[None], transfer: Transfer) -> asyncio.Task[None]:
+        """Let the callee hear its new instructions, then have the caller's leg follow its own."""
+        if transfer.callee.url and self.record.callee is not None and self.record.callee.connected:
+            await self._greet(transfer.callee, causes.TRANSFER_URL_UNREACHABLE, ends=True)
+        if not transfer.caller.url:
+            return following
+        following.cancel()
+        with contextlib.suppress(asyncio.CancelledError, CallEnded):
+            await following
+        return asyncio.create_task(self._follow_from(transfer.caller))
+
+    async def _follow_from(self, webhook: Webhook) -> None:
+        document = await self._fetched(webhook, self._reporter.form(), causes.TRANSFER_URL_UNREACHABLE)
+        await self._follow(self._read(Next(document, causes.INVALID_TRANSFER_XML)))
 
     async def _whole_call(self) -> None:
         if self._order is not None:
             await self._ring_first(self._order)
         status = "ringing" if self._order is None else "in-progress"
         form = self._reporter.form(CallStatus=status, Event="StartApp")
-        document = await self._fetched(self._answer, form, causes.ANSWER_URL_UNREACHABLE)
-        going_on: Next | None = Next(document, causes.INVALID_ANSWER_XML)
+        await self._follow(await self._first_instructions(form))
+
+    async def _follow(self, instructions: list[xml.Instruction]) -> None:
         followed = 0
-        while going_on is not None:
-            instructions = self._read(going_on)
+        while True:
             going_on = None
             for instruction in instructions:
                 followed += 1
@@ -178,6 +170,22 @@ class Call:
                 going_on = await self._obey(instruction)
                 if going_on is not None:
                     break
+            if going_on is None:
+                return
+            instructions = self._read(going_on)
+
+    async def _first_instructions(self, form: dict[str, str]) -> list[xml.Instruction]:
+        """What the answer URL says, or else the fallback: where that one has no document, or none that is valid."""
+        fallback = self._runs.fallback
+        try:
+            document = await self._fetched(self._runs.answer, form, causes.ANSWER_URL_UNREACHABLE)
+            return self._read(Next(document, causes.INVALID_ANSWER_XML))
+        except CallEnded:
+            if not fallback.url:
+                raise
+        self._note("caller", "fell back")
+        document = await self._fetched(fallback, form, causes.ANSWER_URL_UNREACHABLE)
+        return self._read(Next(document, causes.INVALID_ANSWER_XML))
 
     async def _ring_first(self, order: Order) -> None:
         """Ring the phone that the application wants to call."""
@@ -326,7 +334,7 @@ class Call:
         hung_up = asyncio.create_task(phone.hung_up())
         tasks = [hung_up]
         try:
-            greeting = asyncio.create_task(self._greet(dial.greeting))
+            greeting = asyncio.create_task(self._greet(dial.greeting, causes.ANSWER_URL_UNREACHABLE))
             tasks.append(greeting)
             await asyncio.wait((greeting, hung_up), return_when=asyncio.FIRST_COMPLETED)
             if hung_up.done():
@@ -343,12 +351,13 @@ class Call:
             for task in tasks:
                 task.cancel()
 
-    async def _greet(self, greeting: Webhook) -> None:
+    async def _greet(self, greeting: Webhook, unreachable: HangupCause, *, ends: bool = False) -> None:
+        """Let the callee hear what a URL says: nothing but sound, and where its call `ends`, a hangup."""
         if not greeting.url:
             return
-        document = await self._fetched(greeting, self._reporter.form(), causes.ANSWER_URL_UNREACHABLE)
+        document = await self._fetched(greeting, self._reporter.form(), unreachable)
         try:
-            sounds = xml.read_greeting(document.content, document.content_type)
+            sounds = xml.read_greeting(document.content, document.content_type, ends=ends)
         except RefusedXml as refusal:
             self._note("callee", "refused the XML", str(refusal))
             raise CallEnded(causes.INVALID_ANSWER_XML, "Error") from None

@@ -7,8 +7,10 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from pathlib import Path
 
-from masking.carriers.simulator.application import ApplicationClient, VoiceApplication, Webhook
-from masking.carriers.simulator.call import Call, Order, Surroundings
+from masking.carriers.simulator.application import ApplicationClient, VoiceApplication
+from masking.carriers.simulator.applications import Inventory
+from masking.carriers.simulator.call import Call
+from masking.carriers.simulator.call_parts import Order, Surroundings
 from masking.carriers.simulator.chaos import Chaos, ChaosSwitches
 from masking.carriers.simulator.clock import SimulatedClock
 from masking.carriers.simulator.phones import Phone, WrongState
@@ -16,6 +18,7 @@ from masking.carriers.simulator.recordings import Recordings
 from masking.carriers.simulator.records import CallRecord, Leg
 
 REMEMBERED_CALLS = 2000
+CREDIT = "100.00000"
 MAX_PHONES = 10_000
 
 
@@ -36,7 +39,9 @@ class Network:
         self._calls: OrderedDict[str, CallRecord] = OrderedDict()
         self._live: dict[str, Call] = {}
         self._running: set[asyncio.Task[None]] = set()
-        self.applications: dict[str, VoiceApplication] = {}
+        self.inventory = Inventory()
+        self.credit = CREDIT
+        """What the customer has left to spend, as the REST API writes it."""
 
     @property
     def token(self) -> str:
@@ -69,11 +74,10 @@ class Network:
         phone = self.phone(number)
         if phone.state != "idle":
             raise WrongState("it takes part in a call already")
-        application = self.applications.get(called)
+        application = self.inventory.runs_on(called)
         if application is None:
             raise WrongState("that number is not in service; bind it to an application first")
-        call = Call(self._surroundings, phone, called, Webhook(application.answer_url), Webhook(application.hangup_url))
-        return self._started(call)
+        return self._started(Call(self._surroundings, phone, called, application))
 
     def place(self, from_number: str, to_number: str, order: Order) -> CallRecord:
         """Call a phone for an application.
@@ -81,9 +85,10 @@ class Network:
         Raises:
             WrongState: the network does not serve `from_number`.
         """
-        if from_number not in self.applications:
+        if self.inventory.rented(from_number) is None:
             raise WrongState("from is no number of this network")
-        call = Call(self._surroundings, self.phone(to_number), from_number, order.answer, order.hangup, order)
+        runs = VoiceApplication(order.answer, order.hangup, order.fallback)
+        call = Call(self._surroundings, self.phone(to_number), from_number, runs, order)
         return self._started(call)
 
     def live(self, call_uuid: str) -> Call | None:

@@ -43,6 +43,11 @@ class Recordings:
         except (FileNotFoundError, Unreadable):
             return None
 
+    def delete(self, file: str) -> None:
+        """Delete a recording; one that is not there is fine."""
+        if _FILE.fullmatch(file):
+            (self._folder / f"{file}{SEALED}").unlink(missing_ok=True)
+
     def seal_plain(self) -> None:
         """Put audio that an older version wrote in the clear under the key."""
         if self._folder.is_dir():

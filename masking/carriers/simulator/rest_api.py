@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import hmac
-import re
+import asyncio
 from typing import Literal
-from uuid import uuid4
 
-import aiohttp
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
 
 from masking.carriers.simulator.application import Webhook
-from masking.carriers.simulator.call import Call, Order
-from masking.carriers.simulator.call_resources import PAGING, Resource, call_resource, page, recording_resource
+from masking.carriers.simulator.call import Call
+from masking.carriers.simulator.call_parts import Order, Transfer
+from masking.carriers.simulator.call_resources import PAGING, call_resource, recording_resource
 from masking.carriers.simulator.phones import WrongState
+from masking.carriers.simulator.records import CallRecord, Recording
 from masking.carriers.simulator.requests import NETWORK, Refused, body_of, e164
+from masking.carriers.simulator.rest_answers import authenticate, check_query, listed, told
 
 _CALLS = r"/v1/Account/{auth_id}/Call/"
 _RECORDINGS = r"/v1/Account/{auth_id}/Recording/"
-_AUTH_ID = re.compile(r"(MA|SA)[A-Z0-9]{18}")
 
 
 class PlaceCall(BaseModel):
@@ -33,6 +32,8 @@ class PlaceCall(BaseModel):
     answer_method: Literal["POST", "GET"] = "POST"
     hangup_url: str = Field(default="", pattern=r"^(https?://.*)?$")
     hangup_method: Literal["POST", "GET"] = "POST"
+    fallback_url: str = Field(default="", pattern=r"^(https?://.*)?$")
+    fallback_method: Literal["POST", "GET"] = "POST"
     ring_timeout: int = Field(default=120, ge=1, le=86400)
     time_limit: int = Field(default=14400, ge=1, le=86400)
 
@@ -47,6 +48,18 @@ class Speech(BaseModel):
     mix: bool = True
 
 
+class TransferCall(BaseModel):
+    """Where the legs go on."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    legs: Literal["aleg", "bleg", "both"] = "aleg"
+    aleg_url: str = Field(default="", pattern=r"^(https?://.*)?$")
+    aleg_method: Literal["POST", "GET"] = "POST"
+    bleg_url: str = Field(default="", pattern=r"^(https?://.*)?$")
+    bleg_method: Literal["POST", "GET"] = "POST"
+
+
 def routes() -> list[web.RouteDef]:
     """The API's routes."""
     return [
@@ -54,25 +67,29 @@ def routes() -> list[web.RouteDef]:
         web.get(_CALLS, _ended_legs),
         web.get(_CALLS + "{call_uuid}/", _ended_leg),
         web.delete(_CALLS + "{call_uuid}/", _end),
+        web.post(_CALLS + "{call_uuid}/", _transfer),
         web.post(_CALLS + "{call_uuid}/Speak/", _speak),
         web.get(_RECORDINGS, _recordings),
+        web.get(_RECORDINGS + "{recording_id}/", _recording),
+        web.delete(_RECORDINGS + "{recording_id}/", _delete_recording),
     ]
 
 
 async def _place(request: web.Request) -> web.Response:
-    _authenticate(request)
+    authenticate(request)
     asked = await body_of(request, PlaceCall)
     order = Order(
         Webhook(asked.answer_url, asked.answer_method),
         Webhook(asked.hangup_url, asked.hangup_method),
         asked.ring_timeout,
         asked.time_limit,
+        Webhook(asked.fallback_url, asked.fallback_method),
     )
     try:
         record = request.app[NETWORK].place(_plus(asked.from_), _plus(asked.to), order)
     except WrongState as wrong:
         raise Refused(400, str(wrong)) from None
-    return _told(201, message="call fired", request_uuid=record.call_uuid)
+    return told(201, message="call fired", request_uuid=record.call_uuid)
 
 
 async def _end(request: web.Request) -> web.Response:
@@ -80,25 +97,37 @@ async def _end(request: web.Request) -> web.Response:
     return web.Response(status=204)
 
 
+async def _transfer(request: web.Request) -> web.Response:
+    call = _live(request)
+    asked = await body_of(request, TransferCall)
+    for leg, url in (("aleg", asked.aleg_url), ("bleg", asked.bleg_url)):
+        if asked.legs in (leg, "both") and not url:
+            raise Refused(400, f"{leg}_url is missing")
+    caller = Webhook(asked.aleg_url, asked.aleg_method) if asked.legs != "bleg" else Webhook("")
+    callee = Webhook(asked.bleg_url, asked.bleg_method) if asked.legs != "aleg" else Webhook("")
+    call.transfer(Transfer(caller, callee))
+    return told(202, message="call transferred")
+
+
 async def _speak(request: web.Request) -> web.Response:
     call = _live(request)
     call.say((await body_of(request, Speech)).text)
-    return _told(202, message="speak started")
+    return told(202, message="speak started")
 
 
 async def _ended_leg(request: web.Request) -> web.Response:
-    auth_id = _authenticate(request)
+    auth_id = authenticate(request)
     # Plivo's SDKs say the id once more in the query.
-    _check_query(request, "call_uuid")
+    check_query(request, "call_uuid")
     found = request.app[NETWORK].leg(request.match_info["call_uuid"])
     if found is None or found[1].ended_at is None:
         raise Refused(404, "not found")
-    return _told(200, **call_resource(*found, auth_id))
+    return told(200, **call_resource(*found, auth_id))
 
 
 async def _ended_legs(request: web.Request) -> web.Response:
-    auth_id = _authenticate(request)
-    _check_query(request, "parent_call_uuid", *PAGING)
+    auth_id = authenticate(request)
+    check_query(request, "parent_call_uuid", *PAGING)
     parent = request.query.get("parent_call_uuid")
     found = [
         call_resource(record, leg, auth_id)
@@ -106,12 +135,12 @@ async def _ended_legs(request: web.Request) -> web.Response:
         for leg in reversed(record.legs if parent is None else record.callees)
         if leg.ended_at is not None and parent in (None, record.call_uuid)
     ]
-    return _listed(request, found)
+    return listed(request, found)
 
 
 async def _recordings(request: web.Request) -> web.Response:
-    auth_id = _authenticate(request)
-    _check_query(request, "call_uuid", *PAGING)
+    auth_id = authenticate(request)
+    check_query(request, "call_uuid", *PAGING)
     call_uuid = request.query.get("call_uuid")
     found = [
         recording_resource(record, recording, auth_id)
@@ -119,44 +148,38 @@ async def _recordings(request: web.Request) -> web.Response:
         for recording in reversed(record.recordings)
         if call_uuid in (None, record.call_uuid)
     ]
-    return _listed(request, found)
+    return listed(request, found)
 
 
-def _check_query(request: web.Request, *known: str) -> None:
-    """Refuse what this network would have to ignore. Raises `Refused` 400."""
-    for name in request.query:
-        if name not in known:
-            raise Refused(400, f"this network cannot look for {name[:40]} here")
+async def _recording(request: web.Request) -> web.Response:
+    auth_id = authenticate(request)
+    return told(200, **recording_resource(*_recorded(request), auth_id))
+
+
+async def _delete_recording(request: web.Request) -> web.Response:
+    authenticate(request)
+    record, recording = _recorded(request)
+    record.recordings.remove(recording)
+    await asyncio.to_thread(request.app[NETWORK].recordings.delete, recording.file)
+    return web.Response(status=204)
+
+
+def _recorded(request: web.Request) -> tuple[CallRecord, Recording]:
+    recording_id = request.match_info["recording_id"]
+    for record in request.app[NETWORK].calls():
+        for recording in record.recordings:
+            if recording.recording_id == recording_id:
+                return record, recording
+    raise Refused(404, "not found")
 
 
 def _live(request: web.Request) -> Call:
-    _authenticate(request)
+    authenticate(request)
     call = request.app[NETWORK].live(request.match_info["call_uuid"])
     if call is None:
         raise Refused(404, "not found")
     return call
 
 
-def _authenticate(request: web.Request) -> str:
-    """The account that asks. Raises `Refused` 401."""
-    auth_id = request.match_info["auth_id"]
-    try:
-        given = aiohttp.BasicAuth.decode(request.headers.get("Authorization", ""), encoding="utf-8")
-    except ValueError:
-        raise Refused(401, "authentication failed") from None
-    right = hmac.compare_digest(given.password.encode(), request.app[NETWORK].token.encode())
-    if not (right and _AUTH_ID.fullmatch(auth_id) and given.login == auth_id):
-        raise Refused(401, "authentication failed")
-    return auth_id
-
-
 def _plus(number: str) -> str:
     return e164(f"+{number.removeprefix('+')}")
-
-
-def _listed(request: web.Request, found: list[Resource]) -> web.Response:
-    return _told(200, **page(request.rel_url, found))
-
-
-def _told(status: int, **about: object) -> web.Response:
-    return web.json_response({"api_id": str(uuid4()), **about}, status=status)

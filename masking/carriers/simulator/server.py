@@ -10,8 +10,9 @@ from typing import Any
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
 
-from masking.carriers.simulator import rest_api
+from masking.carriers.simulator import account_api, rest_api
 from masking.carriers.simulator.application import ApplicationClient, VoiceApplication
+from masking.carriers.simulator.applications import voice_application
 from masking.carriers.simulator.chaos import ChaosSwitches
 from masking.carriers.simulator.clock import SimulatedClock
 from masking.carriers.simulator.network import Network
@@ -25,7 +26,8 @@ from masking.settings import Settings
 HOST = "127.0.0.1"
 
 _AUDIO = {"mp3": "audio/mpeg", "wav": "audio/wav"}
-_ANSWER_PATH, _HANGUP_PATH = "/carrier/voice/answer", "/carrier/voice/hangup"
+_ANSWER_PATH, _HANGUP_PATH, _FALLBACK_PATH = "/carrier/voice/answer", "/carrier/voice/hangup", "/carrier/voice/fallback"
+_NAME = "masking"
 
 
 class NumberBinding(BaseModel):
@@ -57,6 +59,7 @@ def build_app(network: Network) -> web.Application:
     """The simulator's application."""
     app = web.Application(middlewares=[_errors_as_json], client_max_size=64 * 1024)
     app[NETWORK] = network
+    app.add_routes(account_api.routes())
     app.add_routes(rest_api.routes())
     app.add_routes(
         [
@@ -95,8 +98,10 @@ async def serve(settings: Settings) -> None:
         recordings = settings.data.absolute() / "recordings"
         network = Network(client, clock, recordings, f"{settings.simulator_url}/media")
         await asyncio.to_thread(network.recordings.seal_plain)
-        application = VoiceApplication(f"{settings.base_url}{_ANSWER_PATH}", f"{settings.base_url}{_HANGUP_PATH}")
-        network.applications.update(dict.fromkeys(settings.demo_numbers, application))
+        urls = (f"{settings.base_url}{path}" for path in (_ANSWER_PATH, _HANGUP_PATH, _FALLBACK_PATH))
+        application = network.inventory.create(_NAME, voice_application(*urls))
+        for number in settings.demo_numbers:
+            network.inventory.attach(number, application.app_id)
         runner = web.AppRunner(build_app(network), access_log=None)
         async with listening(runner, Place(HOST, settings.simulator_port, "MASKING_SIMULATOR_PORT")):
             try:
@@ -110,17 +115,19 @@ async def _healthz(request: web.Request) -> web.Response:
 
 
 async def _numbers(request: web.Request) -> web.Response:
-    applications = request.app[NETWORK].applications
-    return web.json_response(
-        {"numbers": [{"number": number, **application._asdict()} for number, application in applications.items()]}
-    )
+    bound = request.app[NETWORK].inventory.bound()
+    return web.json_response({"numbers": [_shown_binding(number, runs) for number, runs in bound]})
 
 
 async def _bind(request: web.Request) -> web.Response:
     binding = await body_of(request, NumberBinding)
-    application = VoiceApplication(binding.answer_url, binding.hangup_url)
-    request.app[NETWORK].applications[_number(request)] = application
-    return web.json_response({"number": _number(request), **application._asdict()})
+    runs = voice_application(binding.answer_url, binding.hangup_url)
+    request.app[NETWORK].inventory.bind(_number(request), runs)
+    return web.json_response(_shown_binding(_number(request), runs))
+
+
+def _shown_binding(number: str, runs: VoiceApplication) -> dict[str, str]:
+    return {"number": number, "answer_url": runs.answer.url, "hangup_url": runs.hangup.url}
 
 
 async def _phone(request: web.Request) -> web.Response:

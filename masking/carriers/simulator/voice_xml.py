@@ -134,14 +134,19 @@ def read_xml(document: bytes, content_type: str) -> list[Instruction]:
     return [_instruction(element) for element in elements(root)]
 
 
-def read_greeting(document: bytes, content_type: str) -> list[Play | Speak | Wait]:
+def read_greeting(document: bytes, content_type: str, *, ends: bool = False) -> list[Play | Speak | Wait]:
     """What a callee hears before it is connected: nothing but sound may stand there.
+
+    Args:
+        ends: whether it is what a callee hears last instead: then a Hangup may stand there too.
 
     Raises:
         RefusedXml: the real carrier would not take it.
     """
     sounds: list[Play | Speak | Wait] = []
     for instruction in read_xml(document, content_type):
+        if ends and isinstance(instruction, Hangup):
+            break
         if not isinstance(instruction, Play | Speak | Wait):
             raise RefusedXml(f"{type(instruction).__name__} may not stand in what confirmSound leads to")
         sounds.append(instruction)

@@ -2,27 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from xml.etree.ElementTree import Element, SubElement, tostring
 
+from masking.carriers import words
+from masking.carriers.protocol import CallUrls
 from masking.domain.routing import Announce, AskPin, Busy, Connect, Decision, Refuse, SayEnded
 from masking.domain.wire_format import plivo_number
 
-SESSION_ENDED_WORDS = "This number is no longer connected to your call partner. Goodbye."
-EXPIRY_WARNING_WORDS = "This connection is about to end."
 PIN_TIMEOUT_S = 10
 LONGEST_PIN = 15
-
-
-@dataclass(frozen=True)
-class CallUrls:
-    """Where the carrier reports on a call, and asks what to do next."""
-
-    dial_event: str
-    dial_done: str
-    recording: str
-    greeting: str
-    pin: str
 
 
 def answer_xml(decision: Decision, urls: CallUrls) -> str:
@@ -48,6 +36,14 @@ def answer_xml(decision: Decision, urls: CallUrls) -> str:
 def hangup_xml() -> str:
     """End the call."""
     response = Element("Response")
+    SubElement(response, "Hangup")
+    return _document(response)
+
+
+def farewell_xml(said: str) -> str:
+    """Say something, and end the call."""
+    response = Element("Response")
+    SubElement(response, "Speak").text = said
     SubElement(response, "Hangup")
     return _document(response)
 
@@ -122,7 +118,7 @@ def _say_ended(response: Element, decision: SayEnded) -> None:
     if decision.play_url:
         SubElement(response, "Play").text = decision.play_url
     else:
-        SubElement(response, "Speak").text = SESSION_ENDED_WORDS
+        SubElement(response, "Speak").text = words.SESSION_ENDED
     SubElement(response, "Hangup")
 
 

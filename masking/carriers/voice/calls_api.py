@@ -1,146 +1,125 @@
-"""Calls that we ask a Voice carrier for, and ask it about, by its REST API (plivo-wire.md §7.1 and §7.4)."""
+"""What we ask Plivo Voice for, and ask it about, by its REST API (plivo-wire.md §7.1 and §7.4)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple, TypeVar
-from urllib.parse import quote
+from contextlib import AbstractAsyncContextManager
+from decimal import Decimal, InvalidOperation
+from urllib.parse import quote, urlsplit
 
 import httpx
-from pydantic import ValidationError
 
-from masking.carriers.errors import CarrierRefused, CarrierUnavailable, OutcomeUnknown
-from masking.carriers.voice.call_details import CallDetails, Page, RecordingDetails
-from masking.domain.model import Model
-from masking.tls import trusted
-
-TOO_MANY = 429
-NOT_FOUND = 404
-TIMEOUT_S = 10.0
-
-ModelT = TypeVar("ModelT", bound=Model)
-
-
-class CallOrder(NamedTuple):
-    """A call to place. Numbers in E.164, times in seconds.
-
-    Attributes:
-        answer_url, hangup_url: where the carrier asks what to do once it is answered, and reports its end.
-    """
-
-    from_number: str
-    to_number: str
-    answer_url: str
-    hangup_url: str
-    ring_timeout: int
-    time_limit: int
-
-
-def carriers_http() -> httpx.AsyncClient:
-    """The HTTP client that asks carriers: with time-outs, nothing from the environment."""
-    return httpx.AsyncClient(timeout=TIMEOUT_S, trust_env=False, verify=trusted())
+from masking.carriers.audio import audio_at
+from masking.carriers.call_details import CallDetails, Page, RecordingDetails
+from masking.carriers.errors import CarrierRefused, OutcomeUnknown
+from masking.carriers.leave import Leave
+from masking.carriers.protocol import Audio, CallOrder, CarrierAccount
+from masking.carriers.rest import NOT_FOUND, RestApi, read
+from masking.carriers.voice.account import AccountDetails, ApplicationDetails, NumberDetails, application_id, pages
+from masking.domain.wire_format import plivo_number
 
 
 class CallsApi:
-    """A carrier's Call API.
+    """Plivo Voice's REST API; see `Orders`.
 
     Args:
         http: with time-outs; authentication is added here.
         api_url: without a slash at the end.
+        leave: asked before each request; whenever we like when None.
     """
 
-    def __init__(self, http: httpx.AsyncClient, api_url: str, auth_id: str, auth_token: str) -> None:
-        self._http = http
-        self._calls = f"{api_url}/v1/Account/{auth_id}/Call/"
-        self._recordings = f"{api_url}/v1/Account/{auth_id}/Recording/"
-        self._auth = (auth_id, auth_token)
+    def __init__(
+        self, http: httpx.AsyncClient, api_url: str, auth_id: str, auth_token: str, leave: Leave | None = None
+    ) -> None:
+        self.rest = RestApi(http, api_url, auth_id, auth_token, leave)
+        self._http, self._auth, self._host = http, (auth_id, auth_token), urlsplit(api_url).hostname or ""
+        self._calls = f"{self.rest.account_url}Call/"
+        self._recordings = f"{self.rest.account_url}Recording/"
 
     async def place(self, order: CallOrder) -> str:
-        """Have the carrier call somebody. Returns its id of the call.
-
-        Raises:
-            CarrierRefused, CarrierUnavailable, OutcomeUnknown: see there.
-        """
+        """By the Call API, which names a call by its request."""
         body = {
-            "from": order.from_number.removeprefix("+"),
-            "to": order.to_number.removeprefix("+"),
+            "from": plivo_number(order.from_number),
+            "to": plivo_number(order.to_number),
             "answer_url": order.answer_url,
             "answer_method": "POST",
             "hangup_url": order.hangup_url,
             "hangup_method": "POST",
+            "fallback_url": order.fallback_url,
+            "fallback_method": "POST",
             "ring_timeout": order.ring_timeout,
             "time_limit": order.time_limit,
         }
-        answer = await self._ask("POST", self._calls, body)
+        answer = await self.rest.ask("POST", self._calls, body, is_call=True)
         try:
             return str(answer.json()["request_uuid"])
         except (ValueError, KeyError, TypeError):
             raise OutcomeUnknown("the carrier took the call without naming it") from None
 
     async def hang_up(self, call_uuid: str) -> None:
-        """End a call; one that has ended already is fine. Raises what `place` raises."""
-        await self._ask("DELETE", self._one(call_uuid), gone_is_fine=True)
+        """End a call; one that has ended already is fine."""
+        await self.rest.ask("DELETE", self._one(call_uuid), gone_is_fine=True)
 
     async def speak(self, call_uuid: str, text: str) -> None:
-        """Say words to both parties of a call; one that has ended is fine. Raises what `place` raises."""
+        """Say words to both parties of a call; one that has ended is fine."""
         body = {"text": text, "legs": "both", "mix": True}
-        await self._ask("POST", f"{self._one(call_uuid)}Speak/", body, gone_is_fine=True)
+        await self.rest.ask("POST", f"{self._one(call_uuid)}Speak/", body, gone_is_fine=True)
+
+    async def transfer(self, call_uuid: str, url: str) -> bool:
+        """Both legs, each asking by itself. Whether the call was still there."""
+        body = {"legs": "both", "aleg_url": url, "aleg_method": "POST", "bleg_url": url, "bleg_method": "POST"}
+        answer = await self.rest.ask("POST", self._one(call_uuid), body, gone_is_fine=True)
+        return answer.status_code != NOT_FOUND
 
     async def find_call(self, call_uuid: str) -> CallDetails | None:
-        """The carrier's record of a leg, by the leg's own id; None where it has none.
+        """Its record of a leg, by the leg's own id; None where it has none.
 
         A leg gets its record when it ends, or has one without an end until then: carriers may do either.
-
-        Raises:
-            CarrierRefused, CarrierUnavailable: see there. The outcome is never unknown: looking does
-                nothing, so that it can be repeated whatever went wrong.
         """
-        answer = await self._look(self._one(call_uuid), gone_is_fine=True)
-        return None if answer.status_code == NOT_FOUND else _read(answer, CallDetails)
+        answer = await self.rest.look(self._one(call_uuid), gone_is_fine=True)
+        return None if answer.status_code == NOT_FOUND else read(answer, CallDetails)
 
     async def legs_of(self, call_uuid: str) -> tuple[CallDetails, ...]:
-        """The legs that were dialled for a call, 20 at most. Raises what `find_call` raises."""
-        answer = await self._look(self._calls, {"parent_call_uuid": _named(call_uuid)})
-        return tuple(leg for leg in _read(answer, Page[CallDetails]).objects if leg.parent_call_uuid == call_uuid)
+        """The legs that were dialled for a call, 20 at most."""
+        answer = await self.rest.look(self._calls, {"parent_call_uuid": _named(call_uuid)})
+        return tuple(leg for leg in read(answer, Page[CallDetails]).objects if leg.parent_call_uuid == call_uuid)
 
     async def recordings_of(self, call_uuid: str) -> tuple[RecordingDetails, ...]:
-        """The recordings of a call, 20 at most. Raises what `find_call` raises."""
-        answer = await self._look(self._recordings, {"call_uuid": _named(call_uuid)})
-        return tuple(each for each in _read(answer, Page[RecordingDetails]).objects if each.call_uuid == call_uuid)
+        """The recordings of a call, 20 at most."""
+        answer = await self.rest.look(self._recordings, {"call_uuid": _named(call_uuid)})
+        return tuple(each for each in read(answer, Page[RecordingDetails]).objects if each.call_uuid == call_uuid)
+
+    def audio(self, url: str) -> AbstractAsyncContextManager[Audio]:
+        """A recording's audio. Only the carrier's own servers are shown our credentials.
+
+        Plivo asks for them where the account wants its recordings protected.
+        """
+        return audio_at(self._http, url, self._auth if _is_near(url, self._host) else None)
+
+    async def delete_recording(self, recording_id: str) -> None:
+        """Delete a recording; one that is gone already is fine."""
+        url = f"{self._recordings}{quote(_named(recording_id), safe='')}/"
+        await self.rest.ask("DELETE", url, gone_is_fine=True)
+
+    async def account(self) -> CarrierAccount:
+        """By the Account API."""
+        found = read(await self.rest.look(self.rest.account_url), AccountDetails)
+        try:
+            balance = Decimal(found.cash_credits)
+        except InvalidOperation:
+            balance = None
+        return CarrierAccount(found.name, balance, found.auto_recharge or found.billing_mode == "postpaid")
+
+    async def numbers(self) -> Mapping[str, str | None]:
+        """By the Number and Application APIs, page by page."""
+        urls = {each.app_id: each.answer_url async for each in pages(self.rest, "Application/", ApplicationDetails)}
+        return {
+            f"+{plivo_number(each.number)}": urls.get(application_id(each.application) or "")
+            async for each in pages(self.rest, "Number/", NumberDetails)
+        }
 
     def _one(self, call_uuid: str) -> str:
         return f"{self._calls}{quote(_named(call_uuid), safe='')}/"
-
-    async def _look(
-        self, url: str, query: Mapping[str, str] | None = None, *, gone_is_fine: bool = False
-    ) -> httpx.Response:
-        try:
-            return await self._ask("GET", url, query=query, gone_is_fine=gone_is_fine)
-        except OutcomeUnknown as error:
-            raise CarrierUnavailable(str(error)) from None
-
-    async def _ask(
-        self,
-        method: str,
-        url: str,
-        body: Mapping[str, object] | None = None,
-        *,
-        query: Mapping[str, str] | None = None,
-        gone_is_fine: bool = False,
-    ) -> httpx.Response:
-        try:
-            answer = await self._http.request(method, url, params=query, json=body, auth=self._auth)
-        except (httpx.ConnectError, httpx.ConnectTimeout):
-            raise CarrierUnavailable("the carrier cannot be reached") from None
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise OutcomeUnknown(f"the carrier did not answer: {type(error).__name__}") from None
-        if answer.is_success or (gone_is_fine and answer.status_code == NOT_FOUND):
-            return answer
-        if answer.status_code == TOO_MANY:
-            raise CarrierUnavailable("the carrier takes no more requests for now")
-        if answer.is_server_error:
-            raise OutcomeUnknown(f"the carrier failed with {answer.status_code}")
-        raise CarrierRefused(f"the carrier refused with {answer.status_code}")
 
 
 def _named(call_uuid: str) -> str:
@@ -150,8 +129,7 @@ def _named(call_uuid: str) -> str:
     return call_uuid
 
 
-def _read(answer: httpx.Response, model: type[ModelT]) -> ModelT:
-    try:
-        return model.model_validate_json(answer.content)
-    except ValidationError:
-        raise CarrierUnavailable("the carrier's answer cannot be understood") from None
+def _is_near(url: str, host: str) -> bool:
+    """Whether a URL leads to a host of the same domain."""
+    other = urlsplit(url).hostname or ""
+    return other == host or (other.split(".")[-2:] == host.split(".")[-2:] and not host[-1:].isdigit())

@@ -1,33 +1,70 @@
-"""What a Voice carrier posts, in our words (plivo-wire.md §7.2 and §7.3).
-
-Every reading is tolerant: a field that is missing or malformed must not lose the event.
-"""
+"""What Plivo Voice posts, in our words, and what it takes for an answer (plivo-wire.md §7.2 and §7.3)."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from decimal import Decimal
-from typing import Literal, NamedTuple
+from typing import Literal
 
+from masking.carriers.call_details import carrier_charge, whole
+from masking.carriers.protocol import CallUrls, Form, InboundCall
+from masking.carriers.signature import is_signed_by
+from masking.carriers.voice import answer_xml
 from masking.domain.events import Answer, AnyCarrierEvent, Call, Hangup, LegName, RecordingCompleted, RecordingInitiated
-from masking.domain.money import CarrierCharge
-
-PATH = "/carrier/voice"
-"""Where the gateway takes a Voice carrier's webhooks."""
-
-Form = Mapping[str, str]
-
-_AMOUNT = re.compile(r"[0-9]{1,9}(\.[0-9]{1,12})?")
+from masking.domain.routing import Decision
 
 
-class InboundCall(NamedTuple):
-    """A call that reached a number. `caller` is empty when the caller hides its number."""
+class PlivoWebhooks:
+    """Plivo Voice's webhooks and XML; see `Webhooks`.
 
-    call_uuid: str
-    caller: str
-    called: str
+    Args:
+        auth_tokens: those with which they may be signed.
+    """
+
+    content_type = "application/xml"
+
+    def __init__(self, auth_tokens: Sequence[str]) -> None:
+        self._auth_tokens = tuple(auth_tokens)
+
+    def are_signed(self, method: str, url: str, form: Form, headers: Mapping[str, str]) -> bool:
+        """By V3 signatures, whichever of its two."""
+        return is_signed_by(method, url, form, headers, self._auth_tokens)
+
+    def inbound_call(self, form: Form) -> InboundCall:
+        """What an answer URL is told."""
+        return inbound_call(form)
+
+    def entered_digits(self, form: Form) -> str:
+        """What GetDigits tells its action."""
+        return entered_digits(form)
+
+    def dial_event(self, form: Form, call: Call, at: datetime) -> AnyCarrierEvent | None:
+        """What Dial tells its callback."""
+        return dial_event(form, call, at)
+
+    def caller_hangup(self, form: Form, call: Call, began_at: datetime, at: datetime) -> Hangup:
+        """What a hangup URL is told."""
+        return caller_hangup(form, call, began_at, at)
+
+    def recording_completed(self, form: Form, call: Call, at: datetime) -> RecordingCompleted:
+        """What Record tells its callback."""
+        return recording_completed(form, call, at)
+
+    def answer(self, decision: Decision, urls: CallUrls) -> str:
+        """Its XML."""
+        return answer_xml.answer_xml(decision, urls)
+
+    def greeting(self, play_url: str) -> str:
+        """What confirmSound leads to."""
+        return answer_xml.greeting_xml(play_url)
+
+    def farewell(self, words: str) -> str:
+        """Its XML."""
+        return answer_xml.farewell_xml(words)
+
+    def hang_up(self) -> str:
+        """Its XML."""
+        return answer_xml.hangup_xml()
 
 
 def inbound_call(form: Form) -> InboundCall:
@@ -58,9 +95,9 @@ def dial_event(form: Form, call: Call, at: datetime) -> AnyCarrierEvent | None:
                 call=call,
                 leg=LegName.CALLEE,
                 leg_uuid=leg_uuid,
-                duration=_whole(form.get("DialBLegDuration")),
+                duration=whole(form.get("DialBLegDuration")),
                 cause=form.get("DialBLegHangupCauseName", "Unknown"),
-                cause_code=_whole(form.get("DialBLegHangupCauseCode")),
+                cause_code=whole(form.get("DialBLegHangupCauseCode")),
                 source=form.get("DialBLegHangupSource", ""),
                 carrier_charge=carrier_charge(form.get("DialBLegTotalCost"), form.get("DialBLegBillDuration")),
             )
@@ -83,9 +120,9 @@ def caller_hangup(form: Form, call: Call, began_at: datetime, at: datetime) -> H
         call=call,
         leg=LegName.CALLER,
         leg_uuid=call.call_uuid,
-        duration=_whole(form.get("Duration")) if answered else 0,
+        duration=whole(form.get("Duration")) if answered else 0,
         cause=form.get("HangupCauseName") or form.get("HangupCause", "Unknown"),
-        cause_code=_whole(form.get("HangupCauseCode")),
+        cause_code=whole(form.get("HangupCauseCode")),
         source=form.get("HangupSource", ""),
         ended_at=ended_at if ended_at is not None and began_at <= ended_at <= at else None,
         carrier_charge=carrier_charge(form.get("TotalCost"), form.get("BillDuration")),
@@ -102,30 +139,16 @@ def recording_completed(form: Form, call: Call, at: datetime) -> RecordingComple
         call=call,
         recording_id=form.get("RecordingID", ""),
         url=url,
-        duration=max(0, _whole(form.get("RecordingDuration"))),
+        duration=max(0, whole(form.get("RecordingDuration"))),
         started_at=_moment(form.get("RecordingStartMs"), at),
         ended_at=_moment(form.get("RecordingEndMs"), at),
         file_format=file_format,
     )
 
 
-def carrier_charge(amount: str | None, billed_duration: str | None) -> CarrierCharge | None:
-    """What a leg costs us, as the carrier says it; None where it says nothing that is an amount."""
-    if amount is None or not _AMOUNT.fullmatch(amount):
-        return None
-    return CarrierCharge(amount=Decimal(amount), billed_duration=max(0, _whole(billed_duration)))
-
-
 def _e164(number: str) -> str:
     digits = number.removeprefix("+")
     return f"+{digits}" if digits.isascii() and digits.isdecimal() else ""
-
-
-def _whole(text: str | None) -> int:
-    try:
-        return int(float(text or 0))
-    except (ValueError, OverflowError):
-        return 0
 
 
 def _written_moment(text: str) -> datetime | None:

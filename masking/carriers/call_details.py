@@ -1,4 +1,4 @@
-"""What a Voice carrier has on record about legs and recordings (plivo-wire.md §7.1 and §7.4).
+"""What a voice carrier has on record about legs and recordings (plivo-wire.md §7.1 and §7.4).
 
 Fields have Plivo's names. Every reading is tolerant: a field that we do not know is ignored,
 one that is missing or malformed has its default; only a record without its id is none.
@@ -6,7 +6,9 @@ one that is missing or malformed has its default; only a record without its id i
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Annotated, Generic, TypeVar
 
 from pydantic import (
@@ -23,7 +25,9 @@ from pydantic import (
 )
 
 from masking.domain.model import Model
+from masking.domain.money import CarrierCharge
 
+_AMOUNT = re.compile(r"[0-9]{1,9}(\.[0-9]{1,12})?")
 _NUMBER: TypeAdapter[float] = TypeAdapter(FiniteFloat)
 
 
@@ -36,14 +40,16 @@ def _utc(moment: datetime) -> datetime:
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
-DetailsT = TypeVar("DetailsT", bound="_Details")
+DetailsT = TypeVar("DetailsT", bound="Details")
 
 Id = Annotated[str, Field(min_length=1)]
 Whole = Annotated[int, BeforeValidator(_whole), Field(ge=0)]
 Moment = Annotated[datetime, AfterValidator(_utc)]
 
 
-class _Details(Model):
+class Details(Model):
+    """Base of what is read tolerantly."""
+
     model_config = ConfigDict(coerce_numbers_to_str=True)
 
     @field_validator("*", mode="wrap")
@@ -58,7 +64,7 @@ class _Details(Model):
             return field.get_default()
 
 
-class CallDetails(_Details):
+class CallDetails(Details):
     """A leg: its call detail record. Durations are seconds, times UTC.
 
     Attributes:
@@ -83,7 +89,7 @@ class CallDetails(_Details):
     hangup_source: str = ""
 
 
-class RecordingDetails(_Details):
+class RecordingDetails(Details):
     """A recording.
 
     Attributes:
@@ -105,3 +111,18 @@ class Page(Model, Generic[DetailsT]):
     """The first ones of a list."""
 
     objects: tuple[DetailsT, ...]
+
+
+def carrier_charge(amount: str | None, billed_duration: str | None) -> CarrierCharge | None:
+    """What a leg costs us, as the carrier says it; None where it says nothing that is an amount."""
+    if amount is None or not _AMOUNT.fullmatch(amount):
+        return None
+    return CarrierCharge(amount=Decimal(amount), billed_duration=max(0, whole(billed_duration)))
+
+
+def whole(text: str | None) -> int:
+    """A number without its fractions; 0 for what is none."""
+    try:
+        return int(float(text or 0))
+    except (ValueError, OverflowError):
+        return 0

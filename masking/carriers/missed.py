@@ -1,4 +1,4 @@
-"""What a Voice carrier missed to tell of a call: its records, as the events that its webhooks would have been.
+"""What a voice carrier missed to tell of a call: its records, as the events that its webhooks would have been.
 
 To be asked for once the events are overdue: a carrier may take a moment to write its records,
 and shows only the last days of them unless it is asked by id (Plivo: 7).
@@ -9,9 +9,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Literal
 
-from masking.carriers.voice.call_details import CallDetails, RecordingDetails
-from masking.carriers.voice.calls_api import CallsApi
-from masking.carriers.voice.webhooks import carrier_charge
+from masking.carriers.call_details import CallDetails, RecordingDetails, carrier_charge
+from masking.carriers.protocol import Orders
 from masking.domain.events import Call, Hangup, LegName, RecordingCompleted
 from masking.domain.model import Model
 
@@ -23,7 +22,7 @@ class Missed(Model):
     recordings: tuple[RecordingCompleted, ...] = ()
 
 
-async def missed(api: CallsApi, call: Call) -> Missed:
+async def missed(carrier: Orders, call: Call) -> Missed:
     """Ask a carrier how the legs of a call ended, and for its recording.
 
     A leg that goes on, or of which the carrier knows nothing, yields nothing. A call that was to be
@@ -34,9 +33,9 @@ async def missed(api: CallsApi, call: Call) -> Missed:
         CarrierRefused, CarrierUnavailable: see there.
     """
     # In this order: once the caller's leg has ended, no other is dialled, so that the list is whole.
-    caller = await api.find_call(call.call_uuid)
-    dialled = await api.legs_of(call.call_uuid) if call.dialled else ()
-    recordings = await api.recordings_of(call.call_uuid) if call.recorded else ()
+    caller = await carrier.find_call(call.call_uuid)
+    dialled = await carrier.legs_of(call.call_uuid) if call.dialled else ()
+    recordings = await carrier.recordings_of(call.call_uuid) if call.recorded else ()
     at = datetime.now(UTC)
     hangups = (_caller_hangup(caller, call, at), _callee_hangup(caller, dialled, call, at))
     return Missed(

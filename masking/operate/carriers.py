@@ -1,0 +1,106 @@
+"""`masking carriers`: whether the carrier works, and setting it up."""
+
+from __future__ import annotations
+
+import json
+
+import typer
+from pydantic import SecretStr
+
+from masking.carriers.check import Step, check
+from masking.carriers.chosen import orders_of
+from masking.carriers.leave import configured_account
+from masking.carriers.rest import carriers_http
+from masking.command_line import AsJson
+from masking.errors import StartupError
+from masking.operate.console import on_system
+from masking.operate.system import OperatedSystem
+from masking.privacy.keyring import Keyring
+from masking.settings import Settings, load_settings
+from masking.storage import carrier_turns
+from masking.storage.database import Connection
+from masking.storage.numbers import list_numbers
+
+app = typer.Typer(name="carriers", help="Carriers: whether they work, and setting them up.", no_args_is_help=True)
+
+EXIT_FAILED = 1
+VOICE = "voice"
+COLOURS = {"ok": "green", "warning": "yellow", "failed": "red"}
+
+
+@app.command(name="check")
+def check_(as_json: AsJson = False) -> None:
+    """Tell step by step whether the carrier works, without placing a call. Exits with 1 if it does not.
+
+    When it takes our credentials, it is asked again by everybody, should they have been refused before.
+    """
+
+    async def look(system: OperatedSystem) -> list[Step]:
+        settings = carrier_settings(load_settings(), system.keyring)
+        async with carriers_http() as http:
+            orders = orders_of(settings, http, None)
+            if orders is None or settings.carrier_api_url is None:
+                told = "MASKING_CARRIER_API_URL and MASKING_CARRIER_AUTH_TOKEN name nobody who places calls"
+                return [Step("settings", "failed", told)]
+            async with system.database.transaction() as connection:
+                pool = await carriers_numbers(connection)
+            steps = [Step("settings", "ok", f"{settings.carrier_auth_id} at {settings.carrier_api_url}")]
+            async for step in check(orders, settings.carrier_api_url, settings.base_url, pool):
+                steps.append(step)
+                if step.name == "credentials":
+                    async with system.database.transaction() as connection:
+                        steps += await _stops(connection, settings, system.keyring, step)
+            return steps
+
+    steps = on_system(look)
+    works = all(step.outcome != "failed" for step in steps)
+    if as_json:
+        typer.echo(json.dumps({"works": works, "steps": [step._asdict() for step in steps]}))
+    else:
+        _show(steps)
+        typer.echo("The carrier works." if works else "The carrier does not work.")
+    if not works:
+        raise typer.Exit(EXIT_FAILED)
+
+
+def carrier_settings(settings: Settings, keyring: Keyring) -> Settings:
+    """The settings, with what `masking run` adds to them for its simulator where they name no carrier."""
+    if settings.database_url is not None or settings.carrier_api_url is not None:
+        return settings
+    token = settings.carrier_auth_token or SecretStr(keyring.derived_token("carrier"))
+    return settings.model_copy(update={"carrier_api_url": settings.simulator_url, "carrier_auth_token": token})
+
+
+async def carriers_numbers(connection: Connection) -> list[str]:
+    """Our numbers that the voice carrier delivers, E.164."""
+    return [each.number for each in await list_numbers(connection) if each.carrier == VOICE]
+
+
+async def _stops(connection: Connection, settings: Settings, keyring: Keyring, credentials: Step) -> list[Step]:
+    """That the carrier was asked nothing any more, and whether it is again."""
+    account = configured_account(keyring, settings)
+    if account is None:
+        raise StartupError("MASKING_CARRIER_AUTH_TOKEN is not set")
+    steps = []
+    for stop in await carrier_turns.stops(connection):
+        if stop.account != account.auth_id:
+            continue
+        since = f"nothing was asked since {stop.since:%Y-%m-%d %H:%M:%S} UTC, for {stop.why}"
+        if stop.credentials != account.credentials:
+            steps.append(Step("stopped", "warning", f"with other credentials, which some process may use: {since}"))
+        elif credentials.outcome == "ok":
+            await carrier_turns.resume(connection, account)
+            steps.append(Step("stopped", "ok", f"{since}; from now on it is asked again"))
+        else:
+            steps.append(Step("stopped", "failed", since))
+    return steps
+
+
+def _show(steps: list[Step]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for step in steps:
+        table.add_row(step.name, f"[{COLOURS[step.outcome]}]{step.outcome}[/]", step.told)
+    Console(soft_wrap=True).print(table)

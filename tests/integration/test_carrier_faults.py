@@ -1,0 +1,150 @@
+"""A carrier that stalls, fails, or loses its answer after it did what was asked: no phone rings twice."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import pytest
+from aiohttp import web
+
+from masking.carriers import rest
+from masking.carriers.simulator.phones import Behaviour
+from masking.gateway.metrics import Metrics
+from masking.settings import Settings
+from tests.integration.conftest import Receiver, System, free_port
+from tests.integration.conftest import settings as usual_settings
+from tests.integration.telephone import Telephone, speed, telephone
+from tests.integration.test_switchboard import FIRST, create
+
+__all__ = ["speed", "telephone", "usual_settings"]
+pytestmark = pytest.mark.anyio
+
+
+@dataclass
+class Between:
+    """Stands before the network's REST API.
+
+    Attributes:
+        faults: of the next orders for a call: a status, which the network does not hear of; `cut` and `stall`, whose
+            answer is lost after it did.
+    """
+
+    port: int
+    network: str
+    faults: list[str] = field(default_factory=list)
+    orders: int = 0
+    released: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def pass_on(self, request: web.Request) -> web.StreamResponse:
+        fault = ""
+        if request.method == "POST" and request.path.endswith("/Call/"):
+            self.orders += 1
+            fault = self.faults.pop(0) if self.faults else ""
+        if fault.isdecimal():
+            return web.json_response({"api_id": "x", "error": "authentication failed"}, status=int(fault))
+        headers = {"Authorization": request.headers["Authorization"]}
+        async with httpx.AsyncClient(trust_env=False) as http:
+            url = f"{self.network}{request.path_qs}"
+            answer = await http.request(request.method, url, content=await request.read(), headers=headers)
+        if fault == "stall":
+            await self.released.wait()
+        if fault and request.transport is not None:
+            request.transport.close()
+        return web.Response(body=answer.content, status=answer.status_code)
+
+
+@pytest.fixture
+def between(simulator_port: int) -> Between:
+    return Between(free_port(), f"http://127.0.0.1:{simulator_port}")
+
+
+@pytest.fixture
+def settings(usual_settings: Settings, between: Between) -> Settings:
+    return usual_settings.model_copy(update={"carrier_api_url": f"http://127.0.0.1:{between.port}"})
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rest, "TIMEOUT_S", 0.5)
+
+
+@pytest.fixture(autouse=True)
+async def served(between: Between, telephone: Telephone) -> AsyncIterator[None]:
+    await telephone.phones.behave(FIRST, Behaviour(on_ring="manual"))
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", between.pass_on)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", between.port).start()
+    yield
+    between.released.set()
+    await runner.cleanup()
+
+
+async def told(system: System, session: dict[str, Any], words: str) -> str:
+    async with asyncio.timeout(20):
+        while words not in (story := await system.sessions.story(session["session_uuid"])):  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+    return story
+
+
+async def calls(system: System) -> list[str]:
+    """The sessions of the calls that we know."""
+    async with system.database.transaction() as connection:
+        rows = await (await connection.execute("SELECT session_uuid FROM calls")).fetchall()
+    return [str(row[0]) for row in rows]
+
+
+@pytest.mark.parametrize("fault", ["cut", "stall"])
+async def test_an_answer_that_is_lost_after_the_call_was_placed_rings_no_phone_twice(
+    system: System, telephone: Telephone, receiver: Receiver, between: Between, fault: str
+) -> None:
+    between.faults = [fault]
+    session = await create(system, receiver, initiate_call_to_first_party=True)
+    await told(system, session, "the first party could not be called: the carrier did not answer")
+    assert between.orders == 1
+    assert len(await telephone.phones.calls()) == 1
+    # What nobody answered for is known all the same, by its webhooks.
+    await telephone.phones.answer(FIRST)
+    async with asyncio.timeout(20):
+        while not (known := await calls(system)):  # noqa: ASYNC110 it is across HTTP
+            await asyncio.sleep(0.02)
+    assert known == [session["session_uuid"]]
+
+
+async def test_a_failure_that_may_have_been_a_call_is_not_tried_again(
+    system: System, telephone: Telephone, receiver: Receiver, between: Between
+) -> None:
+    between.faults = ["503"]
+    session = await create(system, receiver, initiate_call_to_first_party=True)
+    await told(system, session, "could not be called: the carrier failed with 503")
+    assert (between.orders, len(await telephone.phones.calls())) == (1, 0)
+
+
+async def test_a_carrier_that_takes_no_more_requests_is_asked_again(
+    system: System, telephone: Telephone, receiver: Receiver, between: Between
+) -> None:
+    between.faults = ["429"]
+    await create(system, receiver, initiate_call_to_first_party=True)
+    await telephone.phones.wait_for(FIRST, "ringing")
+    assert (between.orders, len(await telephone.phones.calls())) == (2, 1)
+
+
+async def test_credentials_that_are_not_taken_stop_all_orders_and_no_incoming_call(
+    system: System, telephone: Telephone, receiver: Receiver, between: Between
+) -> None:
+    between.faults = ["401"]
+    first = await create(system, receiver, initiate_call_to_first_party=True)
+    await told(system, first, "could not be called: the carrier refused with 401: authentication failed")
+    other = {"first_party": "+12025550111", "second_party": "+12025550112"}
+    second = await create(system, receiver, initiate_call_to_first_party=True, **other)
+    await told(system, second, "could not be called: the carrier does not take our credentials")
+    assert between.orders == 1, "the second is refused without asking"
+    assert b"masking_carriers_stopped 1.0" in await Metrics(system.database).exposed()
+
+    await telephone.phones.dial(FIRST, first["number"])
+    await telephone.phones.wait_for("+12025550102", "talking")
