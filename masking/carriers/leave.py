@@ -21,7 +21,7 @@ from masking.storage import carrier_turns
 from masking.storage.carrier_turns import Account
 from masking.storage.database import Database
 
-LONGEST_WAIT = timedelta(seconds=5)
+LONGEST_WAIT = timedelta(seconds=3)
 """A turn that is further away is not waited for: whoever asks tries again, by Temporal's retry policy."""
 
 CREDENTIALS = "carrier credentials"

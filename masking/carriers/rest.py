@@ -41,15 +41,22 @@ class RestApi:
         http: with time-outs; authentication is added here.
         api_url: without a slash at the end.
         leave: asked before each request.
+        accounts: where accounts are, under `api_url`.
     """
 
     def __init__(
-        self, http: httpx.AsyncClient, api_url: str, auth_id: str, auth_token: str, leave: Leave | None = None
+        self,
+        http: httpx.AsyncClient,
+        api_url: str,
+        auth_id: str,
+        auth_token: str,
+        leave: Leave | None = None,
+        accounts: str = "/v1/Account/",
     ) -> None:
         self._http = http
         self._auth = (auth_id, auth_token)
         self._leave = leave or FreeLeave()
-        self.account_url = f"{api_url}/v1/Account/{auth_id}/"
+        self.account_url = f"{api_url}{accounts}{auth_id}/"
 
     async def ask(
         self,

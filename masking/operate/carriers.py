@@ -99,8 +99,9 @@ async def _stops(connection: Connection, settings: Settings, keyring: Keyring, c
 def _show(steps: list[Step]) -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=None, pad_edge=False, show_header=False)
     for step in steps:
-        table.add_row(step.name, f"[{COLOURS[step.outcome]}]{step.outcome}[/]", step.told)
+        table.add_row(step.name, Text(step.outcome, style=COLOURS[step.outcome]), Text(step.told))
     Console(soft_wrap=True).print(table)

@@ -104,12 +104,12 @@ def _show(found: Plan) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    console = Console(soft_wrap=True)
+    console = Console(soft_wrap=True, markup=False)
     if not found.changes:
-        console.print(f"Nothing to change: the application {found.wanted.name} is as it should be.", markup=False)
+        console.print(f"Nothing to change: the application {found.wanted.name} is as it should be.")
     else:
         state = "is new" if found.app_id is None else f"is there as {found.app_id}"
-        console.print(f"The application {found.wanted.name} {state}.", markup=False)
+        console.print(f"The application {found.wanted.name} {state}.")
         table = Table(box=None, pad_edge=False)
         for title in ("do", "what", "now", "then"):
             table.add_column(title, no_wrap=True)
@@ -117,4 +117,4 @@ def _show(found: Plan) -> None:
             table.add_row(VERBS[change.kind], change.what, change.before or "–", change.after)
         console.print(table)
     if found.missing:
-        console.print(f"Plivo's account does not have: {', '.join(found.missing)}", markup=False)
+        console.print(f"Plivo's account does not have: {', '.join(found.missing)}")

@@ -6,10 +6,12 @@ own that is as strict as the real one.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
+from typing import NamedTuple
 
 import httpx
 import pytest
@@ -31,13 +33,35 @@ from masking.carriers.voice.webhooks import PlivoWebhooks
 from masking.domain.events import Answer, Call, Hangup, LegName, RecordingInitiated, Side
 from masking.domain.routing import Announce, AskPin, Busy, Connect, Decision, Reason, Refuse, SayEnded
 from tests.carriers.conftest import ALICE, AUTH_ID, BOB, NUMBER, SPEED, TOKEN, Application, until
+from tests.carriers.similar import SimilarApi, SimilarWebhooks, similar_front, similar_headers
 from tests.integration.conftest import free_port
 
 pytestmark = pytest.mark.anyio
 
-MakeOrders = Callable[[httpx.AsyncClient, str], Orders]
-CARRIERS: dict[str, tuple[Webhooks, MakeOrders]] = {
-    "voice": (PlivoWebhooks((TOKEN,)), lambda http, url: CallsApi(http, url, AUTH_ID, TOKEN))
+
+class Implementation(NamedTuple):
+    """A carrier that has to keep this.
+
+    Attributes:
+        orders: what takes orders at a URL.
+        headers: how it signs, from how Plivo would.
+        front: its REST API, before the simulator's at a URL; None where that is as it is.
+    """
+
+    webhooks: Webhooks
+    orders: Callable[[httpx.AsyncClient, str], Orders]
+    headers: Callable[[Mapping[str, str]], dict[str, str]] = dict
+    front: Callable[[str], web.Application] | None = None
+
+
+CARRIERS: dict[str, Implementation] = {
+    "voice": Implementation(PlivoWebhooks((TOKEN,)), lambda http, url: CallsApi(http, url, AUTH_ID, TOKEN)),
+    "one that is similar": Implementation(
+        SimilarWebhooks((TOKEN,)),
+        lambda http, url: SimilarApi(http, url, AUTH_ID, TOKEN),
+        similar_headers,
+        similar_front,
+    ),
 }
 
 
@@ -47,6 +71,7 @@ class Carrier:
 
     webhooks: Webhooks
     orders: Orders
+    headers: Callable[[Mapping[str, str]], dict[str, str]]
     network: Network
     application: Application
 
@@ -72,18 +97,27 @@ async def carrier(
     http: httpx.AsyncClient,
     tmp_path: Path,
 ) -> AsyncIterator[Carrier]:
-    webhooks, orders = CARRIERS[request.param]
-    port = free_port()
+    webhooks, orders, headers, front = CARRIERS[request.param]
+    port, front_port = free_port(), free_port()
     url = f"http://127.0.0.1:{port}"
     async with ApplicationClient(TOKEN) as client:
         network = Network(client, SimulatedClock(SPEED), tmp_path, f"{url}/media")
         network.inventory.bind(NUMBER, voice_application(f"{application.base}/answer", f"{application.base}/hangup"))
-        runner = web.AppRunner(build_app(network), access_log=None)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", port).start()
-        yield Carrier(webhooks, orders(http, url), network, application)
-        await network.close()
-        await runner.cleanup()
+        async with listening(build_app(network), port), AsyncExitStack() as stack:
+            if front is not None:
+                await stack.enter_async_context(listening(front(url), front_port))
+                url = f"http://127.0.0.1:{front_port}"
+            yield Carrier(webhooks, orders(http, url), headers, network, application)
+            await network.close()
+
+
+@asynccontextmanager
+async def listening(app: web.Application, port: int) -> AsyncIterator[None]:
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", port).start()
+    yield
+    await runner.cleanup()
 
 
 def connect(*, record: bool = False) -> Connect:
@@ -120,12 +154,13 @@ async def test_it_calls_whom_it_is_told_to_and_says_so(carrier: Carrier) -> None
 
 async def test_what_it_posts_is_signed_and_nothing_else_is(carrier: Carrier) -> None:
     url, form = f"https://gateway.example{PATH}/answer?a=b", {"CallUUID": "x", "From": ALICE}
-    headers = signed_headers("POST", url, form, [TOKEN])
+    headers = carrier.headers(signed_headers("POST", url, form, [TOKEN]))
     assert carrier.webhooks.are_signed("POST", url, form, headers)
     assert not carrier.webhooks.are_signed("POST", url, {**form, "From": BOB}, headers)
     assert not carrier.webhooks.are_signed("POST", f"{url}c", form, headers)
     assert not carrier.webhooks.are_signed("POST", url, form, {})
-    assert not carrier.webhooks.are_signed("POST", url, form, signed_headers("POST", url, form, ["another"]))
+    others = carrier.headers(signed_headers("POST", url, form, ["another"]))
+    assert not carrier.webhooks.are_signed("POST", url, form, others)
 
 
 @pytest.mark.parametrize(

@@ -26,12 +26,19 @@ class CallsApi:
         http: with time-outs; authentication is added here.
         api_url: without a slash at the end.
         leave: asked before each request; whenever we like when None.
+
+    Attributes:
+        ACCOUNTS: where accounts are, under `api_url`.
+        PLACED: by which field the answer to an order names the call.
     """
+
+    ACCOUNTS = "/v1/Account/"
+    PLACED = "request_uuid"
 
     def __init__(
         self, http: httpx.AsyncClient, api_url: str, auth_id: str, auth_token: str, leave: Leave | None = None
     ) -> None:
-        self.rest = RestApi(http, api_url, auth_id, auth_token, leave)
+        self.rest = RestApi(http, api_url, auth_id, auth_token, leave, self.ACCOUNTS)
         self._http, self._auth, self._host = http, (auth_id, auth_token), urlsplit(api_url).hostname or ""
         self._calls = f"{self.rest.account_url}Call/"
         self._recordings = f"{self.rest.account_url}Recording/"
@@ -52,7 +59,7 @@ class CallsApi:
         }
         answer = await self.rest.ask("POST", self._calls, body, is_call=True)
         try:
-            return str(answer.json()["request_uuid"])
+            return str(answer.json()[self.PLACED])
         except (ValueError, KeyError, TypeError):
             raise OutcomeUnknown("the carrier took the call without naming it") from None
 
