@@ -112,7 +112,8 @@ def _show(found: Plan) -> None:
         console.print(f"The application {found.wanted.name} {state}.")
         table = Table(box=None, pad_edge=False)
         for title in ("do", "what", "now", "then"):
-            table.add_column(title, no_wrap=True)
+            # URLs are shown whole, on as many lines as that takes.
+            table.add_column(title, no_wrap=title in ("do", "what"), overflow="fold")
         for change in found.changes:
             table.add_row(VERBS[change.kind], change.what, change.before or "–", change.after)
         console.print(table)
