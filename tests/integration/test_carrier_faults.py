@@ -15,6 +15,7 @@ from masking.carriers import rest
 from masking.carriers.simulator.phones import Behaviour
 from masking.gateway.metrics import Metrics
 from masking.settings import Settings
+from masking.tls import trusted
 from tests.integration.conftest import Receiver, System, free_port
 from tests.integration.conftest import settings as usual_settings
 from tests.integration.telephone import Telephone, speed, telephone
@@ -47,7 +48,7 @@ class Between:
         if fault.isdecimal():
             return web.json_response({"api_id": "x", "error": "authentication failed"}, status=int(fault))
         headers = {"Authorization": request.headers["Authorization"]}
-        async with httpx.AsyncClient(trust_env=False) as http:
+        async with httpx.AsyncClient(trust_env=False, verify=trusted()) as http:
             url = f"{self.network}{request.path_qs}"
             answer = await http.request(request.method, url, content=await request.read(), headers=headers)
         if fault == "stall":

@@ -20,6 +20,7 @@ from masking.privacy.keyring import Keyring
 from masking.storage import recordings
 from masking.storage.database import Database
 from masking.storage.sessions import session_cipher
+from masking.tls import trusted
 from tests.domain.conversation import FIRST, SECOND, call
 from tests.integration.conftest import free_port
 from tests.storage.test_routes import asked, open_, record
@@ -92,7 +93,7 @@ async def carrier() -> AsyncIterator[Carrier]:
 
 @pytest.fixture
 async def orders(carrier: Carrier) -> AsyncIterator[CallsApi]:
-    async with httpx.AsyncClient(trust_env=False, timeout=2) as http:
+    async with httpx.AsyncClient(trust_env=False, timeout=2, verify=trusted()) as http:
         yield CallsApi(http, carrier.url, AUTH_ID, TOKEN)
 
 
