@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import NamedTuple
 
 from temporalio import activity
@@ -22,6 +23,8 @@ from masking.rate_card import placed_rates
 from masking.storage.calls import claim_first_call, find_call, find_first_party, note_call, unclaim_first_call
 from masking.storage.database import Database
 from masking.storage.recordings import note_asked
+
+LONGEST_DELAY = timedelta(minutes=1)
 
 
 class CallFirstParty(SessionRef):
@@ -124,7 +127,7 @@ class CarrierActivities:
         except CarrierUnavailable as error:
             async with self._database.transaction() as connection:
                 await unclaim_first_call(connection, session_uuid)
-            raise _later(error) from None
+            raise later(error) from None
 
     @activity.defn
     async def warn_calls(self, command: EndCalls) -> None:
@@ -135,7 +138,7 @@ class CarrierActivities:
             except (CarrierRefused, OutcomeUnknown) as error:
                 activity.logger.warning("a warning was not said: %s", error)
             except CarrierUnavailable as error:
-                raise _later(error) from None
+                raise later(error) from None
 
     @activity.defn
     async def end_calls(self, command: EndCalls) -> None:
@@ -146,7 +149,7 @@ class CarrierActivities:
             except CarrierRefused as error:
                 raise ApplicationError(str(error), type=type(error).__name__, non_retryable=True) from None
             except CarrierUnavailable as error:
-                raise _later(error) from None
+                raise later(error) from None
 
     async def _end(self, call_uuid: str) -> None:
         # Whoever tries again ends it at once: both may have heard the goodbye, and it ends by itself after that.
@@ -175,7 +178,7 @@ class CarrierActivities:
             except CredentialsRefused as error:
                 raise ApplicationError(str(error), type=type(error).__name__) from None
             except CarrierUnavailable as error:
-                raise _later(error) from None
+                raise later(error) from None
             except CarrierRefused as error:
                 activity.logger.warning("the carrier does not tell what became of a call: %s", error)
                 continue
@@ -194,6 +197,13 @@ class CarrierActivities:
         return self._carrier
 
 
-def _later(error: CarrierUnavailable) -> ApplicationError:
-    """The failure after which Temporal tries again, once the carrier may be asked again."""
-    return ApplicationError(str(error), type=type(error).__name__, next_retry_delay=error.retry_after)
+def later(error: CarrierUnavailable) -> ApplicationError:
+    """The failure after which Temporal tries again, once the carrier may be asked again.
+
+    Where many wait for the same limit, each is turned away for longer each time, so that they do not all come back at
+    once.
+    """
+    delay = error.retry_after
+    if delay is not None:
+        delay = min(delay * 2 ** (activity.info().attempt - 1), max(delay, LONGEST_DELAY))
+    return ApplicationError(str(error), type=type(error).__name__, next_retry_delay=delay)

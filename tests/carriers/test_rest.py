@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
 from datetime import timedelta
 
 import httpx
 import pytest
+from temporalio.testing import ActivityEnvironment
 
+from activities.carrier import later
 from masking.carriers.errors import (
     CarrierError,
     CarrierRefused,
@@ -92,6 +95,16 @@ async def test_a_carrier_that_takes_no_more_says_when_it_will() -> None:
     with pytest.raises(CarrierUnavailable) as raised:
         await Carrier(refusal(429, **{"Retry-After": "99999"})).api().place(ORDER)
     assert raised.value.retry_after == timedelta(minutes=5)
+
+
+@pytest.mark.parametrize(("seconds", "attempt", "delay"), [(3, 1, 3), (3, 3, 12), (3, 9, 60), (200, 4, 200)])
+def test_whoever_is_turned_away_again_comes_back_later_each_time(seconds: int, attempt: int, delay: int) -> None:
+    environment = ActivityEnvironment()
+    environment.info = replace(environment.info, attempt=attempt)
+    failure = environment.run(later, CarrierUnavailable("used up", timedelta(seconds=seconds)))
+    assert failure.next_retry_delay == timedelta(seconds=delay)
+    assert not failure.non_retryable
+    assert environment.run(later, CarrierUnavailable("away")).next_retry_delay is None, "as the retry policy says"
 
 
 def leave(database: Database, keyring: Keyring, token: str = TOKEN, calls: Pace = PLENTY) -> SharedLeave:
