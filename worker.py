@@ -31,6 +31,7 @@ from masking.delivery.request import customers_http
 from masking.delivery.sender import CallbackSender, Patience
 from masking.erasure.retention import retaining
 from masking.errors import ArchiveAway
+from masking.house import House
 from masking.privacy.keyring import Keyring, load_keyring
 from masking.process import run_process, until_stopped
 from masking.rate_card import load_rate_card
@@ -71,14 +72,15 @@ def build_worker(
         http: for the carrier, with time-outs.
         sender: takes the callbacks that are queued here; None leaves them to other processes' senders.
     """
-    sessions = SessionActivities(database, keyring, sender)
+    card = load_rate_card(settings)
+    sessions = SessionActivities(database, keyring, sender, House(settings, card))
     callbacks = CallbackActivities(sender.wake if sender is not None else lambda: None)
     carrier = CarrierActivities(
         database,
         keyring,
         orders_of(settings, http, shared_leave(database, keyring, settings)),
         f"{settings.base_url}{WEBHOOKS}",
-        load_rate_card(settings),
+        card,
         Recordings(settings.delete_carrier_recordings) if settings.recordings is not None else None,
     )
     return Worker(

@@ -2,34 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Protocol
 
 from pydantic import Field
 from temporalio import activity
 
-from masking.contract import PIN_TAKEN, POOL_EXHAUSTED
+from masking.contract import NO_ACCOUNT, PIN_TAKEN, POOL_EXHAUSTED
+from masking.domain.agreement import Agreement, Left, agreed
 from masking.domain.callbacks import Callback
 from masking.domain.events import Side
 from masking.domain.lifecycle import settled
 from masking.domain.model import Model
 from masking.domain.session import REVISION, Bill, Session
 from masking.domain.terms import Terms
-from masking.e164 import country_of
+from masking.e164 import country_of, valid_e164
 from masking.privacy.keyring import Keyring
 from masking.privacy.session_cipher import RecentCiphers
 from masking.storage import inbox, opening, routes, sessions
+from masking.storage.accounts import is_open
 from masking.storage.callback_queue import Queued
-from masking.storage.database import Database
+from masking.storage.database import Connection, Database
 
 FEW_NUMBERS = 2
 """With fewer than so many numbers left for a pair, the operator is warned."""
 
 
 class OpenSession(Model):
-    """Open this session: find it a number and take its routes."""
+    """Open this session: find it a number and take its routes.
+
+    Attributes:
+        left: what its request left to the operator.
+    """
 
     session: Session
+    left: Left = Left()
 
 
 class Opened(Model):
@@ -37,12 +45,14 @@ class Opened(Model):
 
     Attributes:
         revision: of the rules that the session follows from here to its end.
+        agreement: what the operator decided about the session; None where it is what was asked for.
     """
 
     virtual_number: str | None
     pins: dict[Side, str] = Field(default_factory=dict)
     refusal: str = POOL_EXHAUSTED
     revision: int = 1
+    agreement: Agreement | None = Field(default=None, exclude_if=lambda agreement: agreement is None)
 
 
 class ChangeParties(Model):
@@ -119,25 +129,38 @@ class Outbox(Protocol):
         """These were queued."""
 
 
+HouseTerms = Callable[[Session], Agreement]
+"""What the operator would have for a session."""
+
+
 class SessionActivities:
     """Sessions, routes and settlements in PostgreSQL.
 
     Args:
         outbox: takes the callbacks; None leaves them to the senders of other processes.
+        house: what the operator decides about new sessions; None leaves them as they are asked for.
     """
 
-    def __init__(self, database: Database, keyring: Keyring, outbox: Outbox | None = None) -> None:
+    def __init__(
+        self, database: Database, keyring: Keyring, outbox: Outbox | None = None, house: HouseTerms | None = None
+    ) -> None:
         self._database = database
         self._keyring = keyring
         self._outbox = outbox
+        self._house = house
         self._ciphers = RecentCiphers()
 
     @activity.defn
     async def open_session(self, command: OpenSession) -> Opened:
-        """Choose a number, take the routes, write the row. Safe to repeat."""
+        """Decide what the request left open, choose a number, take the routes, write the row. Safe to repeat."""
         session = command.session
+        agreement = agreed(session, self._house(session), command.left) if self._house is not None else None
+        if agreement is not None:
+            session = agreement.applied_to(session)
         country = country_of(session.terms.matched_number) if session.terms.geomatch else None
         async with self._database.transaction() as connection:
+            if command.left.terms_of_business and (fault := await _fault(connection, session)) is not None:
+                return Opened(virtual_number=None, refusal=fault)
             result = await opening.open_session(connection, self._keyring, session, country)
         if isinstance(result, opening.Exhausted):
             activity.logger.warning(
@@ -151,7 +174,9 @@ class SessionActivities:
                 session.owner_id,
                 result.left,
             )
-        return Opened(virtual_number=result.virtual_number, pins=result.terms.pins, revision=REVISION)
+        return Opened(
+            virtual_number=result.virtual_number, pins=result.terms.pins, revision=REVISION, agreement=agreement
+        )
 
     @activity.defn
     async def change_parties(self, command: ChangeParties) -> PartiesChanged:
@@ -217,3 +242,17 @@ class SessionActivities:
         """Let events be told again, once their workflow has closed: as late ones. Safe to repeat."""
         async with self._database.transaction() as connection:
             await inbox.put_back(connection, command.session_uuid, command.event_ids)
+
+
+async def _fault(connection: Connection, session: Session) -> str | None:
+    """Why a session that came by Temporal, past the gateway's checks, cannot be; None when it can."""
+    for side, number in session.terms.parties.items():
+        if valid_e164(number) != number:
+            return f"{side}_party must be a phone number in E.164, such as +14155550100."
+    if not session.terms.parties:
+        return "A session needs at least one party."
+    if len(set(session.terms.parties.values())) < len(session.terms.parties):
+        return "second_party must differ from first_party."
+    if not await is_open(connection, session.account_id, session.subaccount_id):
+        return NO_ACCOUNT
+    return None

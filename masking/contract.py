@@ -35,6 +35,12 @@ UPDATE_OPENED = "opened"
 UPDATE_MODIFY = "modify"
 UPDATE_EXTEND = "extend"
 UPDATE_EXPIRE = "expire"
+MEMO_REQUEST = "request_digest"
+"""What tells, in a session's memo, which request it was started by."""
+
+ENCRYPTED = b"binary/encrypted"
+"""The encoding of a payload as it reaches Temporal."""
+
 QUERY_SNAPSHOT = "snapshot"
 QUERY_STORY = "story"
 
@@ -63,6 +69,7 @@ def signal_of(events: Sequence[AnyCarrierEvent]) -> tuple[str, AnyCarrierEvent |
 
 POOL_EXHAUSTED = "Number pool exhausted or not available."
 PIN_TAKEN = "A given PIN is in use on every free virtual number. Choose other PINs, or have them generated."
+NO_ACCOUNT = "There is no such account or subaccount, or it is disabled."
 """Why a session is refused, as its creator is told."""
 
 
@@ -76,8 +83,18 @@ class ErrorType(StrEnum):
     SAME_PARTY_TWICE = "SamePartyTwice"
     PARTY_TAKEN = "PartyTaken"
     PIN_TAKEN = "PinTaken"
+    ACCOUNT_UNKNOWN = "AccountUnknown"
+    REQUEST_INVALID = "RequestInvalid"
 
 
 def session_workflow_id(session_uuid: str) -> str:
     """The workflow id of a session."""
     return f"session-{session_uuid}"
+
+
+REFUSALS: Mapping[str, ErrorType] = {
+    POOL_EXHAUSTED: ErrorType.NUMBER_POOL_EXHAUSTED,
+    PIN_TAKEN: ErrorType.PIN_TAKEN,
+    NO_ACCOUNT: ErrorType.ACCOUNT_UNKNOWN,
+}
+"""What a creator is told, by its type; another reason is a fault of the request."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection
 from datetime import timedelta
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from temporalio import workflow
 from temporalio.exceptions import ApplicationError
@@ -14,9 +14,9 @@ with workflow.unsafe.imports_passed_through():
     from activities.callbacks import DeliverCallbacks
     from activities.sessions import ChangeParties, OpenSession, RecordSession, SessionActivities, SessionRef
     from masking.contract import (
-        PIN_TAKEN,
         QUERY_SNAPSHOT,
         QUERY_STORY,
+        REFUSALS,
         UPDATE_EXPIRE,
         UPDATE_EXTEND,
         UPDATE_MODIFY,
@@ -24,6 +24,7 @@ with workflow.unsafe.imports_passed_through():
         WORKFLOW_TYPE,
         ErrorType,
     )
+    from masking.domain.agreement import Left
     from masking.domain.deadlines import Deadline, calls_deadline, overdue_calls, own_deadline, soonest, waiting_for
     from masking.domain.events import AnyCarrierEvent, Call
     from masking.domain.lifecycle import (
@@ -42,6 +43,7 @@ with workflow.unsafe.imports_passed_through():
     from masking.domain.start import SessionStart
     from masking.domain.story import story
     from masking.domain.terms import Change, Expire, Extend, Terms
+    from masking.lookup import told_at_end
 
 from workflows.answered_updates import AnsweredUpdates
 from workflows.carrier_orders import CarrierOrders
@@ -107,16 +109,22 @@ class MaskingSession(CarrierSignals):
     async def _open(self) -> None:
         result = await workflow.execute_local_activity_method(
             SessionActivities.open_session,
-            OpenSession(session=self._session),
+            OpenSession(
+                session=self._session,
+                left=Left(terms_of_business=self._start.rate is None, at_expiry=self._start.at_expiry is None),
+            ),
             start_to_close_timeout=WRITE_TIMEOUT,
             retry_policy=WRITE_RETRIES,
             summary="choose a virtual number",
         )
         if result.virtual_number is None:
             self._state.take(refused(self._session, result.refusal))
+            self._tell_lists("refused")
         else:
             heard_meanwhile = not self._state.is_written
-            self._state.take(opened(self._session, result.virtual_number, result.pins, result.revision))
+            self._state.take(
+                opened(self._session, result.virtual_number, result.pins, result.revision, result.agreement)
+            )
             if not heard_meanwhile:
                 self._state.note_written()
         self._state.tell()
@@ -203,6 +211,7 @@ class MaskingSession(CarrierSignals):
 
     async def _drain(self) -> None:
         """Wait for what the session's calls still owe: their ends, their recordings, events on their way."""
+        self._tell_lists("expired")
         self._orders.expired(self._session)
         give_up_at = self._session.expires_at + WAIT_FOR_UNREPORTED
         pause = LOOK_AGAIN_FIRST
@@ -261,6 +270,11 @@ class MaskingSession(CarrierSignals):
         )
         self._state.note_written()
 
+    def _tell_lists(self, status: Literal["expired", "refused"]) -> None:
+        """Let lists find the session as what it is now. Costs an Action, so it is done once, at the end."""
+        if told := told_at_end(workflow.info().typed_search_attributes, status, self._session.expires_at):
+            workflow.upsert_search_attributes(told)
+
     def _hear(self, event: AnyCarrierEvent) -> None:
         self._state.hear(event)
 
@@ -275,11 +289,11 @@ class MaskingSession(CarrierSignals):
         """The session once it is open.
 
         Raises:
-            ApplicationError: `NumberPoolExhausted`, `PinTaken`.
+            ApplicationError: `NumberPoolExhausted`, `PinTaken`, `AccountUnknown`, `RequestInvalid`.
         """
         await workflow.wait_condition(lambda: self._session.phase is not Phase.OPENING)
         if self._session.phase is Phase.REFUSED:
-            why = ErrorType.PIN_TAKEN if self._session.refusal == PIN_TAKEN else ErrorType.NUMBER_POOL_EXHAUSTED
+            why = REFUSALS.get(self._session.refusal, ErrorType.REQUEST_INVALID)
             raise ApplicationError(self._session.refusal, type=why, non_retryable=True)
         await self._state.written()
         return snapshot(self._session)

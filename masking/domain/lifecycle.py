@@ -11,12 +11,17 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
 
+from masking.domain.agreement import Agreement
 from masking.domain.callbacks import Callback, Notice, addressed, notices_about, notices_of, timeout_notice
 from masking.domain.deadlines import overdue_events, policy_expiry, waiting_for
 from masking.domain.events import AnyCarrierEvent, Declined, PinStatus, Side
 from masking.domain.interaction import begin, fold
+from masking.domain.money import ZERO, Rate
 from masking.domain.session import REVISION, FormerParties, Phase, Session
 from masking.domain.terms import Change, SessionRequest
+
+NO_RATE = Rate(per_minute=ZERO)
+"""Of a session whose price is yet to be decided, or that was refused."""
 
 KEPT = 200
 """How many wrong PINs, declined calls, remarks and former parties a session keeps."""
@@ -124,11 +129,11 @@ def requested(request: SessionRequest, now: datetime) -> Session:
         account_id=request.account_id,
         subaccount_id=request.subaccount_id,
         terms=request.terms,
-        rate=request.rate,
+        rate=request.rate or NO_RATE,
         session_fee=request.session_fee,
         pair_grace=request.pair_grace,
         recording_wait=request.recording_wait,
-        at_expiry=request.at_expiry,
+        at_expiry=request.at_expiry or "finish",
         resource_base_url=request.resource_base_url,
         phase=Phase.OPENING,
         created_at=now,
@@ -138,15 +143,22 @@ def requested(request: SessionRequest, now: datetime) -> Session:
 
 
 def opened(
-    session: Session, virtual_number: str, pins: Mapping[Side, str] | None = None, revision: int = REVISION
+    session: Session,
+    virtual_number: str,
+    pins: Mapping[Side, str] | None = None,
+    revision: int = REVISION,
+    agreement: Agreement | None = None,
 ) -> Step:
     """The session got its virtual number (E.164), and PINs where some were to be made for it.
 
     Args:
+        agreement: what the operator decided about it; None where it is what was asked for.
         revision: of the rules that it will follow to its end, also by code that knows newer ones.
     """
     if _outcome(session, Trigger.OPENED) is Outcome.IGNORE:
         return Step(session)
+    if agreement is not None:
+        session = agreement.applied_to(session)
     terms = session.terms
     if terms.pin is not None and pins:
         named = {f"{side}_party": pin for side, pin in pins.items()}

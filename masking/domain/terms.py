@@ -48,14 +48,15 @@ class Terms(Model):
 
     Attributes:
         first_party, second_party: one of them is empty while a single-party session misses it.
+        call_time_limit, ring_timeout: 0 in a request that leaves them to the operator.
         single_party: whether the session was created with `create_session_with_single_party`.
         pin: None when no PIN is asked for.
     """
 
     first_party: str
     second_party: str
-    call_time_limit: int
-    ring_timeout: int
+    call_time_limit: int = 0
+    ring_timeout: int = 0
     record: bool = False
     record_file_format: FileFormat = "mp3"
     recording_callback_url: str = ""
@@ -115,9 +116,9 @@ class SessionRequest(Model):
         at_expiry: what becomes of a conversation that the session's end finds in progress: it may `finish`,
             or both hear a warning and it ends a little later (`warn`), or it ends at once (`drop`),
             or the session goes on until it ends (`extend`).
-        rate: the price of a leg whose call has no rates of its own, fixed here so that the bill is a function of
-            the history; its currency is that of the bill.
-        session_fee: what the session costs by itself once it is open.
+            The operator's policy when None.
+        rate, session_fee: left out by whoever is not the operator, and never theirs to choose: what holds is decided
+            when the session is opened (`masking/domain/agreement.py`).
         resource_base_url: where this account's resources are served, without a slash at the end.
     """
 
@@ -128,8 +129,8 @@ class SessionRequest(Model):
     session_expiry: int
     pair_grace: int = 1800
     recording_wait: int = 300
-    at_expiry: AtExpiry = "finish"
-    rate: Rate
+    at_expiry: AtExpiry | None = None
+    rate: Rate | None = None
     session_fee: Decimal = Field(default=ZERO, exclude_if=lambda fee: not fee)
     resource_base_url: str = ""
 

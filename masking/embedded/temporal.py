@@ -10,10 +10,8 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 
 from masking.errors import StartupError
+from masking.lookup import kinds
 from masking.settings import Settings
-
-SEARCH_ATTRIBUTES: tuple[str, ...] = ()
-"""Registered at start, `Name=Type`."""
 
 HOST = "127.0.0.1"
 
@@ -42,7 +40,7 @@ def temporal_command(settings: Settings, folder: Path, codec_url: str | None) ->
         *("--db-filename", str(folder / "temporal.db")),
         *("--sqlite-pragma", "journal_mode=wal", "--sqlite-pragma", "synchronous=normal"),
         *("--log-level", "error"),
-        *(part for attribute in SEARCH_ATTRIBUTES for part in ("--search-attribute", attribute)),
+        *(part for name, kind in kinds().items() for part in ("--search-attribute", f"{name}={kind}")),
     ]
 
 

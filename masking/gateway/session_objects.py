@@ -10,11 +10,7 @@ from masking.domain.session import Session, bill, interaction_charge
 from masking.domain.terms import Terms
 from masking.domain.wire_format import plivo_number, plivo_time
 from masking.gateway.resources import InteractionObject, Json, ListedSession, SessionObject
-
-
-def account_url(base_url: str, auth_id: str) -> str:
-    """Where an account's resources are served, without a slash at the end."""
-    return f"{base_url}/v1/Account/{auth_id}"
+from masking.house import account_url
 
 
 def seen_by(session: Session, base_url: str, auth_id: str) -> Session:

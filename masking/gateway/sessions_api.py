@@ -31,7 +31,8 @@ from masking.gateway.resources import (
     answered,
 )
 from masking.gateway.session_errors import api_error
-from masking.gateway.session_objects import account_url, listed, seen_by, session_object
+from masking.gateway.session_objects import listed, seen_by, session_object
+from masking.house import account_url
 from masking.rate_card import flat_rate
 from masking.storage.accounts import Principal, is_subaccount_of
 from masking.storage.session_list import list_sessions, list_sessions_from

@@ -155,6 +155,17 @@ async def ensure_token(connection: Connection, keyring: Keyring, auth_id: str, a
     await _add_token(connection, keyring, auth_id, auth_token)
 
 
+async def is_open(connection: Connection, account_id: str, subaccount_id: str | None) -> bool:
+    """Whether there is this main account, and this subaccount of it, and neither is disabled."""
+    cursor = await connection.execute(
+        "SELECT count(*) FROM accounts WHERE disabled_at IS NULL"
+        " AND (auth_id = %(account)s AND parent_id IS NULL OR auth_id = %(sub)s AND parent_id = %(account)s)",
+        {"account": account_id, "sub": subaccount_id},
+    )
+    row = await cursor.fetchone()
+    return row is not None and row[0] == (1 if subaccount_id is None else 2)
+
+
 async def is_subaccount_of(connection: Connection, auth_id: str, parent_id: str) -> bool:
     """Whether `auth_id` is an enabled subaccount of `parent_id`."""
     row = await connection.execute(

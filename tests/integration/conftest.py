@@ -34,6 +34,7 @@ from masking.gateway.protocol import GatewayRunner
 from masking.gateway.request_limit import RequestLimiter
 from masking.gateway.server import build_app
 from masking.gateway.switchboard import call_policy
+from masking.lookup import ATTRIBUTES
 from masking.privacy.keyring import Keyring
 from masking.rate_card import load_rate_card
 from masking.recordings.store import open_store
@@ -123,7 +124,7 @@ async def temporal(anyio_backend: str, keyring: Keyring) -> AsyncIterator[Client
     quick = ("history.transferProcessorUpdateAckInterval", "history.visibilityProcessorUpdateAckInterval")
     options = [word for name in quick for word in ("--dynamic-config-value", f'{name}="1s"')]
     async with await WorkflowEnvironment.start_local(
-        dev_server_existing_path=binary, dev_server_extra_args=options
+        dev_server_existing_path=binary, dev_server_extra_args=options, search_attributes=ATTRIBUTES
     ) as environment:
         yield await Client.connect(
             environment.client.service_client.config.target_host, plugins=[masking_plugin(keyring)]

@@ -33,11 +33,13 @@ from activities.sessions import (
 )
 from masking.carriers.missed import Missed
 from masking.client import MaskingClient
+from masking.domain.agreement import Agreement, agreed
 from masking.domain.callbacks import Callback
 from masking.domain.events import Call, Placed, Side
 from masking.domain.lifecycle import settled
 from masking.domain.routing import Reason
 from masking.domain.session import REVISION, Bill, Session, bill
+from masking.lookup import ATTRIBUTES
 from masking.privacy.keyring import Keyring
 from masking.temporal import data_converter
 from tests.domain.conversation import FIRST, VIRTUAL
@@ -65,6 +67,7 @@ async def skipping_server(keyring: Keyring, *, continue_after: int | None = None
         dev_server_existing_path=shutil.which("temporal", path=str(Path(sys.executable).parent)),
         data_converter=data_converter(keyring),
         dev_server_extra_args=config,
+        search_attributes=ATTRIBUTES,
     ) as environment:
         yield environment
 
@@ -90,11 +93,13 @@ class Remembered:
         self.held: asyncio.Event | None = None
         self.held_locally: asyncio.Event | None = None
         self.revision = REVISION
+        self.house: Agreement | None = None
 
     @activity.defn
     async def open_session(self, command: OpenSession) -> Opened:
         self.sessions[command.session.session_uuid] = command.session
-        return Opened(virtual_number=self.number, revision=self.revision)
+        agreement = agreed(command.session, self.house, command.left) if self.house is not None else None
+        return Opened(virtual_number=self.number, revision=self.revision, agreement=agreement)
 
     @activity.defn
     async def record_session(self, command: RecordSession) -> Recorded:

@@ -159,7 +159,7 @@ async def test_a_session_expired_early_settles_at_once_and_takes_no_more_updates
     assert ended.status is Status.EXPIRED
     assert final.duration < 60
     assert remembered.names == ["SessionTimeout"]
-    with pytest.raises(SessionNotFound):
+    with pytest.raises(SessionAlreadyExpired):
         await sessions.extend(paused.session_uuid, 600)
 
 

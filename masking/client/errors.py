@@ -1,0 +1,96 @@
+"""What a session did not do, and what to do about it.
+
+MaskingError
+├── UnfitClient                 the Temporal client does not encode as the service does; connect it with our plugin
+└── SessionError                a session did not do what was asked
+    ├── NumberPoolExhausted     no virtual number is free for both parties; add numbers or wait
+    ├── SessionAlreadyExpired   it has ended; start another
+    ├── SessionNotFound         Temporal knows no such session; check its id, and the client's namespace
+    ├── SessionRefused          refused for another reason, which the message tells
+    │   ├── AccountUnknown      there is no such account, or it is disabled; ask the operator
+    │   └── IdempotencyConflict the key was used for another request; use a key of its own
+    ├── NotSettledYet           the bill is still open; ask again later, or wait longer
+    └── OutcomeUnknown          no answer in time; repeat with the same id or key, nothing happens twice
+"""
+
+from __future__ import annotations
+
+from temporalio.client import WorkflowFailureError, WorkflowUpdateFailedError, WorkflowUpdateRPCTimeoutOrCancelledError
+from temporalio.exceptions import ApplicationError
+from temporalio.service import RPCError, RPCStatusCode
+
+from masking.contract import ErrorType
+from masking.errors import MaskingError
+
+FAULTS = (
+    WorkflowUpdateFailedError,
+    WorkflowUpdateRPCTimeoutOrCancelledError,
+    WorkflowFailureError,
+    RPCError,
+    TimeoutError,
+    # What a client that connects at its first call raises while Temporal is away.
+    RuntimeError,
+)
+
+
+class UnfitClient(MaskingError):
+    """The Temporal client does not encode payloads as the service does, so that the two would not understand."""
+
+
+class SessionError(MaskingError):
+    """A session did not do what was asked of it."""
+
+
+class NumberPoolExhausted(SessionError):
+    """No virtual number is free for both parties."""
+
+
+class SessionAlreadyExpired(SessionError):
+    """The session has ended."""
+
+
+class SessionNotFound(SessionError):
+    """Temporal knows no such session."""
+
+
+class SessionRefused(SessionError):
+    """The session, or the change of it, was refused; the message says why."""
+
+
+class AccountUnknown(SessionRefused):
+    """There is no such account, or it is disabled."""
+
+
+class IdempotencyConflict(SessionRefused):
+    """The key was used before, for a session with other terms."""
+
+
+class NotSettledYet(SessionError):
+    """The bill was not closed within the time that was given."""
+
+
+class OutcomeUnknown(SessionError):
+    """No answer came in time: it may have happened, or not, or may happen yet."""
+
+
+BY_TYPE: dict[str | None, type[SessionError]] = {
+    ErrorType.NUMBER_POOL_EXHAUSTED: NumberPoolExhausted,
+    ErrorType.SESSION_ALREADY_EXPIRED: SessionAlreadyExpired,
+    ErrorType.ACCOUNT_UNKNOWN: AccountUnknown,
+}
+
+
+def named(error: Exception) -> SessionError:
+    """Our exception for one of Temporal's."""
+    if isinstance(error, WorkflowUpdateFailedError) and isinstance(error.cause, ApplicationError):
+        kind = BY_TYPE.get(error.cause.type, SessionRefused)
+        return kind(error.cause.message)
+    if isinstance(error, WorkflowFailureError):
+        return SessionRefused("the session's workflow was ended from outside; its bill was not closed")
+    if isinstance(error, RPCError) and error.status is RPCStatusCode.NOT_FOUND:
+        if "already completed" in error.message:
+            return SessionAlreadyExpired("the session has ended; start another")
+        return SessionNotFound("Temporal knows no session with this id; check it, and the client's namespace")
+    if isinstance(error, RPCError) and error.status is RPCStatusCode.PERMISSION_DENIED:
+        return SessionRefused("Temporal does not let this client into the namespace; check its API key or certificate")
+    return OutcomeUnknown("no answer came in time; repeat with the same id, nothing happens twice")
