@@ -87,9 +87,17 @@ class ErrorType(StrEnum):
     REQUEST_INVALID = "RequestInvalid"
 
 
+_WORKFLOW_ID = "session-"
+
+
 def session_workflow_id(session_uuid: str) -> str:
     """The workflow id of a session."""
-    return f"session-{session_uuid}"
+    return f"{_WORKFLOW_ID}{session_uuid}"
+
+
+def session_uuid_in(workflow_id: str) -> str:
+    """The session of a workflow id."""
+    return workflow_id.removeprefix(_WORKFLOW_ID)
 
 
 REFUSALS: Mapping[str, ErrorType] = {

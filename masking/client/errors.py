@@ -19,7 +19,7 @@ from temporalio.client import WorkflowFailureError, WorkflowUpdateFailedError, W
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
-from masking.contract import ErrorType
+from masking.contract import REFUSALS, ErrorType
 from masking.errors import MaskingError
 
 FAULTS = (
@@ -38,7 +38,15 @@ class UnfitClient(MaskingError):
 
 
 class SessionError(MaskingError):
-    """A session did not do what was asked of it."""
+    """A session did not do what was asked of it.
+
+    Attributes:
+        code: what it is called between services: one of the contract's error types.
+    """
+
+    def __init__(self, message: str, code: str = "") -> None:
+        super().__init__(message)
+        self.code = code or type(self).__name__
 
 
 class NumberPoolExhausted(SessionError):
@@ -84,13 +92,25 @@ def named(error: Exception) -> SessionError:
     """Our exception for one of Temporal's."""
     if isinstance(error, WorkflowUpdateFailedError) and isinstance(error.cause, ApplicationError):
         kind = BY_TYPE.get(error.cause.type, SessionRefused)
-        return kind(error.cause.message)
+        return kind(error.cause.message, error.cause.type or "")
     if isinstance(error, WorkflowFailureError):
         return SessionRefused("the session's workflow was ended from outside; its bill was not closed")
     if isinstance(error, RPCError) and error.status is RPCStatusCode.NOT_FOUND:
-        if "already completed" in error.message:
+        if "completed" in error.message:
             return SessionAlreadyExpired("the session has ended; start another")
         return SessionNotFound("Temporal knows no session with this id; check it, and the client's namespace")
     if isinstance(error, RPCError) and error.status is RPCStatusCode.PERMISSION_DENIED:
         return SessionRefused("Temporal does not let this client into the namespace; check its API key or certificate")
     return OutcomeUnknown("no answer came in time; repeat with the same id, nothing happens twice")
+
+
+def refused(reason: str) -> SessionError:
+    """What to raise for a session that was refused for this reason."""
+    code = REFUSALS.get(reason, ErrorType.REQUEST_INVALID)
+    return BY_TYPE.get(code, SessionRefused)(reason, code)
+
+
+def failure_of(error: SessionError) -> ApplicationError:
+    """The same as Temporal passes it on, from an activity or a Nexus operation; what may yet come is retried."""
+    may_come = isinstance(error, OutcomeUnknown | NotSettledYet)
+    return ApplicationError(str(error), type=error.code, non_retryable=not may_come)

@@ -103,16 +103,29 @@ class NewSession(Model):
             ),
         )
 
-    def session_uuid(self, attempt: int = 0) -> str | None:
-        """The id of the session with this key; None without one."""
+    def session_uuid(self, attempt: int = 0) -> str:
+        """The id of the session with this key. Raises `ValueError` without one. Arguments as of `session_uuid_of`."""
         if self.idempotency_key is None:
-            return None
+            raise ValueError("only a session with an idempotency_key has its id before it is started")
         return session_uuid_of(self.account_id, self.idempotency_key, attempt)
 
     def digest(self, session_uuid: str) -> str:
         """What tells this request from others under the same key. A field that is new and left out changes nothing."""
         said = json.dumps(self.model_dump(mode="json", exclude_defaults=True), sort_keys=True)
         return hashlib.sha256(f"{session_uuid}\0{said}".encode()).hexdigest()
+
+
+class NamedSession(Model):
+    """The session that a key names.
+
+    Attributes:
+        exists: whether there is one; else it would yet have to be started, under this id.
+        refusal: why the last one under this key was refused, if one was.
+    """
+
+    session_uuid: str
+    exists: bool
+    refusal: str = ""
 
 
 def session_uuid_of(account_id: str, idempotency_key: str, attempt: int = 0) -> str:

@@ -3,31 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, nullcontext
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from uuid import uuid4
 
-from temporalio.client import Client, WithStartWorkflowOperation, WorkflowHandle
-from temporalio.common import TypedSearchAttributes, WorkflowIDConflictPolicy, WorkflowIDReusePolicy
-from temporalio.exceptions import WorkflowAlreadyStartedError
-from temporalio.service import RPCError, RPCStatusCode
+from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
 
-from masking.client.errors import (
-    FAULTS,
-    IdempotencyConflict,
-    NotSettledYet,
-    NumberPoolExhausted,
-    SessionAlreadyExpired,
-    named,
-)
+from masking.client.errors import FAULTS, NotSettledYet, SessionAlreadyExpired, SessionNotFound, named, refused
 from masking.client.events import SessionEvent
-from masking.client.fitness import check_encryption, check_models
-from masking.client.new_session import NewSession
+from masking.client.fitness import check_models
+from masking.client.new_session import NamedSession, NewSession, session_uuid_of
+from masking.client.starting import ATTEMPTS, Starter, used_up
 from masking.client.stream import events_of
 from masking.contract import (
-    MEMO_REQUEST,
     QUERY_SNAPSHOT,
     QUERY_STORY,
     TASK_QUEUE,
@@ -35,22 +24,14 @@ from masking.contract import (
     UPDATE_EXTEND,
     UPDATE_MODIFY,
     UPDATE_OPENED,
-    WORKFLOW_TYPE,
     session_workflow_id,
 )
 from masking.domain.session import Bill, SessionSnapshot
 from masking.domain.terms import Change, Expire, Extend, SessionRequest
-from masking.lookup import PartyHash, told_at_start
+from masking.lookup import PartyHash
 
 DEFAULT_TIMEOUT = timedelta(seconds=4)
 """Within the 5 s that most of Plivo's SDKs wait for an answer (plivo-wire.md §1.8)."""
-
-ATTEMPTS = 100
-"""So many sessions under one key may be refused for want of a number before the key is used up."""
-
-SUMMARY = "a masking session"
-
-logger = logging.getLogger("masking.client")
 
 
 class MaskingClient:
@@ -78,11 +59,8 @@ class MaskingClient:
     ) -> None:
         check_models(client)
         self._client = client
-        self._task_queue = task_queue
         self._timeout = timeout
-        self._lookup = lookup
-        self._party_hash = party_hash
-        self._fit = False
+        self._starter = Starter(client, task_queue, timeout, lookup=lookup, party_hash=party_hash)
 
     async def start(self, wanted: NewSession | SessionRequest) -> SessionSnapshot:
         """Open a session, and answer once it has its virtual number.
@@ -101,23 +79,63 @@ class MaskingClient:
             UnfitClient: the client would send numbers in the clear.
         """
         if isinstance(wanted, SessionRequest):
-            return await self._open(wanted)
+            return await self._starter.open(wanted)
         if wanted.idempotency_key is None:
-            return await self._open(wanted.request(str(uuid4())))
+            return await self._starter.open(wanted.request(str(uuid4())))
+        return await self._starter.once(wanted, self._starter.open, self.snapshot)
+
+    async def opened(self, session_uuid: str, *, update_id: str | None = None) -> SessionSnapshot:
+        """Wait until a session that somebody started has its virtual number, and return it as it is then.
+
+        Raises:
+            NumberPoolExhausted, AccountUnknown, SessionRefused: it was refused.
+            SessionAlreadyExpired, SessionNotFound, OutcomeUnknown: as of `modify`.
+        """
+        try:
+            return await self._update(session_uuid, UPDATE_OPENED, None, update_id)
+        except (SessionAlreadyExpired, SessionNotFound):
+            # One that was refused has ended at once.
+            if reason := await self._starter.refusal(session_uuid):
+                raise refused(reason) from None
+            raise
+
+    async def session_of(self, account_id: str, idempotency_key: str) -> str:
+        """The id of the session that a key names, whoever started it. Asks Temporal, and no worker.
+
+        Raises:
+            SessionNotFound: none was started.
+            NumberPoolExhausted, AccountUnknown, SessionRefused: it was refused.
+            OutcomeUnknown: Temporal did not answer.
+        """
+        named_now = await self.named_by(account_id, idempotency_key)
+        if named_now.exists:
+            return named_now.session_uuid
+        if named_now.refusal:
+            raise refused(named_now.refusal)
+        raise SessionNotFound("no session was started under this key; check it, the account, and the namespace")
+
+    async def named_by(self, account_id: str, idempotency_key: str) -> NamedSession:
+        """The session that a key names, or would name if it were started now. Asks Temporal, and no worker.
+
+        Raises:
+            NumberPoolExhausted: the key is used up.
+            OutcomeUnknown: Temporal did not answer.
+        """
+        refusal = ""
         for attempt in range(ATTEMPTS):
-            session_uuid = wanted.session_uuid(attempt) or ""
-            digest = wanted.digest(session_uuid)
+            session_uuid = session_uuid_of(account_id, idempotency_key, attempt)
             try:
-                snapshot = await self._open(wanted.request(session_uuid), digest)
-            except SessionAlreadyExpired:
-                if (await self.final_bill(session_uuid, timeout=self._timeout)).refusal:
-                    # There never was a session; the next id of this key is tried.
-                    continue
-                await self._must_be_the_same(session_uuid, digest)
-                return await self.snapshot(session_uuid)
-            await self._must_be_the_same(session_uuid, digest)
-            return snapshot
-        raise NumberPoolExhausted(f"refused {ATTEMPTS} times under this key; add numbers, and use another key")
+                described = await self._handle(session_uuid).describe(rpc_timeout=self._timeout)
+            except FAULTS as error:
+                told = named(error)
+                if isinstance(told, SessionNotFound):
+                    return NamedSession(session_uuid=session_uuid, exists=False, refusal=refusal)
+                raise told from None
+            has_ended = described.status == WorkflowExecutionStatus.COMPLETED
+            refusal = await self._starter.refusal(session_uuid) if has_ended else ""
+            if not refusal:
+                return NamedSession(session_uuid=session_uuid, exists=True)
+        raise used_up()
 
     async def extend(self, session_uuid: str, session_expiry: int, *, update_id: str | None = None) -> SessionSnapshot:
         """Let the session expire `session_expiry` seconds from now. Raises what `modify` raises."""
@@ -203,83 +221,13 @@ class MaskingClient:
         """
         return events_of(self._client, session_uuid, after)
 
-    async def _open(self, request: SessionRequest, digest: str | None = None) -> SessionSnapshot:
-        if not self._fit:
-            await check_encryption(self._client, request.session_uuid)
-            self._fit = True
-        try:
-            return await asyncio.wait_for(self._opened(request, digest), self._timeout.total_seconds())
-        except FAULTS as error:
-            raise named(error) from None
-        except WorkflowAlreadyStartedError:
-            raise SessionAlreadyExpired("a session with this id has already ended") from None
-
-    async def _opened(self, request: SessionRequest, digest: str | None) -> SessionSnapshot:
-        try:
-            return await self._started(request, digest)
-        except RPCError as error:
-            if not self._lookup or not _lacks_attributes(error):
-                raise
-        # A list's convenience keeps no session from being made.
-        self._lookup = False
-        logger.error(
-            "the Temporal namespace %s lacks our search attributes: sessions are started without them, and lists do not"
-            " find them; register them (docs/client.md), or set MASKING_LOOKUP=false",
-            self._client.namespace,
-        )
-        return await self._started(request, digest)
-
-    async def _started(self, request: SessionRequest, digest: str | None) -> SessionSnapshot:
-        start: WithStartWorkflowOperation[object, Bill] = WithStartWorkflowOperation(
-            WORKFLOW_TYPE,
-            request,
-            id=session_workflow_id(request.session_uuid),
-            task_queue=self._task_queue,
-            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-            id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-            result_type=Bill,
-            static_summary=SUMMARY,
-            memo={MEMO_REQUEST: digest} if digest is not None else None,
-            search_attributes=self._attributes(request),
-        )
-        # The same update again is answered as it was then; whoever repeats a key wants the session as it is now.
-        asked = request.session_uuid if digest is None else uuid4().hex
-        started = asyncio.ensure_future(start.workflow_handle())
-        try:
-            snapshot: SessionSnapshot = await self._client.execute_update_with_start_workflow(
-                UPDATE_OPENED,
-                start_workflow_operation=start,
-                id=f"{UPDATE_OPENED}-{asked}",
-                result_type=SessionSnapshot,
-            )
-            return snapshot
-        finally:
-            # The SDK tells it here once more, or never: asyncio would log what nobody reads.
-            started.cancel()
-            await asyncio.gather(started, return_exceptions=True)
-
-    def _attributes(self, request: SessionRequest) -> TypedSearchAttributes | None:
-        return told_at_start(request, datetime.now(UTC), self._party_hash) if self._lookup else None
-
-    async def _must_be_the_same(self, session_uuid: str, digest: str) -> None:
-        """See that the session was started by the same request. Asks Temporal, and no worker."""
-        try:
-            described = await self._handle(session_uuid).describe(rpc_timeout=self._timeout)
-            known = await described.memo_value(MEMO_REQUEST, default=digest, type_hint=str)
-        except FAULTS as error:
-            raise named(error) from None
-        if known != digest:
-            raise IdempotencyConflict(
-                "this idempotency_key was used for a session with other terms; use a key of its own, or modify that one"
-            )
-
     async def _update(
-        self, session_uuid: str, name: str, argument: Change | Extend | Expire, update_id: str | None
+        self, session_uuid: str, name: str, argument: Change | Extend | Expire | None, update_id: str | None
     ) -> SessionSnapshot:
         try:
             answer: SessionSnapshot = await self._handle(session_uuid).execute_update(
                 name,
-                argument,
+                args=[] if argument is None else [argument],
                 id=update_id or uuid4().hex,
                 result_type=SessionSnapshot,
                 rpc_timeout=self._timeout,
@@ -290,7 +238,3 @@ class MaskingClient:
 
     def _handle(self, session_uuid: str) -> WorkflowHandle[object, Bill]:
         return self._client.get_workflow_handle(session_workflow_id(session_uuid), result_type=Bill)
-
-
-def _lacks_attributes(error: RPCError) -> bool:
-    return error.status is RPCStatusCode.INVALID_ARGUMENT and "search attribute" in error.message.lower()

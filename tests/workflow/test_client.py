@@ -252,7 +252,7 @@ async def test_the_stream_of_a_refused_session_ends_with_the_reason(
     with pytest.raises(NumberPoolExhausted) as refusal:
         await sessions.start(wanted)
 
-    (told,) = await taken(sessions.events(wanted.session_uuid() or ""))
+    (told,) = await taken(sessions.events(wanted.session_uuid()))
 
     assert isinstance(told, SessionTurnedAway)
     assert told.reason == str(refusal.value)
@@ -307,7 +307,7 @@ async def test_a_namespace_without_our_attributes_still_gets_its_sessions_and_on
     from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes
 
     foreign = TypedSearchAttributes([SearchAttributePair(SearchAttributeKey.for_keyword("NobodyRegistered"), "x")])
-    monkeypatch.setattr("masking.client.sessions.told_at_start", lambda *_: foreign)
+    monkeypatch.setattr("masking.client.starting.told_at_start", lambda *_: foreign)
     with caplog.at_level(logging.ERROR):
         first, second = await sessions.start(ride()), await sessions.start(ride())
 
