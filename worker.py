@@ -32,6 +32,7 @@ from masking.delivery.sender import CallbackSender, Patience
 from masking.erasure.retention import retaining
 from masking.errors import ArchiveAway
 from masking.house import House
+from masking.nexus_handler import MaskingServiceHandler
 from masking.privacy.keyring import Keyring, load_keyring
 from masking.process import run_process, until_stopped
 from masking.rate_card import load_rate_card
@@ -100,9 +101,11 @@ def build_worker(
             carrier.end_calls,
             carrier.ask_missed,
         ],
+        nexus_service_handlers=[MaskingServiceHandler(client, task_queue, lookup=settings.lookup)],
         workflow_runner=workflow_runner(),
         workflow_task_poller_behavior=PollerBehaviorAutoscaling(),
         activity_task_poller_behavior=PollerBehaviorAutoscaling(),
+        nexus_task_poller_behavior=PollerBehaviorAutoscaling(initial=1),
         sticky_queue_schedule_to_start_timeout=timedelta(seconds=settings.sticky_timeout),
         max_cached_workflows=settings.cached_sessions,
         max_concurrent_workflow_tasks=min(WORKFLOW_TASKS, settings.cached_sessions),

@@ -27,6 +27,7 @@ from masking.storage.accounts import ensure_account, ensure_numbers
 from masking.storage.database import Database
 from masking.storage.migrate import migrate
 from masking.temporal import masking_plugin
+from masking.temporal_setup import register_attributes
 
 START_WITHIN_S = 60.0
 STOP_WITHIN_S = 30.0
@@ -107,8 +108,10 @@ async def real_system(folder: Path, numbers: Sequence[tuple[str, str]]) -> Async
         async with database.transaction() as connection:
             await ensure_account(connection, KEYRING, ACCOUNT, TOKEN)
             await ensure_numbers(connection, ACCOUNT, numbers)
+        client = await Client.connect(address, plugins=[masking_plugin(KEYRING)])
+        await register_attributes(client)
         yield RealSystem(
-            client=await Client.connect(address, plugins=[masking_plugin(KEYRING)]),
+            client=client,
             database=database,
             database_url=prepared.database_url,
             database_file=data / "temporal.db",

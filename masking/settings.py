@@ -161,6 +161,8 @@ class Settings(BaseSettings):
     ui_origin: str | None = None
     """Origin of the Temporal Web UI, `http://host:port`: the only one whose pages may have payloads decoded."""
 
+    lookup: bool = True
+    """Whether new sessions get search attributes, by which Temporal's lists find them."""
     sticky_timeout: int = Field(default=30, ge=1, le=600)
     """Seconds for which what happens to a session waits for the worker that has it in memory."""
     cached_sessions: int = Field(default=2000, ge=1, le=1_000_000)

@@ -86,7 +86,9 @@ async def _system(settings: Settings, console: Console) -> AsyncIterator[ReadySy
         simulator_url=settings.simulator_url,
         temporal_ui_url=temporal_ui_url(settings),
         codec_url=None,
-        sessions=MaskingClient(await connect(load_keyring(settings), environment=temporal_environment(settings))),
+        sessions=MaskingClient(
+            await connect(load_keyring(settings), environment=temporal_environment(settings)), lookup=settings.lookup
+        ),
         pids={},
     )
 

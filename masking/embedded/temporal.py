@@ -10,7 +10,6 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 
 from masking.errors import StartupError
-from masking.lookup import kinds
 from masking.settings import Settings
 
 HOST = "127.0.0.1"
@@ -40,7 +39,6 @@ def temporal_command(settings: Settings, folder: Path, codec_url: str | None) ->
         *("--db-filename", str(folder / "temporal.db")),
         *("--sqlite-pragma", "journal_mode=wal", "--sqlite-pragma", "synchronous=normal"),
         *("--log-level", "error"),
-        *(part for name, kind in kinds().items() for part in ("--search-attribute", f"{name}={kind}")),
     ]
 
 

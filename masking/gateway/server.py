@@ -31,6 +31,7 @@ from masking.gateway.protocol import GatewayRunner
 from masking.gateway.request_limit import RequestLimiter
 from masking.ports import Place, listening
 from masking.privacy.keyring import load_keyring
+from masking.privacy.party_hash import party_hash
 from masking.process import until_stopped
 from masking.rate_card import load_rate_card
 from masking.recordings.store import open_store
@@ -102,7 +103,7 @@ async def serve(settings: Settings) -> None:
             settings=settings,
             database=database,
             keyring=keyring,
-            sessions=MaskingClient(client),
+            sessions=MaskingClient(client, lookup=settings.lookup, party_hash=party_hash(keyring)),
             forwarder=forwarder,
             creates=creates,
             policy=switchboard.call_policy(settings),

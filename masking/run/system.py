@@ -27,6 +27,7 @@ from masking.run.service import RunningService, Service
 from masking.settings import Settings
 from masking.storage.migrate import migrate
 from masking.temporal import connect
+from masking.temporal_setup import prepare_namespace
 
 TEMPORAL_IS_ELSEWHERE = ("TEMPORAL_ADDRESS", "TEMPORAL_PROFILE", "TEMPORAL_CONFIG_FILE")
 UI_USER = "temporal-ui"
@@ -84,6 +85,7 @@ async def running_system(settings: Settings, say: Say) -> AsyncIterator[ReadySys
             else:
                 say("Temporal at TEMPORAL_ADDRESS")
             client = await connect(keyring, environment=temporal_environment(settings))
+            await prepare_namespace(client, say, lookup=settings.lookup)
             say("tables")
             await asyncio.to_thread(migrate, database_url)
             account = await provision_demo(settings, database_url, keyring, say)
@@ -94,7 +96,7 @@ async def running_system(settings: Settings, say: Say) -> AsyncIterator[ReadySys
                 simulator_url=settings.simulator_url,
                 temporal_ui_url=temporal_ui_url(settings),
                 codec_url=codec_url,
-                sessions=MaskingClient(client),
+                sessions=MaskingClient(client, lookup=settings.lookup),
                 pids=services.pids,
                 failure=services.failure,
             )

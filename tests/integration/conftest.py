@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import os
 import random
@@ -9,7 +10,7 @@ import shutil
 import socket
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from ipaddress import ip_network
@@ -20,8 +21,11 @@ from uuid import uuid4
 import httpx
 import pytest
 from aiohttp import web
+from google.protobuf.duration_pb2 import Duration
 from pydantic import SecretStr
+from temporalio.api.workflowservice.v1 import RegisterNamespaceRequest
 from temporalio.client import Client
+from temporalio.service import RPCError
 from temporalio.testing import WorkflowEnvironment
 
 from masking.carriers.audio import audio_at
@@ -36,6 +40,7 @@ from masking.gateway.server import build_app
 from masking.gateway.switchboard import call_policy
 from masking.lookup import ATTRIBUTES
 from masking.privacy.keyring import Keyring
+from masking.privacy.party_hash import party_hash
 from masking.rate_card import load_rate_card
 from masking.recordings.store import open_store
 from masking.settings import Settings
@@ -131,6 +136,21 @@ async def temporal(anyio_backend: str, keyring: Keyring) -> AsyncIterator[Client
         )
 
 
+async def another_namespace(client: Client, name: str, **options: Any) -> Client:
+    """A client of a namespace of the same server, which is made if it is missing."""
+    request = RegisterNamespaceRequest(namespace=name, workflow_execution_retention_period=Duration(seconds=86_400))
+    with suppress(RPCError):
+        await client.workflow_service.register_namespace(request)
+    its = Client(client.service_client, namespace=name, **options)
+    async with asyncio.timeout(20):
+        # One that was just made is not known everywhere at once.
+        while True:
+            with suppress(RPCError):
+                await its.count_workflows()
+                return its
+            await asyncio.sleep(0.1)
+
+
 @pytest.fixture
 async def creates(database: Database, migrated_url: str) -> AsyncIterator[UnansweredCreates]:
     async with UnansweredCreates(database, migrated_url) as creates:
@@ -188,7 +208,7 @@ async def served(
         settings=settings,
         database=database,
         keyring=keyring,
-        sessions=MaskingClient(client, task_queue=queue),
+        sessions=MaskingClient(client, task_queue=queue, party_hash=party_hash(keyring)),
         forwarder=forwarder,
         creates=creates,
         policy=call_policy(settings),

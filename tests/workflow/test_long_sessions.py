@@ -14,11 +14,19 @@ from temporalio.client import WorkflowExecutionStatus, WorkflowHistory, Workflow
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Replayer, Worker
 
-from masking.client import MaskingClient, SessionAlreadyExpired
+from masking.client import (
+    CallEvent,
+    MaskingClient,
+    SessionAlreadyExpired,
+    SessionExpired,
+    SessionOpened,
+    SessionSettled,
+)
 from masking.contract import WORKFLOW_TYPE, session_workflow_id
 from masking.domain.events import AnyCarrierEvent
 from masking.domain.session import bill
 from masking.domain.terms import AtExpiry, SessionRequest
+from masking.lookup import STATUS
 from masking.privacy.keyring import Keyring
 from masking.temporal import masking_plugin
 from tests.domain.conversation import answered_call, call, moved_to
@@ -326,3 +334,26 @@ async def test_a_call_that_was_ended_in_an_earlier_run_is_not_ended_again(long: 
 
     ended = [order for order in remembered.orders if "going-on" in order]
     assert ended == ["end going-on"]
+
+
+async def test_its_stream_of_events_and_what_lists_show_go_on_in_the_new_run(
+    long: Long, remembered: Remembered
+) -> None:
+    await long.start()
+    uuid, told = long.asked.session_uuid, calls(60)
+    await long.tell_all(told)
+    await long.continued()
+    await long.sessions.expire(uuid)
+    final = await long.sessions.final_bill(uuid)
+
+    events = [event async for event in long.sessions.events(uuid)]
+
+    of_calls = [event for event in events if isinstance(event, CallEvent)]
+    assert len({event.event_id for event in of_calls}) == len(of_calls) == sum(len(of_call) for of_call in told)
+    assert [type(event) for event in events if event not in of_calls] == [SessionOpened, SessionExpired, SessionSettled]
+    assert isinstance(events[-1], SessionSettled)
+    assert events[-1].bill == final
+    assert len({event.position.partition("/")[0] for event in events}) > 1
+    for n in (0, len(events) // 3, len(events) // 2, len(events) - 2):
+        assert [event async for event in long.sessions.events(uuid, after=events[n].position)] == events[n + 1 :]
+    assert (await long.handle.describe()).typed_search_attributes.get(STATUS) == "expired"
