@@ -128,6 +128,16 @@ def migrate() -> None:
 
 
 @app.command()
+def contract(as_json: AsJson = False) -> None:
+    """Print the names and payloads that callers by Temporal and Nexus may rely on, in any language."""
+    import json
+
+    from masking.contract_document import contract_document, contract_lines
+
+    typer.echo(json.dumps(contract_document(), indent=2) if as_json else "\n".join(contract_lines()))
+
+
+@app.command()
 def health(process: Annotated[Literal["gateway", "worker"], typer.Argument(help="Which one.")]) -> None:
     """Ask the gateway or a worker of this machine whether it works; exits with 1 if not."""
     from masking.health import does_its_work

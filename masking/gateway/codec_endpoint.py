@@ -1,8 +1,8 @@
-"""Decodes payloads for operators: in the Temporal Web UI and at Temporal's command line, on a port of its own.
+"""Decodes payloads for operators, in the Temporal Web UI and at Temporal's command line, on a port of its own.
 
 Served only where `MASKING_CODEC_TOKENS` names who may. Their token stands in `Authorization: Bearer`, or in the path,
 since the Web UI sends no header of ours. Pages of other origins than the UI's are refused whatever they know. Each
-answer is written down as a look before it is given.
+answer is written down as a look before it is given. What they send it encodes for them, which tells nothing.
 """
 
 from __future__ import annotations
@@ -51,13 +51,24 @@ class CodecEndpoint:
         self._logins = LoginLimiter()
 
     def app(self) -> web.Application:
-        """Its application: `POST /decode` and `POST /TOKEN/decode`."""
+        """Its application: `POST /decode` and `POST /encode`, and both below `/TOKEN`."""
         app = web.Application(middlewares=[errors_as_json], client_max_size=MAX_BODY)
         app.on_response_prepare.append(self._as_allowed)
-        for path, name in (("/decode", "codec"), ("/{token:[^/]+}/decode", "codec.by_path")):
-            app.router.add_post(path, self._decode, name=f"{name}.decode")
-            app.router.add_options(path, self._preflight, name=f"{name}.preflight")
+        for act, handler in (("decode", self._decode), ("encode", self._encode)):
+            for path, name in ((f"/{act}", f"codec.{act}"), (f"/{{token:[^/]+}}/{act}", f"codec.by_path.{act}")):
+                app.router.add_post(path, handler, name=name)
+                app.router.add_options(path, self._preflight, name=f"{name}.preflight")
         return app
+
+    async def _encode(self, request: web.Request) -> web.Response:
+        """Encrypt what a command line or a caller without our codec sends to a session. Tells nothing, so no look."""
+        self._check_origin(request)
+        self._signed_in(request)
+        try:
+            payloads = json_format.Parse(await request.read(), Payloads()).payloads
+        except json_format.ParseError:
+            raise ApiError(400, "These payloads cannot be encoded.") from None
+        return _answer(await self._codec.encode(payloads))
 
     async def _decode(self, request: web.Request) -> web.Response:
         self._check_origin(request)
@@ -78,7 +89,7 @@ class CodecEndpoint:
                     how_many=opened,
                     why=_told(request.headers.get("X-Namespace", "")),
                 )
-        return web.Response(text=json_format.MessageToJson(Payloads(payloads=decoded)), content_type="application/json")
+        return _answer(decoded)
 
     async def _preflight(self, request: web.Request) -> web.Response:
         self._check_origin(request)
@@ -116,6 +127,10 @@ class CodecEndpoint:
             response.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = self._origin
             response.headers[hdrs.ACCESS_CONTROL_ALLOW_METHODS] = "POST, OPTIONS"
             response.headers[hdrs.ACCESS_CONTROL_ALLOW_HEADERS] = "content-type, x-namespace, authorization"
+
+
+def _answer(payloads: Sequence[Payload]) -> web.Response:
+    return web.Response(text=json_format.MessageToJson(Payloads(payloads=payloads)), content_type="application/json")
 
 
 def _only_session(payloads: Sequence[Payload]) -> str | None:

@@ -82,6 +82,22 @@ async def sealed(keyring: Keyring, *payloads: Payload) -> str:
     return text
 
 
+async def test_who_has_a_token_has_payloads_encoded_which_is_no_look(endpoint: Endpoint) -> None:
+    plain = json_format.MessageToJson(Payloads(payloads=[PLAIN]))
+    headers = {"Authorization": f"Bearer {ALICE}"}
+    encoded = await endpoint.http.post(f"{endpoint.url}/encode", content=plain, headers=headers)
+    by_path = await endpoint.http.post(f"{endpoint.url}/{UI}/encode", content=plain)
+    stranger = await endpoint.http.post(f"{endpoint.url}/encode", content=plain)
+    nonsense = await endpoint.http.post(f"{endpoint.url}/encode", content="no payloads", headers=headers)
+
+    assert (encoded.status_code, by_path.status_code) == (200, 200)
+    assert (stranger.status_code, nonsense.status_code) == (401, 400)
+    assert "12025550101" not in encoded.text
+    assert await endpoint.looks() == []
+    decoded = await endpoint.decode(encoded.text, ALICE)
+    assert json_format.Parse(decoded.text, Payloads()).payloads[0] == PLAIN
+
+
 async def test_the_ui_reads_what_was_encrypted_and_that_it_did_is_noted(endpoint: Endpoint, keyring: Keyring) -> None:
     preflight = await endpoint.http.options(f"{endpoint.url}/{UI}/decode", headers={"Origin": UI_ORIGIN})
     response = await endpoint.decode(
