@@ -20,7 +20,7 @@ from masking.settings import Settings, load_settings
 GROUPS = {
     "accounts": ("masking.operate.accounts",),
     "numbers": ("masking.operate.numbers", "masking.operate.number_questions", "masking.operate.plan"),
-    "sessions": ("masking.operate.sessions",),
+    "sessions": ("masking.operate.sessions", "masking.operate.expire"),
     "inbox": ("masking.operate.inbox",),
     "callbacks": ("masking.operate.callbacks",),
     "keys": ("masking.operate.keys",),

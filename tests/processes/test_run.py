@@ -266,6 +266,27 @@ def test_any_killed_service_comes_back_and_keeps_the_sessions(shared: Run, part:
     assert shared.get(session["session_uuid"])["duration"] >= 7200
 
 
+def test_its_sessions_are_found_and_ended_by_a_query_and_other_namespaces_find_the_service(shared: Run) -> None:
+    session = created(shared)["session_uuid"]
+    query = f"WorkflowId = 'session-{session}' AND MaskingStatus = 'active'"
+    until(lambda: shared.told("sessions", "expire", "--query", query, "--dry-run")["would_expire"] == [session])
+
+    ended = shared.told("sessions", "expire", "--account", shared.ready["auth_id"], "--query", query, "--yes")
+
+    assert ended == {"expired": [session], "over_already": [], "failed": {}}
+    assert shared.get(session)["status"] == "expired"
+    address = f"127.0.0.1:{shared.env['MASKING_TEMPORAL_PORT']}"
+    command = ["operator", "nexus", "endpoint", "get", "--name", "masking", "--address", address, "--output", "json"]
+    told = subprocess.run(
+        [str(Path(sys.executable).parent / "temporal"), *command],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=20,
+    )
+    assert json.loads(told.stdout)["spec"]["target"]["worker"] == {"namespace": "default", "taskQueue": "masking"}
+
+
 def test_it_uses_the_services_it_is_given(shared: Run, tmp_path: Path, postgres_url: str) -> None:
     """Another system on the same machine, with a PostgreSQL and a Temporal that exist already."""
     address = f"127.0.0.1:{shared.env['MASKING_TEMPORAL_PORT']}"

@@ -1,0 +1,224 @@
+"""`masking sessions expire`: many sessions at once, found by a list query of Temporal's."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import sys
+from collections import Counter
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, NamedTuple
+from uuid import uuid4
+
+import typer
+
+from masking.command_line import AsJson, or_exit, say
+from masking.e164 import valid_e164
+from masking.errors import MaskingError
+from masking.log_format import redacted
+from masking.operate.sessions import app
+from masking.settings import load_settings
+
+if TYPE_CHECKING:
+    from temporalio.client import Client
+
+    from masking.client import MaskingClient
+    from masking.privacy.keyring import Keyring
+
+EXIT_SOME_FAILED = 1
+AT_ONCE = 20
+TRIES = 3
+LISTED = 1000
+"""So many of a list at a time."""
+
+EXPIRED, OVER, FAILED = "expired", "over already", "failed"
+
+_AUTH_ID = re.compile("(MA|SA)[A-Z0-9]{18}")
+_UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+class CannotExpire(MaskingError):
+    """The command line does not say which sessions, or that it is meant; or Temporal does not take the query."""
+
+
+class Outcome(NamedTuple):
+    """What became of one session: `expired`, `over already` or `failed`, and why."""
+
+    session_uuid: str
+    state: str
+    reason: str = ""
+
+
+@app.command(name="expire")
+def expire_(
+    sessions: Annotated[list[str] | None, typer.Argument(help="Ids of sessions.", metavar="[SESSION]...")] = None,
+    query: Annotated[
+        str | None,
+        typer.Option(help="Those that a list query of Temporal's finds among the running ones.", metavar="QUERY"),
+    ] = None,
+    account: Annotated[
+        str | None, typer.Option(help="All that use the numbers of this account or subaccount.", metavar="AUTH_ID")
+    ] = None,
+    party: Annotated[
+        str | None, typer.Option(help="All that this number was a party of at their start, E.164.", metavar="NUMBER")
+    ] = None,
+    reason: Annotated[str, typer.Option(help="For whoever reads their histories. Without personal data.")] = "",
+    at_once: Annotated[int, typer.Option(help="So many at a time.", min=1, max=200)] = AT_ONCE,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say which it would be.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """End sessions now: they connect no more calls; calls in progress go on, and the bills are closed.
+
+    Exits with 1 when some could not be ended; the same again ends those.
+    """
+    or_exit(lambda: _check(sessions, query, account, party, reason))
+    asked, found = or_exit(lambda: asyncio.run(_found(sessions, query, account, party)))
+    if dry_run:
+        told = {"would_expire": found, "query": asked}
+        say(told, "\n".join([*found, f"{len(found)} sessions" + (f": {asked}" if asked else ".")]), as_json=as_json)
+        return
+    if found and not yes:
+        or_exit(lambda: _confirm(len(found)))
+    outcomes = or_exit(lambda: asyncio.run(_expire_all(found, reason, at_once, quiet=as_json)))
+    counted = Counter(each.state for each in outcomes)
+    failed = [each for each in outcomes if each.state == FAILED]
+    if as_json:
+        states = {state.replace(" ", "_"): [each.session_uuid for each in outcomes if each.state == state]
+                  for state in (EXPIRED, OVER)}  # fmt: skip
+        say({**states, "failed": {each.session_uuid: each.reason for each in failed}}, "", as_json=True)
+    else:
+        for each in failed:
+            typer.echo(f"masking: {each.session_uuid} was not ended: {each.reason}", err=True)
+        typer.echo(f"{counted[EXPIRED]} expired, {counted[OVER]} were over already, {len(failed)} failed.")
+    if failed:
+        raise typer.Exit(EXIT_SOME_FAILED)
+
+
+def list_query(query: str | None, account: str | None, party_hash: str | None) -> str:
+    """What to ask Temporal's list for, among the sessions that run."""
+    parts = ["WorkflowType = 'MaskingSession'", "ExecutionStatus = 'Running'"]
+    if account is not None:
+        parts.append(f"MaskingAccount = '{account}'")
+    if party_hash is not None:
+        parts.append(f"MaskingParties = '{party_hash}'")
+    if query is not None:
+        parts.append(f"({query})")
+    return " AND ".join(parts)
+
+
+async def _found(
+    sessions: list[str] | None, query: str | None, account: str | None, party: str | None
+) -> tuple[str, list[str]]:
+    if sessions:
+        return "", sorted(set(sessions))
+    from temporalio.service import RPCError, RPCStatusCode
+
+    from masking.contract import session_uuid_in
+    from masking.privacy.party_hash import party_hash
+
+    client, keyring = await _connected()
+    number = valid_e164(party) if party is not None else None
+    asked = list_query(query, account, party_hash(keyring)(number) if number is not None else None)
+    try:
+        found = [session_uuid_in(each.id) async for each in client.list_workflows(asked, page_size=LISTED)]
+    except RPCError as error:
+        if error.status is RPCStatusCode.INVALID_ARGUMENT:
+            raise CannotExpire(f"Temporal does not take this query: {redacted(error.message)}") from None
+        raise CannotExpire(f"Temporal does not answer ({error.status.name}); try again") from None
+    finally:
+        # Temporal's core may abort an interpreter that ends at once (sdk-python #300).
+        await asyncio.sleep(0.05)
+    return asked, found
+
+
+async def _expire_all(found: list[str], reason: str, at_once: int, *, quiet: bool) -> list[Outcome]:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from masking.client import MaskingClient
+
+    client, _ = await _connected()
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=quiet or not console.is_terminal) as progress:
+        task = progress.add_task("Ending sessions", total=len(found))
+        outcomes = await expire_all(MaskingClient(client), found, reason, at_once, lambda: progress.advance(task))
+    await asyncio.sleep(0.05)
+    return outcomes
+
+
+async def expire_all(
+    sessions: MaskingClient, found: list[str], reason: str, at_once: int, done: Callable[[], None]
+) -> list[Outcome]:
+    """End sessions, so many at a time, in the order given.
+
+    Args:
+        done: is told of each.
+    """
+    # One for all tries: a session that answers late is ended once. Another command's is another request.
+    room, update_id = asyncio.Semaphore(at_once), f"batch-{uuid4()}"
+
+    async def one(session_uuid: str) -> Outcome:
+        async with room:
+            outcome = await _expire(sessions, session_uuid, reason, update_id)
+        done()
+        return outcome
+
+    return list(await asyncio.gather(*(one(session_uuid) for session_uuid in found)))
+
+
+async def _expire(sessions: MaskingClient, session_uuid: str, reason: str, update_id: str) -> Outcome:
+    from masking.client import OutcomeUnknown, SessionAlreadyExpired, SessionError
+
+    why = ""
+    for attempt in range(TRIES):
+        try:
+            await sessions.expire(session_uuid, update_id=update_id, reason=reason)
+        except SessionAlreadyExpired:
+            # Of an earlier try's making, if there was one.
+            return Outcome(session_uuid, OVER if attempt == 0 else EXPIRED)
+        except OutcomeUnknown as error:
+            why = str(error)
+            await asyncio.sleep(attempt)
+        except SessionError as error:
+            return Outcome(session_uuid, FAILED, str(error))
+        else:
+            return Outcome(session_uuid, EXPIRED)
+    return Outcome(session_uuid, FAILED, why)
+
+
+async def _connected() -> tuple[Client, Keyring]:
+    """Temporal as these settings, or the `masking run` that uses the data folder, have it."""
+    from masking.operate.system import with_keys_file
+    from masking.privacy.keyring import load_keyring
+    from masking.run.system import temporal_environment
+    from masking.temporal import connect
+
+    settings = with_keys_file(load_settings())
+    keyring = load_keyring(settings)
+    return await connect(keyring, environment=temporal_environment(settings)), keyring
+
+
+def _check(sessions: list[str] | None, query: str | None, account: str | None, party: str | None, reason: str) -> None:
+    by_list = any(each is not None for each in (query, account, party))
+    if not sessions and not by_list:
+        raise CannotExpire("say which: ids of sessions, --query QUERY, --account AUTH_ID or --party NUMBER")
+    if sessions and by_list:
+        raise CannotExpire("ids of sessions go without --query, --account and --party")
+    if any(not _UUID.fullmatch(each) for each in sessions or ()):
+        raise CannotExpire("a session's id has the form of a UUID")
+    if account is not None and not _AUTH_ID.fullmatch(account):
+        raise CannotExpire("--account is an auth id: MA or SA and 18 characters")
+    if party is not None and valid_e164(party) is None:
+        raise CannotExpire("--party is not a valid phone number")
+    if query is not None and (not query.strip() or query.count("(") != query.count(")")):
+        raise CannotExpire("--query is a list query of Temporal's, such as \"MaskingStatus = 'active'\"")
+    if redacted(reason) != reason:
+        raise CannotExpire("--reason must say why without a phone number, a PIN or a token")
+
+
+def _confirm(count: int) -> None:
+    if not sys.stdin.isatty():
+        raise CannotExpire(f"this ends {count} sessions: add --yes, or see which with --dry-run")
+    if not typer.confirm(f"End {count} sessions now?", err=True):
+        raise CannotExpire("no session was ended")
