@@ -13,6 +13,7 @@ from uuid import uuid4
 import typer
 
 from masking.command_line import AsJson, or_exit, say
+from masking.contract import WORKFLOW_TYPE
 from masking.e164 import valid_e164
 from masking.errors import MaskingError
 from masking.log_format import redacted
@@ -97,7 +98,7 @@ def expire_(
 
 def list_query(query: str | None, account: str | None, party_hash: str | None) -> str:
     """What to ask Temporal's list for, among the sessions that run."""
-    parts = ["WorkflowType = 'MaskingSession'", "ExecutionStatus = 'Running'"]
+    parts = [f"WorkflowType = '{WORKFLOW_TYPE}'", "ExecutionStatus = 'Running'"]
     if account is not None:
         parts.append(f"MaskingAccount = '{account}'")
     if party_hash is not None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client
+from temporalio.service import RPCError
 from temporalio.testing import WorkflowEnvironment
 
 from masking.client import MaskingClient, NewSession, NumberPoolExhausted
@@ -70,6 +73,17 @@ async def test_lists_find_sessions_by_account_status_expiry_carrier_and_party(
         await found(client, f"{mine} AND MaskingStatus = 'expired' AND MaskingExpiry < '{soon}'", {long})
         for uuid in (short, other):
             await sessions.expire(uuid)
+
+
+async def test_temporal_takes_every_saved_query_of_the_docs(client: Client) -> None:
+    page = (Path(__file__).parent.parent.parent / "docs" / "client.md").read_text()
+    _, _, table = page.partition("| To see | Query |")
+    queries = re.findall(r"^\|[^|]*\| `(.*?)`", table.partition("**Registering")[0], re.MULTILINE)
+    assert len(queries) == 6
+    for query in queries:
+        assert (await client.count_workflows(query)).count >= 0
+    with pytest.raises(RPCError):
+        await client.count_workflows("MaskingStatusQuo = 'active'")
 
 
 async def test_what_lists_show_holds_no_number_and_costs_one_command_at_the_end(
