@@ -46,6 +46,8 @@ class NewSession(Model):
         single_party: whether a party may be missing now, and parties may change later.
         virtual_number_cooloff_period: seconds after its end for which nobody gets its number.
         pin: how unknown callers prove who they are; None when no PIN is asked for.
+        preferred_number: the virtual number on which the two met before and would meet again. They get it where that
+            is safe (docs/numbers.md), else another one: `SessionSnapshot.virtual_number` tells which.
 
     The others are those of Plivo's Masking Session API (docs/api.md).
     """
@@ -73,6 +75,7 @@ class NewSession(Model):
     second_party_play_url: Url = ""
     unknown_caller_play: Url = ""
     pin: PinTerms | None = None
+    preferred_number: OptionalNumber = ""
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

@@ -51,6 +51,8 @@ class Terms(Model):
         call_time_limit, ring_timeout: 0 in a request that leaves them to the operator.
         single_party: whether the session was created with `create_session_with_single_party`.
         pin: None when no PIN is asked for.
+        preferred_number: the virtual number (E.164) on which the parties met before and would meet again; they get it
+            where that is safe (`masking.domain.numbers.may_meet_again`), else another one. Empty for any.
     """
 
     first_party: str
@@ -71,6 +73,7 @@ class Terms(Model):
     second_party_play_url: str = ""
     unknown_caller_play: str = ""
     pin: PinTerms | None = None
+    preferred_number: str = Field(default="", exclude_if=lambda number: not number)
 
     @property
     def parties(self) -> dict[Side, str]:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from psycopg.rows import class_row
 
 from masking.domain.lifecycle import opened
-from masking.domain.numbers import PoolNumber, candidates
+from masking.domain.numbers import LastHold, PoolNumber, candidates, may_meet_again
 from masking.domain.session import Session
 from masking.domain.terms import Terms
 from masking.privacy.keyring import Keyring
@@ -62,16 +62,28 @@ async def open_session(
         return existing
     hashes = tuple(identity_hash(keyring, "number", number) for number in session.terms.parties.values())
     pool = _Pool(connection, session.owner_id, hashes, country)
+    if await pool.may_have(session.terms.preferred_number):
+        taken = await take_routes(connection, keyring, session, session.terms.preferred_number)
+        if isinstance(taken, Taken):
+            return await _written(connection, keyring, session, session.terms.preferred_number, taken.terms)
     pin_taken = False
     async for page in pool.pages():
         free = candidates(page)
         for tried, candidate in enumerate(free, 1):
             taken = await take_routes(connection, keyring, session, candidate.number)
             if isinstance(taken, Taken):
-                await insert_session(connection, keyring, opened(session, candidate.number, taken.terms.pins).session)
-                return Opening(candidate.number, taken.terms, left=await pool.left(page, len(free) - tried))
+                left = await pool.left(page, len(free) - tried)
+                return await _written(connection, keyring, session, candidate.number, taken.terms, left)
             pin_taken = pin_taken or taken.pin_taken
     return Exhausted(pin_taken)
+
+
+async def _written(
+    connection: Connection, keyring: Keyring, session: Session, number: str, terms: Terms, left: int | None = None
+) -> Opening:
+    """Write the row of a session that holds its routes."""
+    await insert_session(connection, keyring, opened(session, number, terms.pins).session)
+    return Opening(number, terms, left)
 
 
 class _OpeningRow(NamedTuple):
@@ -114,6 +126,12 @@ _USED_ONCE = (
     f" WHERE {_HAD} AND u.until <= now()"
 )
 
+_ASKED_FOR = f"SELECT {_NUMBER} FROM numbers n WHERE {_HAD} AND n.number = %(number)s"  # noqa: S608 fixed fragments only
+_LAST_HOLDS = (
+    "SELECT session_uuid, held_until <= now() AS over, released AS left FROM routes"
+    " WHERE virtual_number = %(number)s AND caller_hash = ANY(%(hashes)s)"
+)
+
 
 class _Pool(NamedTuple):
     """An owner's numbers as two parties find them, by the order of `masking.domain.numbers.preference`.
@@ -138,6 +156,14 @@ class _Pool(NamedTuple):
         if used := await self._read(_USED_ONCE):
             yield used
 
+    async def may_have(self, number: str) -> bool:
+        """Whether the parties may have the number (E.164) that they ask for; they do not where it is empty."""
+        if not number or not candidates(await self._read(_ASKED_FOR, number=number)):
+            return False
+        async with self.connection.cursor(row_factory=class_row(LastHold)) as cursor:
+            await cursor.execute(_LAST_HOLDS, {"number": number, "hashes": list(self.caller_hashes)})
+            return may_meet_again(await cursor.fetchall(), len(self.caller_hashes))
+
     async def left(self, page: Sequence[PoolNumber], left_of_page: int) -> int | None:
         """How many numbers remain when `left_of_page` do of a page; None where they are many."""
         if left_of_page >= ENOUGH or len(page) == SOME:
@@ -145,8 +171,8 @@ class _Pool(NamedTuple):
         of_used = page[-1].last_used is not None
         return left_of_page if of_used else left_of_page + len(candidates(await self._read(_USED_ONCE)))
 
-    async def _read(self, query: str, after: int = -1) -> list[PoolNumber]:
+    async def _read(self, query: str, after: int = -1, number: str = "") -> list[PoolNumber]:
         wanted = {"hashes": list(self.caller_hashes), "owner": self.owner_id, "country": self.country}
         async with self.connection.cursor(row_factory=class_row(PoolNumber)) as cursor:
-            await cursor.execute(query, {**wanted, "after": after, "some": SOME})
+            await cursor.execute(query, {**wanted, "after": after, "some": SOME, "number": number})
             return await cursor.fetchall()

@@ -247,3 +247,70 @@ async def test_nothing_personal_is_stored_in_the_clear(database: Database, keyri
         plain = secret.removeprefix("+")
         for form in (plain, plain.encode().hex(), plain[::-1]):
             assert form not in everything
+
+
+DAY = timedelta(days=1)
+CUSTOMER, OTHER_CUSTOMER = SECOND, "+12025550104"
+
+
+async def yesterday(database: Database, keyring: Keyring, second: str = CUSTOMER) -> str:
+    """The number on which the first party met somebody yesterday."""
+    session = asked(second=second)
+    number = await open_(database, keyring, session)
+    assert number is not None
+    await turn_back_clock(database, session, DAY)
+    return number
+
+
+async def test_the_day_after_the_same_two_get_the_number_they_ask_for(database: Database, keyring: Keyring) -> None:
+    number = await yesterday(database, keyring)
+
+    # Without having asked they would get one that neither of them ever used.
+    assert await open_(database, keyring, asked(preferred_number=number)) == number
+
+
+async def test_who_does_not_ask_gets_a_number_that_neither_used(database: Database, keyring: Keyring) -> None:
+    assert await open_(database, keyring, asked()) != await yesterday(database, keyring, OTHER_CUSTOMER)
+
+
+async def test_a_number_in_its_grace_is_not_given_again(database: Database, keyring: Keyring) -> None:
+    session = asked()
+    number = await open_(database, keyring, session)
+    await turn_back_clock(database, session, timedelta(seconds=620))
+
+    another = await open_(database, keyring, asked(preferred_number=number))
+
+    assert another is not None
+    assert another != number
+
+
+async def test_a_number_on_which_one_of_them_met_somebody_else_since_is_not_given_again(
+    database: Database, keyring: Keyring
+) -> None:
+    number = await yesterday(database, keyring)
+    since = asked(second=OTHER_CUSTOMER, preferred_number=number)
+    async with database.transaction() as connection:
+        await connection.execute("UPDATE numbers SET state = 'blocked' WHERE number <> %s", (number,))
+    assert await open_(database, keyring, since) == number, "the ordinary choice, where there is no other"
+    await turn_back_clock(database, since, DAY)
+    async with database.transaction() as connection:
+        await connection.execute("UPDATE numbers SET state = 'available'")
+
+    assert await open_(database, keyring, asked(preferred_number=number)) != number
+
+
+@pytest.mark.parametrize("wrong", ["state = 'draining'", "account_id = 'SATESTACCOUNT0000000'", "country = 'CA'"])
+async def test_a_number_that_cannot_be_had_is_not_given_again(database: Database, keyring: Keyring, wrong: str) -> None:
+    number = await yesterday(database, keyring)
+    async with database.transaction() as connection:
+        await connection.execute("SET LOCAL session_replication_role = replica")
+        await connection.execute(f"UPDATE numbers SET {wrong} WHERE number = '{number}'".encode())
+
+    another = await open_(database, keyring, asked(preferred_number=number))
+
+    assert another is not None
+    assert another != number
+
+
+async def test_a_number_that_is_none_of_the_pool_is_not_given(database: Database, keyring: Keyring) -> None:
+    assert await open_(database, keyring, asked(preferred_number="+12025550111")) in {n for n, _ in POOL}
