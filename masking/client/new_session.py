@@ -8,6 +8,7 @@ from typing import Annotated, Self
 from uuid import UUID, uuid5
 
 from pydantic import AfterValidator, Field, model_validator
+from temporalio import workflow
 
 from masking.domain.model import Model
 from masking.domain.terms import AtExpiry, FileFormat, Method, PinTerms, SessionRequest, Terms
@@ -18,7 +19,9 @@ _KEYS = UUID("5f6f3f5e-1c39-4d0b-8c0c-8f2e5b8a7d11")
 
 
 def _e164(value: str) -> str:
-    number = valid_e164(value)
+    # The rules of a country are imported when its first number is seen, which may be within a workflow's sandbox.
+    with workflow.unsafe.imports_passed_through(), workflow.unsafe.sandbox_unrestricted():
+        number = valid_e164(value)
     if number is None:
         raise ValueError("must be a phone number in E.164, such as +14155550100")
     return number
