@@ -1,6 +1,6 @@
 # Everything runs in a virtual environment of this checkout; `make` alone lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help run demo test chaos benchmarks check lock histories clean
+.PHONY: help run demo picture test chaos benchmarks check lock histories clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -16,6 +16,9 @@ run: $(READY)  ## bring the whole system up; Ctrl-C stops it
 
 demo: $(READY)  ## show a masked call, from create to the final bill
 	@exec $(BIN)/masking demo
+
+picture: $(READY)  ## play the demo once more, and draw it for the README
+	@exec $(BIN)/masking demo --svg docs/masked-call.svg
 
 test: check  ## check the code and run every test, two files at a time
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Coroutine
 from importlib import import_module
 from importlib.metadata import version
+from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn
 
 import typer
@@ -82,11 +83,14 @@ def run(as_json: AsJson = False) -> None:
 
 
 @app.command()
-def demo(as_json: AsJson = False) -> None:
+def demo(
+    as_json: AsJson = False,
+    svg: Annotated[Path | None, typer.Option(help="Draw the story there, as the README shows it.")] = None,
+) -> None:
     """Show a masked call from create to the final bill; starts the system if it does not run."""
     from masking.demo.command import demo as play
 
-    _exit_with(lambda settings: play(settings, as_json=as_json))
+    _exit_with(lambda settings: play(settings, as_json=as_json, picture=svg))
 
 
 @app.command()

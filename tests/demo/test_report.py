@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, cast
@@ -43,7 +44,7 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> Callable[[Exception], None]:
     async def system(settings: Settings, console: Console) -> AsyncIterator[ReadySystem]:
         yield SYSTEM
 
-    monkeypatch.setattr(command, "_system", system)
+    monkeypatch.setattr(command, "system_in_use", system)
     return stop_with
 
 
@@ -99,3 +100,17 @@ async def test_a_session_that_is_not_settled_stops_the_demo(monkeypatch: pytest.
         await story._settled(
             ReadySystem("http://api", SYSTEM.account, "http://phones", None, None, cast(Any, Unsettled()), {}), SESSION
         )
+
+
+def test_the_picture_shows_every_line_whole_and_loads_nothing() -> None:
+    timeline = Timeline(None)
+    timeline.add("callback", "SessionFirstPartyAnswer")
+    timeline.add("backend", "extended: expires 2026-11-27 08:28:42 +0000 UTC instead of 2026-11-27 08:08:35 +0000 UTC")
+
+    drawn = timeline.svg("masking demo").replace("&#160;", " ")
+
+    assert "masking demo" in drawn
+    assert "SessionFirstPartyAnswer" in drawn
+    assert "instead of 2026-11-27 08:08:35 +0000 UTC" in drawn
+    assert "@font-face" not in drawn
+    assert re.findall(r"https?://[^\"' )<]+", drawn) == ["http://www.w3.org/2000/svg"]

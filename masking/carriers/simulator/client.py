@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -108,6 +109,25 @@ class SimulatorClient:
         except TimeoutError:
             raise SimulatorError(f"a phone was not {state} within {timeout:g} s") from None
         return view
+
+    async def call_once(
+        self, call_uuid: str, happened: Callable[[CallRecord], bool], what: str, *, timeout: float = 20.0
+    ) -> CallRecord:
+        """The call, once something has happened to it.
+
+        Args:
+            what: the same in words, for the error: "end", "ring at the other party".
+
+        Raises:
+            SimulatorError: it did not within `timeout` real seconds.
+        """
+        try:
+            async with asyncio.timeout(timeout):
+                while not happened(record := await self.call(call_uuid)):  # noqa: ASYNC110 it is across HTTP
+                    await asyncio.sleep(POLL_S)
+        except TimeoutError:
+            raise SimulatorError(f"the call did not {what} within {timeout:g} s") from None
+        return record
 
     async def _ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         try:
