@@ -41,7 +41,8 @@ from masking.recordings.store import open_store
 from masking.settings import Settings
 from masking.storage import key_checks, tables
 from masking.storage.database import Database, database_url
-from masking.temporal import connect
+from masking.storage.payload_keys import StoredPayloadKeys
+from masking.temporal import connect, with_keys
 from masking.workflow_runner import workflow_runner
 from workflows.archive_sessions import ArchiveSessions
 from workflows.masking_session import MaskingSession
@@ -66,15 +67,17 @@ def build_worker(
     settings: Settings,
     task_queue: str = TASK_QUEUE,
     sender: CallbackSender | None = None,
+    keys: StoredPayloadKeys | None = None,
 ) -> Worker:
     """The one place where our workflows and activities are put on a worker.
 
     Args:
         http: for the carrier, with time-outs.
         sender: takes the callbacks that are queued here; None leaves them to other processes' senders.
+        keys: what the client's codec has its keys from; None where it has the key ring alone.
     """
     card = load_rate_card(settings)
-    sessions = SessionActivities(database, keyring, sender, House(settings, card))
+    sessions = SessionActivities(database, keyring, sender, House(settings, card), keys)
     callbacks = CallbackActivities(sender.wake if sender is not None else lambda: None)
     carrier = CarrierActivities(
         database,
@@ -182,11 +185,20 @@ async def working(
     keyring: Keyring,
     settings: Settings,
     task_queue: str = TASK_QUEUE,
+    *,
+    keyed: bool = True,
 ) -> AsyncIterator[None]:
     """Run workflows and activities, send callbacks, fetch recordings, and erase what was kept long enough, until then.
 
     Workflows, activities and callbacks that are under way are finished.
+
+    Args:
+        client: its connection is used.
+        keyed: whether payloads of sessions are under keys of their own; else they are as the client has them.
     """
+    keys = StoredPayloadKeys(database, keyring, runs_workflows=True) if keyed else None
+    if keys is not None:
+        client = with_keys(client, keyring, keys)
     patience = Patience(
         timedelta(seconds=settings.callback_give_up_after), timedelta(seconds=settings.callback_longest_pause)
     )
@@ -203,7 +215,7 @@ async def working(
             sender.running(),
             retaining(database, keyring, client, settings.retention),
             keeping(recording_keeper(database, keyring, settings, carrier_http)),
-            build_worker(client, database, keyring, carrier_http, settings, task_queue, sender),
+            build_worker(client, database, keyring, carrier_http, settings, task_queue, sender, keys),
         ):
             yield
 

@@ -16,7 +16,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from masking.audit.archive import Archive
 from masking.audit.export import export
 from masking.domain.model import Model
-from masking.errors import ArchiveAway
+from masking.errors import ArchiveAway, KeysAway
 from masking.privacy.keyring import Keyring
 from masking.storage.archiving import Due, due, note_archived, postpone
 from masking.storage.database import Database
@@ -95,7 +95,7 @@ class ArchiveActivities:
         try:
             made = await export(self._client, self._database, self._keyring, uuid, commit=self._commit)
             root = await asyncio.to_thread(self._archive.keep, uuid, session.settled_at, made.lines)
-        except (ArchiveAway, OSError, psycopg.Error, PoolTimeout):
+        except (ArchiveAway, KeysAway, OSError, psycopg.Error, PoolTimeout):
             raise
         except Exception as error:
             if isinstance(error, RPCError) and error.status in TEMPORAL_IS_AWAY:

@@ -24,6 +24,7 @@ from masking.storage import inbox, opening, routes, sessions
 from masking.storage.accounts import is_open
 from masking.storage.callback_queue import Queued
 from masking.storage.database import Connection, Database
+from masking.storage.payload_keys import StoredPayloadKeys
 
 FEW_NUMBERS = 2
 """With fewer than so many numbers left for a pair, the operator is warned."""
@@ -139,15 +140,22 @@ class SessionActivities:
     Args:
         outbox: takes the callbacks; None leaves them to the senders of other processes.
         house: what the operator decides about new sessions; None leaves them as they are asked for.
+        keys: what this worker's codec has its keys from; None where all payloads are under master keys.
     """
 
     def __init__(
-        self, database: Database, keyring: Keyring, outbox: Outbox | None = None, house: HouseTerms | None = None
+        self,
+        database: Database,
+        keyring: Keyring,
+        outbox: Outbox | None = None,
+        house: HouseTerms | None = None,
+        keys: StoredPayloadKeys | None = None,
     ) -> None:
         self._database = database
         self._keyring = keyring
         self._outbox = outbox
         self._house = house
+        self._keys = keys
         self._ciphers = RecentCiphers()
 
     @activity.defn
@@ -158,16 +166,23 @@ class SessionActivities:
         if agreement is not None:
             session = agreement.applied_to(session)
         country = country_of(session.terms.matched_number) if session.terms.geomatch else None
+        cipher, answers_under = None, None
+        if self._keys is not None:
+            answers_under = await self._keys.answers_under(session.session_uuid)
+            cipher = self._keys.cipher(session.session_uuid)
         async with self._database.transaction() as connection:
             if command.left.terms_of_business and (fault := await _fault(connection, session)) is not None:
                 return Opened(virtual_number=None, refusal=fault)
-            result = await opening.open_session(connection, self._keyring, session, country)
+            result = await opening.open_session(connection, self._keyring, session, country, cipher, answers_under)
         if isinstance(result, opening.Exhausted):
             activity.logger.warning(
                 "no number of %s could be had for a pair of parties; `masking numbers explain` tells why",
                 session.owner_id,
             )
             return Opened(virtual_number=None, refusal=PIN_TAKEN if result.pin_taken else POOL_EXHAUSTED)
+        self._ciphers.keep(session.session_uuid, result.key.cipher)
+        if self._keys is not None:
+            self._keys.keep(session.session_uuid, result.key)
         if result.left is not None and result.left < FEW_NUMBERS:
             activity.logger.warning(
                 "the numbers of %s run out: %d more could be had for a pair of parties; add numbers",

@@ -63,7 +63,7 @@ async def serve() -> None:
         async with database.transaction() as connection:
             await ensure_account(connection, KEYRING, ACCOUNT, TOKEN)
             await ensure_numbers(connection, ACCOUNT, NUMBERS)
-        async with working(await clear_client(address), database, KEYRING, settings, TASK_QUEUE):
+        async with working(await clear_client(address), database, KEYRING, settings, TASK_QUEUE, keyed=False):
             await until_stopped()
 
 

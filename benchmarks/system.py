@@ -28,6 +28,7 @@ from masking.settings import Settings
 from masking.storage.creates import UnansweredCreates
 from masking.storage.database import Database
 from masking.storage.migrate import migrate
+from masking.storage.payload_keys import StoredPayloadKeys
 from masking.storage.routes import identity_hash
 from masking.temporal import connect
 
@@ -97,6 +98,7 @@ async def gateway_app(database: Database, url: str, *, port: int = 8080) -> Asyn
                 settings=settings,
                 database=database,
                 keyring=KEYRING,
+                keys=StoredPayloadKeys(database, KEYRING),
                 sessions=MaskingClient(client),
                 forwarder=InboxForwarder(database, client, KEYRING),
                 creates=creates,

@@ -95,9 +95,9 @@ def session_workflow_id(session_uuid: str) -> str:
     return f"{_WORKFLOW_ID}{session_uuid}"
 
 
-def session_uuid_in(workflow_id: str) -> str:
-    """The session of a workflow id."""
-    return workflow_id.removeprefix(_WORKFLOW_ID)
+def session_of(workflow_id: str) -> str | None:
+    """The session of a workflow, by its id; None for another workflow's."""
+    return workflow_id.removeprefix(_WORKFLOW_ID) if workflow_id.startswith(_WORKFLOW_ID) else None
 
 
 REFUSALS: Mapping[str, ErrorType] = {

@@ -3,8 +3,9 @@
 Exception
 └── MaskingError                a fault this project names
     ├── StartupError            a process cannot start; the command line prints it as one line and exits with 2
-    └── StorageAway             a place where files are kept cannot be used now
-        └── ArchiveAway         that of the archive of evidence
+    ├── StorageAway             a place where files are kept cannot be used now
+    │   └── ArchiveAway         that of the archive of evidence
+    └── KeysAway                a key cannot be had at the moment; what needs it is tried again
 """
 
 from __future__ import annotations
@@ -31,3 +32,7 @@ class StorageAway(MaskingError):
 
 class ArchiveAway(StorageAway):
     """The archive of evidence cannot be used now, whichever pack is asked for."""
+
+
+class KeysAway(MaskingError):
+    """The keys of Temporal's payloads cannot be read at the moment: the database that keeps them does not answer."""

@@ -24,7 +24,7 @@ from masking.client import (
 )
 from masking.client.errors import failure_of
 from masking.client.starting import SUMMARY, Starter
-from masking.contract import MEMO_REQUEST, TASK_QUEUE, WORKFLOW_TYPE, session_uuid_in, session_workflow_id
+from masking.contract import MEMO_REQUEST, TASK_QUEUE, WORKFLOW_TYPE, session_of, session_workflow_id
 from masking.domain.session import Bill, SessionSnapshot
 from masking.domain.terms import SessionRequest
 from masking.nexus import ExpireSession, ExtendSession, MaskingService, ModifySession, Named
@@ -150,7 +150,9 @@ class _Start(nexus.TemporalOperationHandler[NewSession, Bill]):
         self, ctx: nexus.TemporalCancelOperationContext, options: nexus.CancelWorkflowRunOptions
     ) -> None:
         """Expire the session instead: a cancelled workflow would leave its number taken and its bill open."""
-        session_uuid = session_uuid_in(options.workflow_id)
+        session_uuid = session_of(options.workflow_id)
+        if session_uuid is None:
+            return
         try:
             with suppress(SessionAlreadyExpired):
                 await self._sessions.expire(session_uuid, update_id=f"cancel-{session_uuid}", reason="cancelled")

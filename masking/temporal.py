@@ -3,38 +3,75 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
+import copy
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Self
 
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
-from temporalio.converter import DataConverter, DefaultFailureConverterWithEncodedAttributes
+from temporalio.converter import DataConverter, DefaultFailureConverterWithEncodedAttributes, SerializationContext
 from temporalio.envconfig import ClientConfig, ClientConnectConfig
 from temporalio.plugin import SimplePlugin
 from temporalio.service import RPCError, RPCStatusCode
 
+from masking.contract import session_of
 from masking.errors import StartupError
 from masking.privacy.keyring import Keyring
 from masking.privacy.payload_codec import EncryptingCodec
+from masking.privacy.payload_keys import PayloadKeys
 
 CONNECT_TIMEOUT_S = 10.0
 
 
-def data_converter(keyring: Keyring) -> DataConverter:
-    """Pydantic models, encrypted; failures too."""
-    return dataclasses.replace(
-        pydantic_data_converter,
-        payload_codec=EncryptingCodec(keyring),
+class _SessionsConverter(DataConverter):
+    """Tells the codec whose payloads it has before it."""
+
+    def with_context(self, context: SerializationContext) -> Self:
+        """The same for what belongs to a workflow. The SDK asks for each call, and would make all parts of it anew."""
+        codec = self.payload_codec
+        if not isinstance(codec, EncryptingCodec):
+            return self
+        of_session = codec.of_session(session_of(getattr(context, "workflow_id", None) or ""))
+        if of_session is codec:
+            return self
+        converter = copy.copy(self)
+        object.__setattr__(converter, "payload_codec", of_session)
+        return converter
+
+
+def data_converter(keyring: Keyring, keys: PayloadKeys | None = None) -> DataConverter:
+    """Pydantic models, encrypted; failures too.
+
+    Args:
+        keys: those of sessions and days; None where the key ring is all there is.
+    """
+    return _SessionsConverter(
+        payload_converter_class=pydantic_data_converter.payload_converter_class,
+        payload_codec=EncryptingCodec(keyring, keys),
         failure_converter_class=DefaultFailureConverterWithEncodedAttributes,
     )
 
 
-def masking_plugin(keyring: Keyring, workflows: Sequence[type] | None = None) -> SimplePlugin:
-    """What client, worker and replayer have in common. Give it to the client, or to a replayer."""
-    return SimplePlugin("masking", data_converter=data_converter(keyring), workflows=workflows)
+def masking_plugin(
+    keyring: Keyring, workflows: Sequence[type] | None = None, keys: PayloadKeys | None = None
+) -> SimplePlugin:
+    """What client, worker and replayer have in common. Give it to the client, or to a replayer.
+
+    Args:
+        keyring: ours, or one of ingress keys in other services.
+        keys: those of sessions and days, in processes of ours.
+    """
+    return SimplePlugin("masking", data_converter=data_converter(keyring, keys), workflows=workflows)
+
+
+def with_keys(client: Client, keyring: Keyring, keys: PayloadKeys) -> Client:
+    """The same connection, by which the payloads of sessions are under keys of their own."""
+    config = client.config()
+    config["plugins"] = [masking_plugin(keyring, keys=keys)]
+    return Client(**config)
 
 
 async def connect(keyring: Keyring, *, lazy: bool = False, environment: Mapping[str, str] | None = None) -> Client:

@@ -6,7 +6,7 @@ import asyncio
 import functools
 import os
 import subprocess
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -20,7 +20,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from masking.audit.contents import HISTORY
 from masking.audit.ledger import ledger_records
 from masking.audit.pack import Code, Header, Record, written
-from masking.audit.payloads import resealed
+from masking.audit.payloads import payloads_of, resealed
 from masking.audit.signing import Signer, data_key_id
 from masking.audit.stored import stored_records
 from masking.contract import session_workflow_id
@@ -28,9 +28,11 @@ from masking.domain.session import REVISION
 from masking.errors import MaskingError
 from masking.privacy.keyring import Keyring, Unreadable
 from masking.privacy.payload_codec import EncryptingCodec
+from masking.privacy.payload_keys import PayloadKey
 from masking.privacy.session_cipher import SessionCipher, unwrapped
 from masking.storage.database import Database
 from masking.storage.evidence import StoredEvidence, read_evidence
+from masking.storage.payload_keys import StoredPayloadKeys
 
 ROOT = Path(__file__).parent.parent.parent
 GIT_WITHIN_S = 2.0
@@ -59,6 +61,7 @@ async def export(
     Raises:
         CannotExport: it lives, was erased, is unknown, or Temporal does not have its history any more.
         RPCError: Temporal does not answer.
+        KeysAway: PostgreSQL does not answer.
     """
     histories = await _histories(client, session_uuid)
     # Behind the end of the workflow nothing but callbacks' tries, late events and corrections is added.
@@ -72,11 +75,12 @@ async def export(
         )
     try:
         cipher = _cipher(stored, keyring, session_uuid)
-        codec = EncryptingCodec(keyring)
+        codec = EncryptingCodec(keyring, StoredPayloadKeys(database, keyring))
+        keys = await codec.keys_of(payload for run in histories for event in run for payload in payloads_of(event))
         seals, opens = (None, cipher) if is_open else (cipher, None)
         rows = stored_records(stored, seals, opens) if stored is not None else iter(())
         # Whoever else uses this event loop is not to wait for so much arithmetic.
-        records = await asyncio.to_thread(lambda: [*_history_records(histories, codec, seals), *rows, *ledger])
+        records = await asyncio.to_thread(lambda: [*_history_records(histories, codec, keys, seals), *rows, *ledger])
     except Unreadable as error:
         raise CannotExport(f"it cannot be read: {error}") from None
     signer = Signer(keyring)
@@ -160,12 +164,15 @@ async def _histories(client: Client, session_uuid: str) -> list[list[HistoryEven
 
 
 def _history_records(
-    histories: list[list[HistoryEvent]], codec: EncryptingCodec, seals: SessionCipher | None
+    histories: list[list[HistoryEvent]],
+    codec: EncryptingCodec,
+    keys: Mapping[str, PayloadKey],
+    seals: SessionCipher | None,
 ) -> Iterator[Record]:
     for number, events in enumerate(histories, start=1):
         run_id = events[0].workflow_execution_started_event_attributes.original_execution_run_id
         run = f"run {number}, " if len(histories) > 1 else ""
         for event in events:
-            body = {"run": number, "run_id": run_id, "event": resealed(event, codec, seals)}
+            body = {"run": number, "run_id": run_id, "event": resealed(event, codec, keys, seals)}
             kind = EventType.Name(event.event_type).removeprefix("EVENT_TYPE_").lower().replace("_", " ")
             yield Record(HISTORY, f"{run}event {event.event_id} ({kind})", body)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from google.protobuf.descriptor import FieldDescriptor
@@ -14,26 +14,30 @@ from temporalio.api.history.v1 import HistoryEvent
 from masking.audit.pack import Body
 from masking.privacy.keyring import Unreadable
 from masking.privacy.payload_codec import ENCODING, EncryptingCodec
+from masking.privacy.payload_keys import PayloadKey
 from masking.privacy.session_cipher import SessionCipher
 
 SEALED = b"binary/sealed-for-evidence"
 """The encoding of a payload that is under its session's data key."""
 
 
-def resealed(event: HistoryEvent, codec: EncryptingCodec, cipher: SessionCipher | None) -> Body:
-    """An event as a pack holds it: what was under a master key is under the session's data key, or in the clear.
+def resealed(
+    event: HistoryEvent, codec: EncryptingCodec, keys: Mapping[str, PayloadKey], cipher: SessionCipher | None
+) -> Body:
+    """An event as a pack holds it: whatever keys it was under, it is under the session's data key, or in the clear.
 
     Args:
+        keys: what `codec` takes for it.
         cipher: the session's; None for an open pack.
 
     Raises:
-        Unreadable: the key ring lacks a key of the history.
+        Unreadable: a key of the history is not there.
     """
 
     def reseal(payload: Payload) -> Payload:
         if payload.metadata.get("encoding") != ENCODING:
             return payload
-        clear = codec.decoded(payload)
+        clear = codec.decoded(payload, keys)
         if cipher is None:
             return clear
         return Payload(metadata={"encoding": SEALED}, data=cipher.seal_bytes(clear.SerializeToString()))
@@ -74,17 +78,18 @@ def unsealed(body: Body, cipher: SessionCipher | None) -> HistoryEvent:
 
 
 def _replace(message: Message, change: Callable[[Payload], Payload]) -> None:
-    for payload in _payloads(message):
+    for payload in payloads_of(message):
         payload.CopyFrom(change(payload))
 
 
-def _payloads(message: Message) -> Iterator[Payload]:
+def payloads_of(message: Message) -> Iterator[Payload]:
+    """All payloads in a message, wherever they stand."""
     if isinstance(message, Payload):
         yield message
         return
     for field, value in message.ListFields():
         for each in _messages(field, value):
-            yield from _payloads(each)
+            yield from payloads_of(each)
 
 
 def _messages(field: FieldDescriptor, value: Any) -> Iterator[Message]:

@@ -20,7 +20,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
 from masking.contract import REFUSALS, ErrorType
-from masking.errors import MaskingError
+from masking.errors import KeysAway, MaskingError
 
 FAULTS = (
     WorkflowUpdateFailedError,
@@ -30,6 +30,7 @@ FAULTS = (
     TimeoutError,
     # What a client that connects at its first call raises while Temporal is away.
     RuntimeError,
+    KeysAway,
 )
 
 

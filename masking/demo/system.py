@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from rich.console import Console
 from temporalio.client import Client
@@ -11,12 +11,14 @@ from temporalio.client import Client
 from masking.client import MaskingClient
 from masking.errors import StartupError
 from masking.health import is_healthy
-from masking.operate.system import operated_system
+from masking.operate.system import operated_database_url, operated_system
 from masking.privacy.keyring import load_keyring
 from masking.provision import DemoAccount, demo_account, provisioned_demo_account
 from masking.run.system import ReadySystem, running_system, temporal_environment, temporal_ui_url
 from masking.settings import Settings
-from masking.temporal import connect
+from masking.storage.database import Unpooled
+from masking.storage.payload_keys import StoredPayloadKeys
+from masking.temporal import connect, with_keys
 
 
 @asynccontextmanager
@@ -53,7 +55,14 @@ async def _account(settings: Settings) -> DemoAccount:
 
 async def client_of(settings: Settings) -> Client:
     """A Temporal client of the system that runs with these settings."""
-    return await connect(load_keyring(with_its_keys(settings)), environment=temporal_environment(settings))
+    settings = with_its_keys(settings)
+    keyring = load_keyring(settings)
+    client = await connect(keyring, environment=temporal_environment(settings))
+    with suppress(StartupError):
+        # Without its database only what is under the key ring can be read.
+        database = Unpooled(operated_database_url(settings))
+        client = with_keys(client, keyring, StoredPayloadKeys(database, keyring))
+    return client
 
 
 def with_its_keys(settings: Settings) -> Settings:

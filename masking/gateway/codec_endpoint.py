@@ -16,7 +16,7 @@ from aiohttp import hdrs, web
 from google.protobuf import json_format
 from temporalio.api.common.v1 import Payload, Payloads
 
-from masking.errors import StartupError
+from masking.errors import KeysAway, StartupError
 from masking.gateway.errors import ApiError, errors_as_json
 from masking.gateway.login_limit import LoginLimiter
 from masking.gateway.protocol import GatewayRunner
@@ -27,6 +27,7 @@ from masking.privacy.payload_codec import ENCODING, EncryptingCodec
 from masking.settings import Settings
 from masking.storage.database import Database
 from masking.storage.looks import note_look
+from masking.storage.payload_keys import StoredPayloadKeys
 
 DECODED = "decoded payloads"
 MAX_BODY = 16 * 1024 * 1024
@@ -46,7 +47,7 @@ class CodecEndpoint:
     """
 
     def __init__(self, database: Database, keyring: Keyring, users: dict[str, str], origin: str | None) -> None:
-        self._database, self._codec = database, EncryptingCodec(keyring)
+        self._database, self._keyring = database, keyring
         self._users, self._origin = users, origin
         self._logins = LoginLimiter()
 
@@ -75,9 +76,13 @@ class CodecEndpoint:
         who = self._signed_in(request)
         try:
             payloads = json_format.Parse(await request.read(), Payloads()).payloads
-            decoded = await self._codec.decode(payloads)
+            # Keys are asked for each time: what was erased a moment ago is shown to nobody.
+            codec = EncryptingCodec(self._keyring, StoredPayloadKeys(self._database, self._keyring))
+            decoded = await codec.decode(payloads)
         except (json_format.ParseError, Unreadable):
             raise ApiError(400, "These payloads cannot be decoded.") from None
+        except KeysAway:
+            raise ApiError(503, "The keys of these payloads cannot be read at the moment.") from None
         opened = sum(payload.metadata.get("encoding") == ENCODING for payload in payloads)
         if opened:
             async with self._database.transaction() as connection:

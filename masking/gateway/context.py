@@ -20,6 +20,7 @@ from masking.recordings.store import RecordingStore
 from masking.settings import Settings
 from masking.storage.creates import UnansweredCreates
 from masking.storage.database import Database
+from masking.storage.payload_keys import StoredPayloadKeys
 
 AudioSource = Callable[[str], AbstractAsyncContextManager[Audio]]
 
@@ -29,6 +30,7 @@ class Context:
     """The gateway's parts.
 
     Attributes:
+        keys: what the codec of `sessions` has its keys from.
         webhooks: how the carrier tells of calls.
         audio: a recording's audio, from where the carrier said that it is.
         recordings: where fetched recordings are; None where none are fetched.
@@ -38,6 +40,7 @@ class Context:
     settings: Settings
     database: Database
     keyring: Keyring
+    keys: StoredPayloadKeys
     sessions: MaskingClient
     forwarder: InboxForwarder
     creates: UnansweredCreates

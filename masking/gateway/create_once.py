@@ -19,6 +19,7 @@ from masking.gateway.session_errors import api_error
 from masking.privacy.keyring import Keyring
 from masking.storage import creates
 from masking.storage.accounts import Principal
+from masking.storage.session_keys import OWN, NewKey, StoredPayloadKey
 
 IDEMPOTENCY_KEY = "Idempotency-Key"
 KEY_LENGTH = 255
@@ -73,13 +74,18 @@ async def _once(
     context: Context, principal: Principal, wanted: Create, create: Callable[[str], Awaitable[Session]]
 ) -> Session:
     fresh, account_id = str(uuid.uuid4()), principal.account_id
+    key = NewKey.of(fresh, context.keyring)
     if wanted.key_hash is None:
-        async with context.creates.claimed(account_id, wanted.body_hash, fresh) as session_uuid:
+        async with context.creates.claimed(account_id, wanted.body_hash, fresh, key) as session_uuid:
+            if session_uuid == fresh:
+                context.keys.keep(fresh, StoredPayloadKey(key.cipher, OWN))
             session = await _created(context, session_uuid, create)
             await _forget(context, session_uuid)
             return session
     async with context.database.transaction() as connection:
-        claim = await creates.claim_key(connection, account_id, wanted.key_hash, wanted.body_hash, fresh)
+        claim = await creates.claim_key(connection, account_id, wanted.key_hash, wanted.body_hash, fresh, key)
+    if claim.session_uuid == fresh:
+        context.keys.keep(fresh, StoredPayloadKey(key.cipher, OWN))
     if not claim.same_body:
         raise ApiError(422, f"This {IDEMPOTENCY_KEY} was used with another request body. Use a new key.")
     return await _created(context, claim.session_uuid, create)

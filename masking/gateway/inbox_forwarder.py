@@ -16,6 +16,7 @@ from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
 from masking.contract import session_workflow_id, signal_of
+from masking.errors import KeysAway
 from masking.lookout import Lookout
 from masking.privacy.keyring import Keyring, Unreadable
 from masking.storage import inbox
@@ -48,7 +49,7 @@ class _Outcomes:
     forwarded: list[int] = field(default_factory=list)
     late: list[inbox.WaitingEvent] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
-    fault: RPCError | RuntimeError | None = None
+    fault: RPCError | RuntimeError | KeysAway | None = None
 
 
 class InboxForwarder:
@@ -77,7 +78,7 @@ class InboxForwarder:
         try:
             while await self.forward_batch() == BATCH:
                 pass
-        except (RPCError, RuntimeError, psycopg.Error, PoolTimeout, Unreadable) as error:
+        except (RPCError, RuntimeError, psycopg.Error, PoolTimeout, Unreadable, KeysAway) as error:
             logger.warning("the inbox waits: %s", type(error).__name__)
 
     async def forward_batch(self) -> int:
@@ -120,12 +121,13 @@ class InboxForwarder:
                     outcomes.forwarded += (event.id for event in some)
                 else:
                     outcomes.late += some
-            except (RPCError, RuntimeError) as error:
-                # A client that connects at its first call raises the latter while Temporal is away.
-                if isinstance(error, RuntimeError) or error.status in AWAY:
+            except (RPCError, RuntimeError, KeysAway, Unreadable) as error:
+                # A client that connects at its first call raises a RuntimeError while Temporal is away.
+                if isinstance(error, RuntimeError | KeysAway) or (isinstance(error, RPCError) and error.status in AWAY):
                     outcomes.fault = error
                 else:
-                    logger.warning("session %s takes no events now: %s", events[0].session_uuid, error.status.name)
+                    why = error.status.name if isinstance(error, RPCError) else error
+                    logger.warning("session %s takes no events now: %s", events[0].session_uuid, why)
                     outcomes.refused.append(events[0].session_uuid)
                 return
 

@@ -39,7 +39,8 @@ from masking.settings import Settings
 from masking.storage import key_checks, tables
 from masking.storage.creates import UnansweredCreates
 from masking.storage.database import Database, database_url
-from masking.temporal import connect
+from masking.storage.payload_keys import StoredPayloadKeys
+from masking.temporal import connect, with_keys
 
 MAX_BODY = 64 * 1024
 SHUTDOWN_S = 10.0
@@ -97,12 +98,15 @@ async def serve(settings: Settings) -> None:
     ):
         await tables.must_be_there(database)
         await key_checks.must_fit(database, keyring)
+        keys = StoredPayloadKeys(database, keyring)
+        client = with_keys(client, keyring, keys)
         forwarder = InboxForwarder(database, client, keyring)
         orders = orders_of(settings, carrier_http, None)
         context = Context(
             settings=settings,
             database=database,
             keyring=keyring,
+            keys=keys,
             sessions=MaskingClient(client, lookup=settings.lookup, party_hash=party_hash(keyring)),
             forwarder=forwarder,
             creates=creates,

@@ -115,14 +115,15 @@ async def _found(
         return "", sorted(set(sessions))
     from temporalio.service import RPCError, RPCStatusCode
 
-    from masking.contract import session_uuid_in
+    from masking.contract import session_of
     from masking.privacy.party_hash import party_hash
 
     client, keyring = await _connected()
     number = valid_e164(party) if party is not None else None
     asked = list_query(query, account, party_hash(keyring)(number) if number is not None else None)
     try:
-        found = [session_uuid_in(each.id) async for each in client.list_workflows(asked, page_size=LISTED)]
+        listed = [session_of(each.id) async for each in client.list_workflows(asked, page_size=LISTED)]
+        found = [session_uuid for session_uuid in listed if session_uuid is not None]
     except RPCError as error:
         if error.status is RPCStatusCode.INVALID_ARGUMENT:
             raise CannotExpire(f"Temporal does not take this query: {redacted(error.message)}") from None

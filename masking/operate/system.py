@@ -29,20 +29,26 @@ async def operated_system(settings: Settings) -> AsyncIterator[OperatedSystem]:
         StartupError: neither is there, the keys are missing or another database's, or its tables are older.
     """
     settings = with_keys_file(settings)
-    if settings.database_url is not None:
-        url = settings.database_url.get_secret_value()
-    else:
-        found = running_database_url(settings.data.absolute() / "postgres")
-        if found is None:
-            raise StartupError(
-                "no database: set DATABASE_URL, or start `masking run` (MASKING_DATA names its data folder)"
-            )
-        url = found
+    url = operated_database_url(settings)
     keyring = load_keyring(settings)
     async with Database(url, size=2) as database:
         await tables.must_be_there(database)
         await key_checks.must_fit(database, keyring)
         yield OperatedSystem(database, keyring)
+
+
+def operated_database_url(settings: Settings) -> str:
+    """The database of `DATABASE_URL`, or of the `masking run` that uses the data folder.
+
+    Raises:
+        StartupError: neither is there.
+    """
+    if settings.database_url is not None:
+        return settings.database_url.get_secret_value()
+    found = running_database_url(settings.data.absolute() / "postgres")
+    if found is None:
+        raise StartupError("no database: set DATABASE_URL, or start `masking run` (MASKING_DATA names its data folder)")
+    return found
 
 
 def with_keys_file(settings: Settings) -> Settings:

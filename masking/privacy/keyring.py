@@ -1,7 +1,9 @@
 """The keys: master keys by id, and the key of the look-up hashes.
 
-A master key wraps each session's own data key and derives the key of Temporal's payloads.
+A master key wraps each session's own data key, and the ingress keys under which other services write.
 The look-up key never rotates with it, since hashes must stay comparable.
+
+Other services hold a ring of ingress keys instead, one for each day (`masking keys ingress export`).
 """
 
 from __future__ import annotations
@@ -108,11 +110,11 @@ class Keyring:
 
     def derived_token(self, purpose: str) -> str:
         """A secret of 40 characters that is the same at every start and is stored nowhere."""
-        return base64.b32encode(_derive(self._lookup, f"token {purpose}"))[:40].decode()
+        return base64.b32encode(derive(self._lookup, f"token {purpose}"))[:40].decode()
 
     def derived_key(self, purpose: str) -> bytes:
         """A key of 32 bytes that is the same at every start, whatever master keys there are, and is stored nowhere."""
-        return _derive(self._lookup, f"key {purpose}")
+        return derive(self._lookup, f"key {purpose}")
 
     def _key(self, key_id: str, purpose: str) -> bytes:
         derived = self._derived.get((key_id, purpose))
@@ -122,7 +124,7 @@ class Keyring:
             master = self._master.get(key_id)
             if master is None:
                 raise Unreadable("the key ring lacks the key of a ciphertext; add it to the keys in use")
-            derived = self._derived[key_id, purpose] = _derive(master, purpose)
+            derived = self._derived[key_id, purpose] = derive(master, purpose)
         return derived
 
     def _look_for_unknown(self) -> None:
@@ -258,10 +260,15 @@ def ensure_keys_file(path: Path) -> None:
 
 
 def _parse(content: str, name: str, source: Callable[[], Keyring | None] | None = None) -> Keyring:
+    # It is a kind of key ring itself.
+    from masking.privacy.ingress import parsed_ingress
+
+    if (ingress := parsed_ingress(content, source)) is not None:
+        return ingress
     try:
         parsed = _KeyFile.model_validate_json(content)
-        master = {key_id: _key_bytes(key) for key_id, key in parsed.master.items()}
-        lookup = _key_bytes(parsed.lookup)
+        master = {key_id: key_bytes(key) for key_id, key in parsed.master.items()}
+        lookup = key_bytes(parsed.lookup)
     except (ValidationError, ValueError):
         raise StartupError(
             f'{name} is no key ring: JSON with "current", "master" and "lookup", each key 32 bytes in base64'
@@ -271,12 +278,14 @@ def _parse(content: str, name: str, source: Callable[[], Keyring | None] | None 
     return Keyring(master, parsed.current, lookup, source)
 
 
-def _key_bytes(encoded: SecretStr) -> bytes:
+def key_bytes(encoded: SecretStr) -> bytes:
+    """A key as key files hold it. Raises `ValueError` where it is none."""
     key = base64.b64decode(encoded.get_secret_value(), validate=True)
     if len(key) != KEY_BYTES:
         raise ValueError("wrong length")
     return key
 
 
-def _derive(key: bytes, purpose: str) -> bytes:
+def derive(key: bytes, purpose: str) -> bytes:
+    """The key that follows from another one for a purpose. 32 bytes."""
     return HKDF(algorithm=SHA256(), length=KEY_BYTES, salt=None, info=purpose.encode()).derive(key)

@@ -3,52 +3,119 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from temporalio.api.common.v1 import Payload
 from temporalio.converter import PayloadCodec
 
-from masking.privacy.keyring import Keyring
+from masking.privacy.ingress import ingress_day
+from masking.privacy.keyring import Keyring, Unreadable
+from masking.privacy.payload_keys import PURPOSE, SESSION, UNDER_MASTER, PayloadKey, PayloadKeys
 
 ENCODING = b"binary/encrypted"
-PURPOSE = "temporal payload"
+KEY_ID = "encryption-key-id"
+
+FOR_CALLER = "masking-for-caller"
+"""Marks a payload, until it is encrypted, as one that whoever started the session reads."""
 
 COMPRESSED_FROM = 2048
 """Bytes."""
 
 
 class EncryptingCodec(PayloadCodec):
-    """AES-256-GCM over whole payloads; the key's id travels in the metadata, so that keys can rotate.
+    """AES-256-GCM over whole payloads; the key's id travels in the metadata, so that keys can differ and rotate.
 
     Large payloads are compressed first: ciphertext cannot be.
+
+    Args:
+        keys: those of sessions and days; None where the key ring is all there is, as in other services.
+        session_uuid: whose payloads are encoded; None for those of no session.
     """
 
-    def __init__(self, keyring: Keyring) -> None:
+    def __init__(self, keyring: Keyring, keys: PayloadKeys | None = None, session_uuid: str | None = None) -> None:
         self._keyring = keyring
+        self._keys = keys
+        self._session_uuid = session_uuid
+
+    def of_session(self, session_uuid: str | None) -> EncryptingCodec:
+        """The codec of a session's payloads."""
+        if self._keys is None or session_uuid == self._session_uuid:
+            return self
+        return EncryptingCodec(self._keyring, self._keys, session_uuid)
 
     async def encode(self, payloads: Sequence[Payload]) -> list[Payload]:
         """Encrypt each payload, metadata included."""
-        return [self._encoded(payload) for payload in payloads]
+        writing = UNDER_MASTER
+        if self._keys is not None and self._session_uuid is not None:
+            writing = await self._keys.writing(self._session_uuid)
+        return [
+            self._encoded(payload, writing.answers if _is_for_caller(payload) else writing.inner)
+            for payload in payloads
+        ]
 
     async def decode(self, payloads: Sequence[Payload]) -> list[Payload]:
-        """Decrypt each payload that this codec made; leave others as they are."""
-        return [self.decoded(payload) for payload in payloads]
+        """Decrypt each payload that this codec made; leave others as they are.
 
-    def _encoded(self, payload: Payload) -> Payload:
-        content, metadata = payload.SerializeToString(), {"encoding": ENCODING}
-        if len(content) >= COMPRESSED_FROM:
-            content, metadata = zlib.compress(content, 1), metadata | {"compression": b"zlib"}
-        key_id, ciphertext = self._keyring.seal(content, PURPOSE)
-        return Payload(metadata=metadata | {"encryption-key-id": key_id.encode()}, data=ciphertext)
+        Raises:
+            Unreadable: a key is not here or was destroyed, or a payload was altered.
+            KeysAway: a key cannot be had at the moment.
+        """
+        keys = await self.keys_of(payloads)
+        return [self.decoded(payload, keys) for payload in payloads]
 
-    def decoded(self, payload: Payload) -> Payload:
+    async def keys_of(self, payloads: Iterable[Payload]) -> dict[str, PayloadKey]:
+        """What `decoded` takes for these, by the keys' ids. Raises what `decode` raises."""
+        found: dict[str, PayloadKey] = {}
+        if self._keys is None:
+            return found
+        for payload in payloads:
+            if payload.metadata.get("encoding") != ENCODING:
+                continue
+            key_id = _key_id(payload)
+            if key_id in found:
+                continue
+            is_own = key_id.startswith(SESSION)
+            if is_own or ingress_day(key_id):
+                found[key_id] = await self._keys.reading(key_id)
+            if self._session_uuid is not None and not is_own:
+                self._keys.note_start(self._session_uuid, key_id)
+        return found
+
+    def decoded(self, payload: Payload, keys: Mapping[str, PayloadKey]) -> Payload:
         """The payload in the clear; one that this codec did not make, as it is.
 
         Raises:
-            Unreadable: the key ring lacks its key, or it was altered.
+            Unreadable: its key is not at hand, or it was altered.
         """
         if payload.metadata.get("encoding") != ENCODING:
             return payload
-        key_id = payload.metadata.get("encryption-key-id", b"").decode()
-        content = self._keyring.open(key_id, payload.data, PURPOSE)
+        key_id = _key_id(payload)
+        if key_id in keys:
+            content = keys[key_id].open(payload.data)
+        elif key_id.startswith(SESSION):
+            raise Unreadable("a payload is under its session's own key, which no key ring holds")
+        else:
+            content = self._keyring.open(key_id, payload.data, PURPOSE)
         return Payload.FromString(zlib.decompress(content) if "compression" in payload.metadata else content)
+
+    def _encoded(self, payload: Payload, key: PayloadKey | None) -> Payload:
+        content, metadata = payload.SerializeToString(), {"encoding": ENCODING}
+        if len(content) >= COMPRESSED_FROM:
+            content, metadata = zlib.compress(content, 1), metadata | {"compression": b"zlib"}
+        if key is not None:
+            key_id, ciphertext = key.key_id, key.seal(content)
+        else:
+            key_id, ciphertext = self._keyring.seal(content, PURPOSE)
+        return Payload(metadata=metadata | {KEY_ID: key_id.encode()}, data=ciphertext)
+
+
+def _key_id(payload: Payload) -> str:
+    return payload.metadata.get(KEY_ID, b"").decode(errors="replace")
+
+
+def _is_for_caller(payload: Payload) -> bool:
+    """Whether a payload was marked so; the mark goes."""
+    if FOR_CALLER not in payload.metadata:
+        return False
+    del payload.metadata[FOR_CALLER]
+    return True

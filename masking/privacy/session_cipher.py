@@ -100,6 +100,11 @@ def new_wrapped_key(keyring: Keyring) -> tuple[str, bytes]:
     return keyring.seal(os.urandom(KEY_BYTES), PURPOSE)
 
 
+def wrapped_key(keyring: Keyring, cipher: SessionCipher) -> tuple[str, bytes]:
+    """A known data key, wrapped by the current master key: its id and the ciphertext."""
+    return keyring.seal(cipher.data_key, PURPOSE)
+
+
 def unwrapped(keyring: Keyring, session_uuid: str, key_id: str, wrapped: bytes) -> SessionCipher:
     """The cipher of a session whose wrapped key is at hand."""
     return SessionCipher(session_uuid, keyring.open(key_id, wrapped, PURPOSE))

@@ -25,8 +25,10 @@ from masking.provision import DemoAccount, provision_demo
 from masking.rate_card import load_rate_card
 from masking.run.service import RunningService, Service
 from masking.settings import Settings
+from masking.storage.database import Unpooled
 from masking.storage.migrate import migrate
-from masking.temporal import connect
+from masking.storage.payload_keys import StoredPayloadKeys
+from masking.temporal import connect, with_keys
 from masking.temporal_setup import prepare_namespace
 
 TEMPORAL_IS_ELSEWHERE = ("TEMPORAL_ADDRESS", "TEMPORAL_PROFILE", "TEMPORAL_CONFIG_FILE")
@@ -96,7 +98,10 @@ async def running_system(settings: Settings, say: Say) -> AsyncIterator[ReadySys
                 simulator_url=settings.simulator_url,
                 temporal_ui_url=temporal_ui_url(settings),
                 codec_url=codec_url,
-                sessions=MaskingClient(client, lookup=settings.lookup),
+                sessions=MaskingClient(
+                    with_keys(client, keyring, StoredPayloadKeys(Unpooled(database_url), keyring)),
+                    lookup=settings.lookup,
+                ),
                 pids=services.pids,
                 failure=services.failure,
             )

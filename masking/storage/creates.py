@@ -23,6 +23,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import class_row
 
 from masking.storage.database import CONNECT_TIMEOUT, Connection, Database
+from masking.storage.session_keys import NewKey
 
 KEY_LIFETIME = timedelta(hours=24)
 RESEND_WINDOW = timedelta(seconds=60)
@@ -45,15 +46,31 @@ class _Row(NamedTuple):
     body_hash: bytes
 
 
-async def claim_key(connection: Connection, account_id: str, key_hash: bytes, body_hash: bytes, new_uuid: str) -> Claim:
-    """Claim an idempotency key, or learn which session it stands for."""
+# A new session's data key is noted with it, so that its start can be under it.
+_WITH_KEY = (
+    "WITH claimed AS ({claimed}), key AS (INSERT INTO session_keys (session_uuid, key_id, wrapped_key)"
+    " SELECT session_uuid, %s, %s FROM claimed WHERE session_uuid = %s)"
+    " SELECT session_uuid, body_hash FROM claimed"
+)
+
+
+async def claim_key(
+    connection: Connection, account_id: str, key_hash: bytes, body_hash: bytes, new_uuid: str, new_key: NewKey
+) -> Claim:
+    """Claim an idempotency key, or learn which session it stands for.
+
+    Args:
+        new_key: of the new session, if it is to be the one.
+    """
     await connection.execute("DELETE FROM creates WHERE created_at < now() - %s", (KEY_LIFETIME,))
     async with connection.cursor(row_factory=class_row(_Row)) as cursor:
         await cursor.execute(
-            "INSERT INTO creates (account_id, key_hash, body_hash, session_uuid) VALUES (%s, %s, %s, %s)"
-            " ON CONFLICT (account_id, key_hash) DO UPDATE SET key_hash = excluded.key_hash"
-            " RETURNING session_uuid, body_hash",
-            (account_id, key_hash, body_hash, new_uuid),
+            _WITH_KEY.format(
+                claimed="INSERT INTO creates (account_id, key_hash, body_hash, session_uuid) VALUES (%s, %s, %s, %s)"
+                " ON CONFLICT (account_id, key_hash) DO UPDATE SET key_hash = excluded.key_hash"
+                " RETURNING session_uuid, body_hash"
+            ),
+            (account_id, key_hash, body_hash, new_uuid, new_key.key_id, new_key.wrapped_key, new_uuid),
         )
         (row,) = await cursor.fetchall()
     return Claim(row.session_uuid, row.body_hash == body_hash)
@@ -85,13 +102,16 @@ class UnansweredCreates:
             await self._locks.close()
 
     @asynccontextmanager
-    async def claimed(self, account_id: str, body_hash: bytes, new_uuid: str) -> AsyncIterator[str]:
+    async def claimed(self, account_id: str, body_hash: bytes, new_uuid: str, new_key: NewKey) -> AsyncIterator[str]:
         """The session that a create without a key gives: that of an unanswered create of late, or a new one.
 
         Nobody else is given the same one while the context lasts.
+
+        Args:
+            new_key: of the new session, if it is to be the one.
         """
         session_uuid = await self._unanswered(account_id, body_hash) or await self._noted(
-            account_id, body_hash, new_uuid
+            account_id, body_hash, new_uuid, new_key
         )
         try:
             yield session_uuid
@@ -111,13 +131,16 @@ class UnansweredCreates:
                 return session_uuid
         return None
 
-    async def _noted(self, account_id: str, body_hash: bytes, new_uuid: str) -> str:
+    async def _noted(self, account_id: str, body_hash: bytes, new_uuid: str, new_key: NewKey) -> str:
         await self._lock(new_uuid)
         try:
             async with self._database.transaction() as connection:
                 await connection.execute(
-                    "INSERT INTO creates (account_id, body_hash, session_uuid) VALUES (%s, %s, %s)",
-                    (account_id, body_hash, new_uuid),
+                    _WITH_KEY.format(
+                        claimed="INSERT INTO creates (account_id, body_hash, session_uuid) VALUES (%s, %s, %s)"
+                        " RETURNING session_uuid, body_hash"
+                    ),
+                    (account_id, body_hash, new_uuid, new_key.key_id, new_key.wrapped_key, new_uuid),
                 )
         except psycopg.Error:
             await self._unlock(new_uuid)

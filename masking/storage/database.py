@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
+from typing import Any, Protocol
 
 from psycopg import AsyncConnection, OperationalError
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
@@ -19,6 +20,10 @@ CONNECT_TIMEOUT = 5.0
 
 STATEMENT_TIMEOUT_MS = 10_000
 POOL_SIZE = 8
+_OPTIONS: dict[str, Any] = {
+    "connect_timeout": int(CONNECT_TIMEOUT),
+    "options": f"-c statement_timeout={STATEMENT_TIMEOUT_MS} -c timezone=UTC",
+}
 
 
 class Database:
@@ -33,11 +38,7 @@ class Database:
             max_waiting=size * 50,
             timeout=CONNECT_TIMEOUT,
             open=False,
-            kwargs={
-                "autocommit": True,
-                "connect_timeout": int(CONNECT_TIMEOUT),
-                "options": f"-c statement_timeout={STATEMENT_TIMEOUT_MS} -c timezone=UTC",
-            },
+            kwargs={"autocommit": True, **_OPTIONS},
         )
 
     async def __aenter__(self) -> Database:
@@ -85,6 +86,27 @@ class Database:
             await connection.execute("BEGIN")
             yield connection
             await connection.execute("COMMIT")
+
+
+class Unpooled:
+    """Connections to PostgreSQL that are made when they are needed, for who seldom needs one."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """A connection of its own in a transaction: committed at the end, rolled back on an error."""
+        connecting = AsyncConnection.connect(self._url, autocommit=True, **_OPTIONS)
+        async with await connecting as connection, connection.transaction():
+            yield connection
+
+
+class Transactions(Protocol):
+    """Where transactions come from."""
+
+    def transaction(self) -> AbstractAsyncContextManager[Connection]:
+        """A connection in a transaction."""
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from psycopg.rows import class_row
 
 from masking.errors import StartupError
+from masking.privacy.ingress import must_be_whole
 from masking.privacy.keyring import Keyring, Unreadable
 from masking.storage.accounts import AUTH
 from masking.storage.database import Connection, Database
@@ -31,8 +32,9 @@ async def must_fit(database: Database, keyring: Keyring) -> None:
     """Let a process start only with the keys of its database; take note of those that it will use.
 
     Raises:
-        StartupError: a key is missing, or is another one than the database was written with.
+        StartupError: a key is missing, or is another one than the database was written with; or they are a service's.
     """
+    must_be_whole(keyring)
     async with database.transaction() as connection:
         async with connection.cursor(row_factory=class_row(_Check)) as cursor:
             await cursor.execute("SELECT key_id, sealed FROM key_checks")

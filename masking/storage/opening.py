@@ -12,9 +12,10 @@ from masking.domain.numbers import LastHold, PoolNumber, candidates, may_meet_ag
 from masking.domain.session import Session
 from masking.domain.terms import Terms
 from masking.privacy.keyring import Keyring
-from masking.privacy.session_cipher import unwrapped
+from masking.privacy.session_cipher import SessionCipher, unwrapped
 from masking.storage.database import Connection
 from masking.storage.routes import Taken, identity_hash, take_routes
+from masking.storage.session_keys import StoredPayloadKey
 from masking.storage.sessions import insert_session
 
 SOME = 16
@@ -28,12 +29,14 @@ class Opening(NamedTuple):
     """What a session got when it was opened: its number (E.164), and its terms with their PINs.
 
     Attributes:
+        key: its data key, and what its answers are under.
         left: how many more numbers its parties could have met each other on, where they were few
             enough to be counted.
     """
 
     virtual_number: str
     terms: Terms
+    key: StoredPayloadKey
     left: int | None = None
 
 
@@ -48,7 +51,12 @@ class Exhausted(NamedTuple):
 
 
 async def open_session(
-    connection: Connection, keyring: Keyring, session: Session, country: str | None
+    connection: Connection,
+    keyring: Keyring,
+    session: Session,
+    country: str | None,
+    cipher: SessionCipher | None = None,
+    answers_under: str | None = None,
 ) -> Opening | Exhausted:
     """Choose a number, take its routes, write the session's row; all or nothing.
 
@@ -56,16 +64,25 @@ async def open_session(
 
     Args:
         country: ISO country the number must be of; None for any.
+        cipher: of the data key that it was started with; None where it has none yet.
+        answers_under: see `StoredPayloadKey`.
     """
     existing = await _opening(connection, keyring, session.session_uuid)
     if existing is not None:
         return existing
+
+    async def written(number: str, terms: Terms, left: int | None = None) -> Opening:
+        """Write the row, now that the session holds its routes."""
+        known = opened(session, number, terms.pins).session
+        key = StoredPayloadKey(await insert_session(connection, keyring, known, cipher, answers_under), answers_under)
+        return Opening(number, terms, key, left)
+
     hashes = tuple(identity_hash(keyring, "number", number) for number in session.terms.parties.values())
     pool = _Pool(connection, session.owner_id, hashes, country)
     if await pool.may_have(session.terms.preferred_number):
         taken = await take_routes(connection, keyring, session, session.terms.preferred_number)
         if isinstance(taken, Taken):
-            return await _written(connection, keyring, session, session.terms.preferred_number, taken.terms)
+            return await written(session.terms.preferred_number, taken.terms)
     pin_taken = False
     async for page in pool.pages():
         free = candidates(page)
@@ -73,17 +90,9 @@ async def open_session(
             taken = await take_routes(connection, keyring, session, candidate.number)
             if isinstance(taken, Taken):
                 left = await pool.left(page, len(free) - tried)
-                return await _written(connection, keyring, session, candidate.number, taken.terms, left)
+                return await written(candidate.number, taken.terms, left)
             pin_taken = pin_taken or taken.pin_taken
     return Exhausted(pin_taken)
-
-
-async def _written(
-    connection: Connection, keyring: Keyring, session: Session, number: str, terms: Terms, left: int | None = None
-) -> Opening:
-    """Write the row of a session that holds its routes."""
-    await insert_session(connection, keyring, opened(session, number, terms.pins).session)
-    return Opening(number, terms, left)
 
 
 class _OpeningRow(NamedTuple):
@@ -91,19 +100,22 @@ class _OpeningRow(NamedTuple):
     key_id: str
     wrapped_key: bytes
     sealed_terms: bytes
+    answers_under: str | None
 
 
 async def _opening(connection: Connection, keyring: Keyring, session_uuid: str) -> Opening | None:
     async with connection.cursor(row_factory=class_row(_OpeningRow)) as cursor:
         await cursor.execute(
-            "SELECT virtual_number, key_id, wrapped_key, sealed_terms FROM sessions WHERE session_uuid = %s",
+            "SELECT virtual_number, key_id, wrapped_key, sealed_terms, answers_under FROM sessions"
+            " WHERE session_uuid = %s",
             (session_uuid,),
         )
         row = await cursor.fetchone()
     if row is None:
         return None
     cipher = unwrapped(keyring, session_uuid, row.key_id, row.wrapped_key)
-    return Opening(row.virtual_number, cipher.open(Terms, row.sealed_terms))
+    key = StoredPayloadKey(cipher, row.answers_under)
+    return Opening(row.virtual_number, cipher.open(Terms, row.sealed_terms), key)
 
 
 # A number's look for a session: its place, and whether a cool-off period keeps it from everybody. With EXISTS,

@@ -15,7 +15,7 @@ from masking.domain.ledger import entries_of
 from masking.domain.session import Bill, Session, bill
 from masking.domain.terms import Terms
 from masking.privacy.keyring import Keyring
-from masking.privacy.session_cipher import RecentCiphers, SessionCipher, new_wrapped_key, unwrapped
+from masking.privacy.session_cipher import RecentCiphers, SessionCipher, new_wrapped_key, unwrapped, wrapped_key
 from masking.storage import ledger
 from masking.storage.accounts import Principal
 from masking.storage.callback_queue import Queued, Queueing
@@ -37,17 +37,33 @@ def _rests_until(session: Session) -> datetime | None:
     return session.expires_at + timedelta(seconds=cooloff) if cooloff else None
 
 
-async def insert_session(connection: Connection, keyring: Keyring, session: Session) -> None:
-    """Write the row of a session that has just got its number."""
-    key_id, wrapped = new_wrapped_key(keyring)
-    cipher = unwrapped(keyring, session.session_uuid, key_id, wrapped)
+async def insert_session(
+    connection: Connection,
+    keyring: Keyring,
+    session: Session,
+    cipher: SessionCipher | None = None,
+    answers_under: str | None = None,
+) -> SessionCipher:
+    """Write the row of a session that has just got its number.
+
+    Args:
+        cipher: of its data key, if it has one already; a fresh one is made when None.
+        answers_under: see `StoredPayloadKey`.
+
+    Returns:
+        Its cipher.
+    """
+    key_id, wrapped = new_wrapped_key(keyring) if cipher is None else wrapped_key(keyring, cipher)
+    cipher = cipher or unwrapped(keyring, session.session_uuid, key_id, wrapped)
     terms = session.terms
     await connection.execute(
-        "INSERT INTO sessions (session_uuid, account_id, subaccount_id, virtual_number, phase, status, created_at,"
+        "WITH opened AS (DELETE FROM session_keys WHERE session_uuid = %s)"
+        " INSERT INTO sessions (session_uuid, account_id, subaccount_id, virtual_number, phase, status, created_at,"
         " modified_at, expires_at, rests_until, duration, first_party_hash, second_party_hash, key_id, wrapped_key,"
-        " sealed_terms, sealed_session, version, revision)"
-        " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+        " sealed_terms, sealed_session, version, revision, answers_under)"
+        " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
         (
+            session.session_uuid,
             session.session_uuid,
             session.account_id,
             session.subaccount_id,
@@ -66,8 +82,10 @@ async def insert_session(connection: Connection, keyring: Keyring, session: Sess
             cipher.seal(session),
             session.version,
             session.revision,
+            answers_under,
         ),
     )
+    return cipher
 
 
 class Recorded(NamedTuple):

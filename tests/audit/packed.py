@@ -89,7 +89,7 @@ async def recorded(name: str) -> Recorded:
     records, runs = [], []
     for number, events in enumerate(histories, start=1):
         run_id = events[0].workflow_execution_started_event_attributes.original_execution_run_id
-        bodies = [resealed(event, codec, cipher) for event in events]
+        bodies = [resealed(event, codec, {}, cipher) for event in events]
         runs.append([unsealed(body, cipher) for body in bodies])
         records += [
             Record(HISTORY, f"event {body['eventId']}", {"run": number, "run_id": run_id, "event": body})

@@ -46,7 +46,8 @@ from masking.recordings.store import open_store
 from masking.settings import Settings
 from masking.storage.creates import UnansweredCreates
 from masking.storage.database import Database
-from masking.temporal import masking_plugin
+from masking.storage.payload_keys import StoredPayloadKeys
+from masking.temporal import masking_plugin, with_keys
 from masking.tls import trusted
 from tests.conftest import ACCOUNT, TOKEN
 from worker import working
@@ -202,12 +203,15 @@ async def served(
     database: Database, keyring: Keyring, client: Client, creates: UnansweredCreates, settings: Settings, queue: str
 ) -> AsyncIterator[System]:
     """The gateway, with its forwarder; a worker is somebody else's."""
+    keys = StoredPayloadKeys(database, keyring)
+    client = with_keys(client, keyring, keys)
     forwarder = InboxForwarder(database, client, keyring)
     http = httpx.AsyncClient(auth=(ACCOUNT, TOKEN), timeout=10, verify=trusted())
     context = Context(
         settings=settings,
         database=database,
         keyring=keyring,
+        keys=keys,
         sessions=MaskingClient(client, task_queue=queue, party_hash=party_hash(keyring)),
         forwarder=forwarder,
         creates=creates,

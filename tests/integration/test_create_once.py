@@ -20,6 +20,7 @@ from masking.domain.terms import SessionRequest
 from masking.privacy.keyring import Keyring
 from masking.storage.creates import UnansweredCreates
 from masking.storage.database import Database
+from masking.storage.session_keys import NewKey
 from tests.conftest import ACCOUNT
 from tests.integration.conftest import System
 from tests.integration.test_sessions_api import PARTIES, create, error_of
@@ -204,19 +205,22 @@ async def test_another_body_or_a_later_minute_is_no_resend(system: System, forge
     assert await sessions_made(system) == 3
 
 
-async def test_a_gateway_that_dies_during_a_create_leaves_it_to_the_next(database: Database, migrated_url: str) -> None:
+async def test_a_gateway_that_dies_during_a_create_leaves_it_to_the_next(
+    database: Database, migrated_url: str, keyring: Keyring
+) -> None:
     """What `kill -9` does to the gateway's connections is what closing the one with the locks does here."""
     made = str(uuid4())
     dying = UnansweredCreates(database, migrated_url)
-    claim = dying.claimed(ACCOUNT, b"body", made)
+    claim = dying.claimed(ACCOUNT, b"body", made, NewKey.of(made, keyring))
     assert await claim.__aenter__() == made
 
     async with UnansweredCreates(database, migrated_url) as other:
-        async with other.claimed(ACCOUNT, b"body", str(uuid4())) as meanwhile:
+        fresh = [(uuid, NewKey.of(uuid, keyring)) for uuid in (str(uuid4()), str(uuid4()))]
+        async with other.claimed(ACCOUNT, b"body", *fresh[0]) as meanwhile:
             assert meanwhile != made, "while the first is under way, the second is a deliberate one"
         await dying.__aexit__()
         await no_locks_held(database)
-        async with other.claimed(ACCOUNT, b"body", str(uuid4())) as again:
+        async with other.claimed(ACCOUNT, b"body", *fresh[1]) as again:
             assert again == made
     await claim.__aexit__(None, None, None)
 

@@ -20,7 +20,9 @@ from masking.client import MaskingClient
 from masking.embedded.postgres import running_database_url
 from masking.privacy.keyring import load_keyring
 from masking.settings import Settings
-from masking.temporal import connect
+from masking.storage.database import Unpooled
+from masking.storage.payload_keys import StoredPayloadKeys
+from masking.temporal import connect, with_keys
 from tests.processes.test_run import command_of, environment
 
 SPEED = 10.0
@@ -140,4 +142,7 @@ async def sessions_of(ready: dict[str, Any], data: Path) -> MaskingClient:
     """The running system's sessions, through Temporal."""
     keyring = load_keyring(Settings(keys_file=data / "keys.json"))
     environment = {"TEMPORAL_ADDRESS": ready["temporal"], "TEMPORAL_CONFIG_FILE": os.devnull}
-    return MaskingClient(await connect(keyring, environment=environment))
+    url = running_database_url(data / "postgres")
+    assert url is not None, "PostgreSQL does not run"
+    client = await connect(keyring, environment=environment)
+    return MaskingClient(with_keys(client, keyring, StoredPayloadKeys(Unpooled(url), keyring)))

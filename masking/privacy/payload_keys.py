@@ -1,0 +1,87 @@
+"""Which key each of Temporal's payloads is under, as its metadata tell.
+
+- `session-UUID`: the session's own data key, which its erasure destroys. All that belongs to a session alone.
+- `ingress-2026-11-27`: the ingress key of a day. What other services write, and what they are to read.
+- any other: a master key of the key ring. What has no session, and sessions of before there were the others.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+from masking.privacy.keyring import derive, seal, unseal
+from masking.privacy.session_cipher import SessionCipher
+
+PURPOSE = "temporal payload"
+
+SESSION = "session-"
+"""How the id of a session's own key begins; the session's id follows."""
+
+
+class PayloadKey:
+    """A key that payloads are under.
+
+    Args:
+        key_id: as payloads name it.
+        key: 32 bytes.
+        associated: bound into every ciphertext.
+    """
+
+    def __init__(self, key_id: str, key: bytes, associated: bytes) -> None:
+        self.key_id = key_id
+        self._key, self._associated = key, associated
+
+    def seal(self, content: bytes) -> bytes:
+        """The ciphertext of a payload."""
+        return seal(self._key, content, self._associated)
+
+    def open(self, ciphertext: bytes) -> bytes:
+        """The payload in a ciphertext.
+
+        Raises:
+            Unreadable: it was altered, or is under another key.
+        """
+        return unseal(self._key, ciphertext, self._associated)
+
+
+def of_session(session_uuid: str, cipher: SessionCipher) -> PayloadKey:
+    """A session's own. No row of its can be passed off as a payload, nor the other way round."""
+    return PayloadKey(f"{SESSION}{session_uuid}", cipher.data_key, f"{PURPOSE} of {session_uuid}".encode())
+
+
+def of_ingress(key_id: str, key: bytes) -> PayloadKey:
+    """That of a day, as a service's key ring uses it."""
+    return PayloadKey(key_id, derive(key, PURPOSE), PURPOSE.encode())
+
+
+class Writing(NamedTuple):
+    """What a session's payloads are written under; None stands for the current master key.
+
+    Attributes:
+        inner: what the session alone reads.
+        answers: what whoever started it reads: answers to updates and queries, failures of these, the final bill.
+    """
+
+    inner: PayloadKey | None
+    answers: PayloadKey | None
+
+
+UNDER_MASTER = Writing(None, None)
+
+
+class PayloadKeys(Protocol):
+    """Where the codec finds keys that are not in the key ring."""
+
+    async def reading(self, key_id: str) -> PayloadKey:
+        """The key of this id, of a session or a day.
+
+        Raises:
+            Unreadable: it was destroyed, or there never was one.
+            KeysAway: it cannot be had at the moment.
+        """
+
+    async def writing(self, session_uuid: str) -> Writing:
+        """What a session's payloads are to be under. Raises what `reading` raises."""
+
+    def note_start(self, session_uuid: str, key_id: str) -> None:
+        """A payload of the session is under a key that is not its own. The first one is its start."""
