@@ -81,7 +81,8 @@ def _mark_answers(completion: WorkflowActivationCompletion) -> None:
                 elif command.update_response.HasField("rejected"):
                     _mark_failure(command.update_response.rejected)
             case "complete_workflow_execution":
-                _mark(command.complete_workflow_execution.result)
+                if command.complete_workflow_execution.HasField("result"):
+                    _mark(command.complete_workflow_execution.result)
             case "fail_workflow_execution":
                 _mark_failure(command.fail_workflow_execution.failure)
 

@@ -15,6 +15,7 @@ from masking.privacy.certificates import Certificate, signed
 from masking.privacy.keyring import Keyring
 from masking.storage.database import Database
 from masking.storage.erasure import Erased, certify, erase
+from masking.storage.session_keys import MASTER, OWN
 
 NOT_DELETED = "its key is destroyed, but Temporal has not deleted its copies: repeat this"
 
@@ -83,6 +84,19 @@ def _certificate(keyring: Keyring, done: Erased, deleted: int) -> Certificate:
             "erased_at": done.erased_at.isoformat(),
             "destroyed": "the session's data key and everything in PostgreSQL that was under it, its look-up hashes",
             "temporal_executions_deleted": deleted,
+            "temporal_backups": _backups(done.answers_under),
             "kept": "times, durations, the bill and its corrections",
         },
     )
+
+
+def _backups(answers_under: str | None) -> str:
+    """What of Temporal's copies elsewhere can still be read, and until when."""
+    if answers_under is None:
+        return "readable until the master keys of its time are destroyed"
+    wrote = "what other services wrote of it, and were answered"
+    if answers_under == MASTER:
+        return f"unreadable, but for {wrote}: until the master keys of its time are destroyed"
+    if answers_under == OWN:
+        return "unreadable, but for updates by other services: until the ingress keys of their days are destroyed"
+    return f"unreadable, but for {wrote}: until {answers_under} and the ingress keys of its other days are destroyed"

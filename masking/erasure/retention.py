@@ -1,4 +1,4 @@
-"""Erases sessions that have been kept long enough, in the background of the workers."""
+"""Erases sessions that have been kept long enough, and the keys that nothing is under any more, in the workers."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from masking.erasure.erasing import erase_all
 from masking.privacy.keyring import Keyring
 from masking.storage.database import Database
 from masking.storage.erasure import alone, overdue
+from masking.storage.ingress_keys import destroy_unneeded
+from masking.storage.session_keys import forget_unopened
 
 BATCH = 100
 LOOK_EVERY_S = 600.0
@@ -34,7 +36,8 @@ class Swept(NamedTuple):
 async def sweep(database: Database, keyring: Keyring, client: Client, keep_for: timedelta) -> Swept | None:
     """Erase what has been kept long enough, batch by batch, and finish what was begun before.
 
-    Holds, and sessions whose parties are still kept from others, are passed over.
+    Holds, and sessions whose parties are still kept from others, are passed over. Then the ingress keys are destroyed
+    of days of which no session is left, and the keys of sessions that were refused as long ago.
 
     Args:
         keep_for: how long a session is kept after its bill was closed.
@@ -58,7 +61,21 @@ async def sweep(database: Database, keyring: Keyring, client: Client, keep_for: 
             done = Swept(done.erased + erased, len(due) - erased)
             # What is left is tried again at the next sweep: Temporal may be away.
             if done.left or len(due) < BATCH:
-                return done
+                break
+        await _destroy_keys(database, keep_for)
+        return done
+
+
+async def _destroy_keys(database: Database, keep_for: timedelta) -> None:
+    async with database.transaction() as connection:
+        days = await destroy_unneeded(connection, keep_for)
+        never_opened = await forget_unopened(connection, keep_for)
+    if days or never_opened:
+        logger.info(
+            "retention: the ingress keys of %d days and the keys of %d sessions that never opened were destroyed",
+            len(days),
+            never_opened,
+        )
 
 
 @asynccontextmanager

@@ -11,6 +11,7 @@ import typer
 
 from masking.command_line import AsJson, or_exit, say
 from masking.errors import StartupError
+from masking.operate import ingress
 from masking.operate.console import on_system
 from masking.operate.system import OperatedSystem, with_keys_file
 from masking.privacy.keyring import add_master_key, load_keyring
@@ -19,6 +20,7 @@ from masking.storage.key_checks import take_note
 from masking.storage.rewrapping import PLACES, Use, forget_unused, rewrap_some, uses
 
 app = typer.Typer(name="keys", help="The master keys: their use, and changing them.", no_args_is_help=True)
+app.add_typer(ingress.app)
 
 
 @app.command(name="list")

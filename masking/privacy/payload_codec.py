@@ -10,10 +10,9 @@ from temporalio.converter import PayloadCodec
 
 from masking.privacy.ingress import ingress_day
 from masking.privacy.keyring import Keyring, Unreadable
-from masking.privacy.payload_keys import PURPOSE, SESSION, UNDER_MASTER, PayloadKey, PayloadKeys
+from masking.privacy.payload_keys import PURPOSE, SESSION, UNDER_MASTER, PayloadKey, PayloadKeys, named, naming
 
 ENCODING = b"binary/encrypted"
-KEY_ID = "encryption-key-id"
 
 FOR_CALLER = "masking-for-caller"
 """Marks a payload, until it is encrypted, as one that whoever started the session reads."""
@@ -71,7 +70,7 @@ class EncryptingCodec(PayloadCodec):
         for payload in payloads:
             if payload.metadata.get("encoding") != ENCODING:
                 continue
-            key_id = _key_id(payload)
+            key_id = named(payload.metadata)
             if key_id in found:
                 continue
             is_own = key_id.startswith(SESSION)
@@ -89,7 +88,7 @@ class EncryptingCodec(PayloadCodec):
         """
         if payload.metadata.get("encoding") != ENCODING:
             return payload
-        key_id = _key_id(payload)
+        key_id = named(payload.metadata)
         if key_id in keys:
             content = keys[key_id].open(payload.data)
         elif key_id.startswith(SESSION):
@@ -103,14 +102,9 @@ class EncryptingCodec(PayloadCodec):
         if len(content) >= COMPRESSED_FROM:
             content, metadata = zlib.compress(content, 1), metadata | {"compression": b"zlib"}
         if key is not None:
-            key_id, ciphertext = key.key_id, key.seal(content)
-        else:
-            key_id, ciphertext = self._keyring.seal(content, PURPOSE)
-        return Payload(metadata=metadata | {KEY_ID: key_id.encode()}, data=ciphertext)
-
-
-def _key_id(payload: Payload) -> str:
-    return payload.metadata.get(KEY_ID, b"").decode(errors="replace")
+            return Payload(metadata={**metadata, **key.metadata}, data=key.seal(content))
+        key_id, ciphertext = self._keyring.seal(content, PURPOSE)
+        return Payload(metadata={**metadata, **naming(key_id)}, data=ciphertext)
 
 
 def _is_for_caller(payload: Payload) -> bool:

@@ -3,11 +3,16 @@
 - `session-UUID`: the session's own data key, which its erasure destroys. All that belongs to a session alone.
 - `ingress-2026-11-27`: the ingress key of a day. What other services write, and what they are to read.
 - any other: a master key of the key ring. What has no session, and sessions of before there were the others.
+
+Metadata name a session by the bytes of its id: in text, histories would be 5 % longer.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import suppress
 from typing import NamedTuple, Protocol
+from uuid import UUID
 
 from masking.privacy.keyring import derive, seal, unseal
 from masking.privacy.session_cipher import SessionCipher
@@ -17,18 +22,43 @@ PURPOSE = "temporal payload"
 SESSION = "session-"
 """How the id of a session's own key begins; the session's id follows."""
 
+KEY_ID, OF_SESSION = "encryption-key-id", "session"
+"""The metadata that name a key: by its id, or a session's own by the session."""
+
+UUID_BYTES = 16
+
+
+def naming(key_id: str) -> Mapping[str, bytes]:
+    """The metadata that name a key."""
+    if not key_id.startswith(SESSION):
+        return {KEY_ID: key_id.encode()}
+    session_uuid = key_id.removeprefix(SESSION)
+    with suppress(ValueError):
+        if str(UUID(session_uuid)) == session_uuid:
+            return {OF_SESSION: UUID(session_uuid).bytes}
+    return {OF_SESSION: session_uuid.encode()}
+
+
+def named(metadata: Mapping[str, bytes]) -> str:
+    """The id of the key that metadata name; empty where they name none."""
+    session = metadata.get(OF_SESSION)
+    if session is None:
+        return metadata.get(KEY_ID, b"").decode(errors="replace")
+    return f"{SESSION}{UUID(bytes=session) if len(session) == UUID_BYTES else session.decode(errors='replace')}"
+
 
 class PayloadKey:
     """A key that payloads are under.
 
     Args:
-        key_id: as payloads name it.
+        key_id: what it is called.
         key: 32 bytes.
         associated: bound into every ciphertext.
     """
 
     def __init__(self, key_id: str, key: bytes, associated: bytes) -> None:
         self.key_id = key_id
+        self.metadata = naming(key_id)
         self._key, self._associated = key, associated
 
     def seal(self, content: bytes) -> bytes:

@@ -78,22 +78,29 @@ class _State(NamedTuple):
     hold: str | None
     erased_at: datetime | None
     certificate: Certificate | None
+    answers_under: str | None
 
 
 class Erased(NamedTuple):
-    """A session whose key is gone. `certificate` is None until Temporal's copies are gone too."""
+    """A session whose key is gone. `certificate` is None until Temporal's copies are gone too.
+
+    Attributes:
+        answers_under: what other services may have written or read of it was under, see `StoredPayloadKey`.
+    """
 
     session_uuid: str
     account_id: str
     erased_at: datetime
     certificate: Certificate | None
+    answers_under: str | None
 
 
 async def erase(connection: Connection, session_uuid: str) -> Erased | str:
     """Destroy a session's data key, and what was under it; or the reason why not. Safe to repeat."""
     async with connection.cursor(row_factory=class_row(_State)) as cursor:
         await cursor.execute(
-            "SELECT s.account_id, s.phase, s.status, s.settled_at, h.reason AS hold, e.erased_at, e.certificate,"
+            "SELECT s.account_id, s.phase, s.status, s.settled_at, s.answers_under, h.reason AS hold, e.erased_at,"
+            " e.certificate,"
             " (SELECT max(held_until) FROM routes r WHERE r.session_uuid = s.session_uuid AND held_until > now())"
             "  AS held_until"
             " FROM sessions s LEFT JOIN legal_holds h USING (session_uuid) LEFT JOIN erasures e USING (session_uuid)"
@@ -104,7 +111,7 @@ async def erase(connection: Connection, session_uuid: str) -> Erased | str:
     if state is None:
         return "there is no such session"
     if state.erased_at is not None:
-        return Erased(session_uuid, state.account_id, state.erased_at, state.certificate)
+        return Erased(session_uuid, state.account_id, state.erased_at, state.certificate, state.answers_under)
     if state.hold is not None:
         return f"it is under a legal hold: {state.hold}"
     if state.settled_at is None:
@@ -123,6 +130,7 @@ async def erase(connection: Connection, session_uuid: str) -> Erased | str:
         " WHERE session_uuid = %s",
         # Without the key nobody can read the audio; workers remove it, here and at the carrier.
         "UPDATE recordings SET state = 'erased', sealed_source = '', due_at = now(), tries = 0 WHERE session_uuid = %s",
+        "DELETE FROM session_keys WHERE session_uuid = %s",
         "DELETE FROM calls WHERE session_uuid = %s",
         "DELETE FROM routes WHERE session_uuid = %s",
         "DELETE FROM creates WHERE session_uuid = %s",
@@ -133,7 +141,7 @@ async def erase(connection: Connection, session_uuid: str) -> Erased | str:
     )
     row = await made.fetchone()
     assert row is not None and isinstance(row[0], datetime)  # noqa: S101, PT018 what was just inserted
-    return Erased(session_uuid, state.account_id, row[0], None)
+    return Erased(session_uuid, state.account_id, row[0], None, state.answers_under)
 
 
 async def certify(connection: Connection, session_uuid: str, certificate: Certificate) -> Certificate:

@@ -1,13 +1,14 @@
 """What is encrypted under master keys, by key, and moving it to the newest.
 
-Everything of a session is under the session's own data key, so that only this one, wrapped, has to move. The key of
-a session that was erased is gone; its id is empty.
+Everything of a session is under the session's own data key, so that only this one, wrapped, has to move. Ingress keys
+move likewise. A key that was destroyed is gone; the id of its master key is empty.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
+from masking.privacy.ingress import WRAPPING as INGRESS
 from masking.privacy.keyring import Keyring, Unreadable
 from masking.privacy.session_cipher import PURPOSE as DATA_KEY
 from masking.storage.accounts import AUTH
@@ -36,6 +37,8 @@ class Place(NamedTuple):
 
 PLACES = (
     Place("sessions", "sessions", ("session_uuid",), "key_id", "wrapped_key", DATA_KEY),
+    Place("unopened", "session_keys", ("session_uuid",), "key_id", "wrapped_key", DATA_KEY),
+    Place("ingress", "ingress_keys", ("day",), "key_id", "wrapped_key", INGRESS),
     Place("tokens", "tokens", ("auth_id", "token_hash"), "token_key_id", "token_sealed", AUTH),
     Place("endpoints", "callback_endpoints", ("endpoint_hash",), "key_id", "sealed_endpoint", ENDPOINT),
 )

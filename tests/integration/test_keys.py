@@ -14,6 +14,7 @@ from masking.contract import session_workflow_id
 from masking.privacy import keyring as keyrings
 from masking.privacy.keyring import Keyring, add_master_key, load_keyring
 from masking.privacy.payload_codec import ENCODING
+from masking.privacy.payload_keys import named
 from masking.settings import Settings
 from masking.storage.creates import UnansweredCreates
 from masking.storage.database import Database
@@ -37,7 +38,7 @@ async def keys_of_history(client: Client, session_uuid: str) -> set[str]:
         if isinstance(message, Payload):
             # What the SDK notes of a local activity for itself is not encrypted, and tells nothing of the session.
             if message.metadata["encoding"] == ENCODING:
-                found.add(message.metadata["encryption-key-id"].decode())
+                found.add(named(message.metadata))
             return
         for field, value in getattr(message, "ListFields", list)():
             if field.message_type is None:

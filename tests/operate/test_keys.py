@@ -83,12 +83,13 @@ async def test_a_key_rotates_and_all_is_moved_so_that_the_old_one_may_go(
     uuids = await some_sessions(database, keyring)
     (only,) = (await operator.told("list"))["keys"]
     assert only == {
-        "key_id": "k1", "current": True, "present": True, "sessions": 3, "tokens": 1, "endpoints": 0,
+        "key_id": "k1", "current": True, "present": True, "sessions": 3, "unopened": 0, "ingress": 0, "tokens": 1,
+        "endpoints": 0,
     }  # fmt: skip
     assert await operator.told("rotate") == {"current": "k2"}
     assert (await operator.runs("list")).stdout.splitlines() == [
-        "k1  still decrypts: 3 sessions, 1 tokens, 0 endpoints",
-        "k2  encrypts: 0 sessions, 0 tokens, 0 endpoints",
+        "k1  still decrypts: 3 sessions, 0 unopened, 0 ingress, 1 tokens, 0 endpoints",
+        "k2  encrypts: 0 sessions, 0 unopened, 0 ingress, 0 tokens, 0 endpoints",
     ]
     assert await readable(database, operator.keyring, uuids)
 
