@@ -41,7 +41,7 @@ from masking.recordings.store import open_store
 from masking.settings import Settings
 from masking.storage import key_checks, tables
 from masking.storage.database import Database, database_url
-from masking.storage.payload_keys import StoredPayloadKeys
+from masking.storage.payload_keys import MOST, StoredPayloadKeys
 from masking.temporal import connect, with_keys
 from masking.workflow_runner import workflow_runner
 from workflows.archive_sessions import ArchiveSessions
@@ -196,8 +196,10 @@ async def working(
         client: its connection is used.
         keyed: whether payloads of sessions are under keys of their own; else they are as the client has them.
     """
-    keys = StoredPayloadKeys(database, keyring, runs_workflows=True) if keyed else None
-    if keys is not None:
+    keys = None
+    if keyed:
+        most = max(MOST, 4 * settings.cached_sessions)
+        keys = StoredPayloadKeys(database, keyring, runs_workflows=True, most=most)
         client = with_keys(client, keyring, keys)
     patience = Patience(
         timedelta(seconds=settings.callback_give_up_after), timedelta(seconds=settings.callback_longest_pause)

@@ -18,7 +18,7 @@ from masking.storage.ingress_keys import read_ingress_key
 from masking.storage.session_keys import MASTER, OWN, StoredPayloadKey, read_payload_key
 
 MOST = 10_000
-"""Of so many sessions are the keys at hand; several times as many as a worker keeps in memory."""
+"""Of so many sessions are the keys at hand."""
 
 MOST_DAYS = 100
 
@@ -45,7 +45,9 @@ class StoredPayloadKeys:
     Args:
         runs_workflows: whether workflows run here: only then is the first payload of a session its start. Until
             the session is open, what belongs to it is written under the key of its start.
-        most: of how many sessions keys are kept at hand.
+        most: of how many sessions keys are kept at hand, those used last. Where workflows run, far more than are
+            cached there: for a session that is not known any more, an update of another service would pass for its
+            start.
     """
 
     def __init__(
@@ -67,7 +69,7 @@ class StoredPayloadKeys:
         if not key_id.startswith(SESSION):
             return await self._of_day(key_id)
         session_uuid = key_id.removeprefix(SESSION)
-        known = self._sessions.get(session_uuid)
+        known = self._at_hand(session_uuid)
         if known is None or known.own is None:
             known = await self._fetched(session_uuid)
         if known is None or known.own is None:
@@ -76,7 +78,7 @@ class StoredPayloadKeys:
 
     async def writing(self, session_uuid: str) -> Writing:
         """What a session's payloads are to be under. Raises what `reading` raises."""
-        known = self._sessions.get(session_uuid)
+        known = self._at_hand(session_uuid)
         if known is None:
             known = await self._fetched(session_uuid)
             if known is None:
@@ -96,7 +98,7 @@ class StoredPayloadKeys:
 
     async def answers_under(self, session_uuid: str) -> str:
         """What answers of a session that is about to be opened here are to be under. Raises what `reading` raises."""
-        known = self._sessions.get(session_uuid) or await self._fetched(session_uuid)
+        known = self._at_hand(session_uuid) or await self._fetched(session_uuid)
         if known is None:
             return MASTER
         if known.own is not None:
@@ -105,7 +107,7 @@ class StoredPayloadKeys:
 
     def cipher(self, session_uuid: str) -> SessionCipher | None:
         """The session's data key, if it is at hand."""
-        known = self._sessions.get(session_uuid)
+        known = self._at_hand(session_uuid)
         return known.cipher if known is not None else None
 
     def keep(self, session_uuid: str, stored: StoredPayloadKey) -> None:
@@ -142,6 +144,12 @@ class StoredPayloadKeys:
             if len(self._days) > MOST_DAYS:
                 self._days.popitem(last=False)
         return key
+
+    def _at_hand(self, session_uuid: str) -> _Known | None:
+        known = self._sessions.get(session_uuid)
+        if known is not None:
+            self._sessions.move_to_end(session_uuid)
+        return known
 
     def _keep(self, session_uuid: str, known: _Known) -> None:
         self._sessions[session_uuid] = known
