@@ -69,7 +69,7 @@ class CodecEndpoint:
             payloads = json_format.Parse(await request.read(), Payloads()).payloads
         except json_format.ParseError:
             raise ApiError(400, "These payloads cannot be encoded.") from None
-        return _answer(await self._codec.encode(payloads))
+        return _answer(await EncryptingCodec(self._keyring).encode(payloads))
 
     async def _decode(self, request: web.Request) -> web.Response:
         self._check_origin(request)

@@ -163,8 +163,8 @@ async def no_worker(
         return await start(client, request)
 
     with monkeypatch.context() as patched:
-        patched.setattr(system.sessions, "_task_queue", queue)
-        patched.setattr(system.sessions, "_timeout", timedelta(seconds=0.5))
+        hasty = MaskingClient(system.client, task_queue=queue, timeout=timedelta(seconds=0.5))
+        patched.setattr(system.sessions, "__dict__", vars(hasty))
         patched.setattr(MaskingClient, "start", started)
         yield
     async with working(system.client, system.database, keyring, system.settings, queue):

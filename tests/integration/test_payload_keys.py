@@ -252,7 +252,7 @@ async def test_a_worker_that_knows_no_key_goes_on_with_every_session(
 
 
 async def test_what_a_row_says_is_what_a_new_run_writes_under(
-    database: Database, keyring: Keyring, system: System, service: Service, temporal: Client
+    database: Database, keyring: Keyring, task_queue: str, service: Service, temporal: Client
 ) -> None:
     """A run that continues another has no service's start to go by; a session of before has no key of its own."""
     asked = request()
@@ -264,7 +264,7 @@ async def test_what_a_row_says_is_what_a_new_run_writes_under(
     assert (writing.inner.key_id, writing.answers.key_id) == (f"session-{asked.session_uuid}", TODAY)
 
     with_ring = request()
-    await MaskingClient(temporal, task_queue=system.sessions._task_queue).start(with_ring)
+    await MaskingClient(temporal, task_queue=task_queue).start(with_ring)
     writing = await StoredPayloadKeys(database, keyring).writing(with_ring.session_uuid)
     assert writing.inner is not None
     assert (writing.inner.key_id, writing.answers) == (f"session-{with_ring.session_uuid}", None)
