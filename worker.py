@@ -17,12 +17,14 @@ from temporalio.worker import PollerBehaviorAutoscaling, Worker, WorkerDeploymen
 from activities.archive import ArchiveActivities
 from activities.callbacks import CallbackActivities
 from activities.carrier import CarrierActivities, Recordings
+from activities.plivo import PlivoActivities
 from activities.sessions import SessionActivities
 from masking.audit.archive import Archive, open_archive
 from masking.audit.export import code_commit
 from masking.audit.schedule import ensure_schedule
 from masking.carriers.chosen import orders_of
 from masking.carriers.leave import forget_other_credentials, shared_leave
+from masking.carriers.plivo.configured import plivo_credentials, plivo_sessions
 from masking.carriers.protocol import PATH as WEBHOOKS
 from masking.carriers.rest import carriers_http
 from masking.contract import ARCHIVE_TASK_QUEUE, TASK_QUEUE
@@ -87,6 +89,7 @@ def build_worker(
         card,
         Recordings(settings.delete_carrier_recordings) if settings.recordings is not None else None,
     )
+    plivo = PlivoActivities(database, keyring, plivo_sessions(settings, http), settings.base_url, card)
     return Worker(
         client,
         task_queue=task_queue,
@@ -103,6 +106,11 @@ def build_worker(
             carrier.warn_calls,
             carrier.end_calls,
             carrier.ask_missed,
+            plivo.open_at_carrier,
+            plivo.abandon_at_carrier,
+            plivo.change_at_carrier,
+            plivo.expire_at_carrier,
+            plivo.look_at_carrier,
         ],
         nexus_service_handlers=[MaskingServiceHandler(client, task_queue, lookup=settings.lookup)],
         workflow_runner=workflow_runner(),
@@ -235,6 +243,7 @@ def recording_keeper(
 async def serve(settings: Settings) -> None:
     """Work until told to stop; what is under way is finished first."""
     keyring = load_keyring(settings)
+    plivo_credentials(settings)
     client = await connect(keyring)
     async with Database(database_url(settings)) as database:
         await tables.must_be_there(database)

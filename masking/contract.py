@@ -20,7 +20,9 @@ from masking.domain.events import (
     RecordingFailed,
     RecordingInitiated,
     Ring,
+    SessionEnded,
 )
+from masking.domain.session import Session
 
 TASK_QUEUE = "masking"
 WORKFLOW_TYPE = "MaskingSession"
@@ -53,6 +55,7 @@ EVENTS: Mapping[str, type[AnyCarrierEvent]] = {
     "recording_initiated": RecordingInitiated,
     "recording_completed": RecordingCompleted,
     "recording_failed": RecordingFailed,
+    "session_ended": SessionEnded,
 }
 """The model that each signal carries; its `kind` is the signal's name."""
 
@@ -70,7 +73,8 @@ def signal_of(events: Sequence[AnyCarrierEvent]) -> tuple[str, AnyCarrierEvent |
 POOL_EXHAUSTED = "Number pool exhausted or not available."
 PIN_TAKEN = "A given PIN is in use on every free virtual number. Choose other PINs, or have them generated."
 NO_ACCOUNT = "There is no such account or subaccount, or it is disabled."
-"""Why a session is refused, as its creator is told."""
+CARRIER_AWAY = "The carrier does not answer at the moment. Try again."
+"""Why a session is refused, as its creator is told; a carrier that does the masking itself has words of its own."""
 
 
 class ErrorType(StrEnum):
@@ -85,6 +89,8 @@ class ErrorType(StrEnum):
     PIN_TAKEN = "PinTaken"
     ACCOUNT_UNKNOWN = "AccountUnknown"
     REQUEST_INVALID = "RequestInvalid"
+    CARRIER_REFUSED = "CarrierRefused"
+    CARRIER_UNAVAILABLE = "CarrierUnavailable"
 
 
 _WORKFLOW_ID = "session-"
@@ -104,5 +110,12 @@ REFUSALS: Mapping[str, ErrorType] = {
     POOL_EXHAUSTED: ErrorType.NUMBER_POOL_EXHAUSTED,
     PIN_TAKEN: ErrorType.PIN_TAKEN,
     NO_ACCOUNT: ErrorType.ACCOUNT_UNKNOWN,
+    CARRIER_AWAY: ErrorType.CARRIER_UNAVAILABLE,
 }
-"""What a creator is told, by its type; another reason is a fault of the request."""
+"""What a creator is told, by its type; another reason is a fault of the request, or the carrier's words."""
+
+
+def refusal_type(session: Session) -> ErrorType:
+    """The type of error that tells why a session was refused."""
+    otherwise = ErrorType.REQUEST_INVALID if session.carrier == "voice" else ErrorType.CARRIER_REFUSED
+    return REFUSALS.get(session.refusal, otherwise)

@@ -32,6 +32,12 @@ def _auth_id(value: str) -> str:
     return value
 
 
+def _plivo_auth_id(value: str) -> str:
+    if not re.fullmatch("(MA|SA)[A-Z0-9]{18}", value):
+        raise ValueError("must be MA or SA followed by 18 characters A-Z or 0-9")
+    return value
+
+
 def _comma_separated(value: object) -> object:
     if isinstance(value, str):
         return tuple(part.strip() for part in value.split(",") if part.strip())
@@ -107,6 +113,7 @@ Age = Annotated[timedelta, BeforeValidator(_age)]
 AtExpiry = Literal["finish", "warn", "drop", "extend"]
 Port = Annotated[int, Field(ge=1, le=65535)]
 AuthId = Annotated[str, AfterValidator(_auth_id)]
+PlivoAuthId = Annotated[str, AfterValidator(_plivo_auth_id)]
 CodecTokens = Annotated[SecretStr, AfterValidator(_codec_tokens)]
 PostgresUrl = Annotated[SecretStr, AfterValidator(_postgres_url)]
 Numbers = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_comma_separated)]
@@ -187,6 +194,12 @@ class Settings(BaseSettings):
         "+912269947011",
         "+912269947012",
     )
+
+    # Who masks, and Plivo where it does
+    carrier: Literal["voice", "plivo"] = "voice"
+    plivo_api_url: HttpUrl = "https://api.plivo.com"
+    plivo_auth_id: PlivoAuthId | None = None
+    plivo_auth_token: SecretStr | None = None
 
     # The carrier that delivers calls by Voice XML
     carrier_api_url: HttpUrl | None = None

@@ -18,6 +18,7 @@ with workflow.unsafe.imports_passed_through():
         RecordingFailed,
         RecordingInitiated,
         Ring,
+        SessionEnded,
     )
 
 
@@ -76,4 +77,9 @@ class CarrierSignals(ABC):
     @workflow.signal(description="No recording came of a conversation that was to be recorded.")
     def recording_failed(self, event: RecordingFailed) -> None:
         """No recording came of a conversation that was to be recorded."""
+        self._hear(event)
+
+    @workflow.signal(description="The session ended at a carrier that does the masking itself.")
+    def session_ended(self, event: SessionEnded) -> None:
+        """The session ended at a carrier that does the masking itself."""
         self._hear(event)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection
 from datetime import timedelta
+from functools import partial
 from typing import Literal, TypeVar
 
 from temporalio import workflow
@@ -16,17 +17,19 @@ with workflow.unsafe.imports_passed_through():
     from masking.contract import (
         QUERY_SNAPSHOT,
         QUERY_STORY,
-        REFUSALS,
         UPDATE_EXPIRE,
         UPDATE_EXTEND,
         UPDATE_MODIFY,
         UPDATE_OPENED,
         WORKFLOW_TYPE,
         ErrorType,
+        refusal_type,
     )
     from masking.domain.agreement import Left
+    from masking.domain.counterpart import ToldSession
     from masking.domain.deadlines import Deadline, calls_deadline, overdue_calls, own_deadline, soonest, waiting_for
     from masking.domain.events import AnyCarrierEvent, Call
+    from masking.domain.following import changed_at_carrier, followed, opened_at_carrier
     from masking.domain.lifecycle import (
         Rejected,
         changed,
@@ -39,6 +42,7 @@ with workflow.unsafe.imports_passed_through():
         remarked,
         requested,
     )
+    from masking.domain.reconciling import reconciled
     from masking.domain.session import Bill, Phase, Session, SessionSnapshot, bill, snapshot
     from masking.domain.start import SessionStart
     from masking.domain.story import story
@@ -48,6 +52,7 @@ with workflow.unsafe.imports_passed_through():
 from workflows.answered_updates import AnsweredUpdates
 from workflows.carrier_orders import CarrierOrders
 from workflows.carrier_signals import CarrierSignals
+from workflows.counterpart import CounterpartOrders
 from workflows.courier import Courier
 from workflows.movable_timer import SessionTimers
 from workflows.recorded_state import WRITE_RETRIES, WRITE_TIMEOUT, RecordedState
@@ -74,15 +79,17 @@ class MaskingSession(CarrierSignals):
         self._start, carried = start, start.carried
         session = carried.session if carried is not None else requested(start, workflow.info().start_time)
         self._courier = Courier(DeliverCallbacks(session_uuid=session.session_uuid, account_id=session.owner_id))
-        self._state = RecordedState(session, self._queued, lambda: self._orders.idle, carried)
+        self._state = RecordedState(session, self._queued, self._may_close, carried)
         self._changing = asyncio.Lock()
         self._updates = AnsweredUpdates(carried.update_ids if carried is not None else ())
-        self._orders = CarrierOrders(
-            self._hear,
-            lambda calls: self._state.take_now(given_up(self._session, workflow.now(), calls)),
-            lambda remark: self._state.take(remarked(self._session, remark)),
-            carried.ending if carried is not None else (),
+        # Where the carrier masks: the session there, which this one follows.
+        self._counterpart = (
+            CounterpartOrders(lambda: self._session, self._give_up, self._remark, self._move_along, self._reconcile)
+            if session.carrier != "voice"
+            else None
         )
+        ending = carried.ending if carried is not None else ()
+        self._orders = self._counterpart or CarrierOrders(self._hear, self._give_up, self._remark, ending)
         self._answers_seen = 0
         self._timers = SessionTimers()
 
@@ -100,13 +107,20 @@ class MaskingSession(CarrierSignals):
         if self._session.phase is not Phase.REFUSED:
             await self._advance_until(lambda: self._session.phase is not Phase.ACTIVE)
             await self._drain()
+            while self._counterpart is not None and self._counterpart.owes_look:
+                await self._counterpart.look_before_settling()
+                await self._drain()
             await self._settle()
+        await self._orders.finished()
         await workflow.wait_condition(workflow.all_handlers_finished)
         await self._state.put_back_unheeded()
         self._state.let_go()
         return bill(self._session)
 
     async def _open(self) -> None:
+        if self._counterpart is not None:
+            await self._open_at_carrier(self._counterpart)
+            return
         result = await workflow.execute_local_activity_method(
             SessionActivities.open_session,
             OpenSession(
@@ -129,6 +143,18 @@ class MaskingSession(CarrierSignals):
                 self._state.note_written()
         self._state.tell()
 
+    async def _open_at_carrier(self, carrier: CounterpartOrders) -> None:
+        """An ordinary activity on purpose: the carrier is asked, which takes its time and must not be done again."""
+        result = await carrier.make()
+        if result.told is None:
+            self._state.take(refused(self._session, result.refusal))
+        else:
+            heard_meanwhile = not self._state.is_written
+            self._state.take(opened_at_carrier(self._session, result.told, result.revision))
+            if not heard_meanwhile:
+                self._state.note_written()
+        self._state.tell()
+
     async def _advance_until(self, done: Callable[[], bool]) -> None:
         """Let time and triggers act on the session, recording each step, until `done`.
 
@@ -140,6 +166,8 @@ class MaskingSession(CarrierSignals):
         pause = LOOK_AGAIN_FIRST
         while True:
             self._continue_if_due()
+            if self._counterpart is not None:
+                await self._counterpart.look_if_due()
             self._state.take_now(elapsed(self._session, workflow.now()))
             if self._session.phase is Phase.DRAINING:
                 self._orders.expired(self._session)
@@ -208,6 +236,22 @@ class MaskingSession(CarrierSignals):
     def _is_idle(self) -> bool:
         """Whether no order, delivery or update is under way."""
         return self._orders.idle and self._courier.idle and workflow.all_handlers_finished()
+
+    def _may_close(self) -> bool:
+        """Whether nothing is under way, or to be asked, that could still change the bill."""
+        return self._orders.idle and (self._counterpart is None or not self._counterpart.owes_look)
+
+    def _give_up(self, calls: frozenset[str]) -> None:
+        self._state.take_now(given_up(self._session, workflow.now(), calls))
+
+    def _remark(self, remark: str) -> None:
+        self._state.take(remarked(self._session, remark))
+
+    def _move_along(self, told: ToldSession) -> None:
+        self._state.take_now(followed(self._session, told, workflow.now()))
+
+    def _reconcile(self, told: ToldSession) -> None:
+        self._state.take_all_calls(reconciled(self._session, told))
 
     async def _drain(self) -> None:
         """Wait for what the session's calls still owe: their ends, their recordings, events on their way."""
@@ -293,8 +337,7 @@ class MaskingSession(CarrierSignals):
         """
         await workflow.wait_condition(lambda: self._session.phase is not Phase.OPENING)
         if self._session.phase is Phase.REFUSED:
-            why = REFUSALS.get(self._session.refusal, ErrorType.REQUEST_INVALID)
-            raise ApplicationError(self._session.refusal, type=why, non_retryable=True)
+            raise ApplicationError(self._session.refusal, type=refusal_type(self._session), non_retryable=True)
         await self._state.written()
         return snapshot(self._session)
 
@@ -332,7 +375,7 @@ class MaskingSession(CarrierSignals):
             ApplicationError: `SessionAlreadyExpired`.
         """
         await self._opening_over()
-        if not self._updates.has_current():
+        if not self._updates.has_current() and not await self._expired_at_carrier():
             self._state.take_now(await self._or_rejected(lambda: expired(self._session, workflow.now())))
         await self._state.written()
         return self._answer()
@@ -356,6 +399,14 @@ class MaskingSession(CarrierSignals):
         if self._session.revision == 1 or self._session.phase is Phase.OPENING:
             await workflow.wait_condition(lambda: self._session.phase is not Phase.OPENING)
 
+    async def _expired_at_carrier(self) -> bool:
+        """Whether the session has ended because the carrier ended it for us; that may tell so before it answers."""
+        if self._counterpart is None:
+            return False
+        await self._or_rejected(lambda: check_changeable(self._session, workflow.now()))
+        await self._counterpart.expire()
+        return self._session.phase is not Phase.ACTIVE
+
     async def _change(self, change: Change) -> SessionSnapshot:
         await self._opening_over()
         if self._updates.has_current():
@@ -364,7 +415,11 @@ class MaskingSession(CarrierSignals):
             terms = (await self._or_rejected(lambda: changed(self._session, change, workflow.now()))).session.terms
             if terms.parties != self._session.terms.parties:
                 await self._take_routes_of(terms)
-            self._state.take_now(await self._or_rejected(lambda: changed(self._session, change, workflow.now())))
+            if self._counterpart is not None and (told := await self._counterpart.change(change)):
+                decide = partial(changed_at_carrier, change=change, told=told)
+            else:
+                decide = partial(changed, change=change)
+            self._state.take_now(await self._or_rejected(lambda: decide(self._session, now=workflow.now())))
         await self._state.written()
         if self._state.routes_lost:
             raise ApplicationError("The session lost its number.", type=ErrorType.ROUTE_LOST, non_retryable=True)

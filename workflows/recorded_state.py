@@ -15,7 +15,8 @@ with workflow.unsafe.imports_passed_through():
     from activities.sessions import RecordSession, SessionActivities, UnheededEvents
     from masking.domain.callbacks import Callback
     from masking.domain.events import AnyCarrierEvent
-    from masking.domain.lifecycle import Step, expired, settled, took
+    from masking.domain.hearing import heard
+    from masking.domain.lifecycle import Step, expired, settled
     from masking.domain.session import Phase, Session
     from masking.domain.start import Carried
     from masking.domain.story import story
@@ -96,11 +97,22 @@ class RecordedState:
         if changed:
             self._owed = self.session.version
 
+    def take_all_calls(self, step: Step) -> None:
+        """Put a step into effect that may concern every call."""
+        self._touched.update(step.session.interactions)
+        self.take_now(step)
+
     def hear(self, event: AnyCarrierEvent) -> None:
         """Take in what a carrier told. Never raises."""
         self._heard.note(event.event_id)
-        self._touched.add(event.call.call_uuid)
-        self.take(took(self.session, event))
+        before = self.session.interactions
+        self.take(heard(self.session, event))
+        if self.session.carrier == "voice":
+            self._touched.add(event.call.call_uuid)
+        else:
+            # Such a carrier does not name the call.
+            changed = self.session.interactions
+            self._touched.update(call for call in changed if changed[call] is not before.get(call))
 
     def carried(self, ending: tuple[str, ...], update_ids: tuple[str, ...]) -> Carried:
         """What the next run needs to go on where this one ends. What is being written, it writes again."""

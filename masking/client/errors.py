@@ -86,6 +86,7 @@ BY_TYPE: dict[str | None, type[SessionError]] = {
     ErrorType.NUMBER_POOL_EXHAUSTED: NumberPoolExhausted,
     ErrorType.SESSION_ALREADY_EXPIRED: SessionAlreadyExpired,
     ErrorType.ACCOUNT_UNKNOWN: AccountUnknown,
+    ErrorType.CARRIER_UNAVAILABLE: OutcomeUnknown,
 }
 
 

@@ -23,6 +23,7 @@ from masking.domain.events import (
     RecordingFailed,
     RecordingInitiated,
     Ring,
+    SessionEnded,
 )
 from masking.domain.interaction import Interaction
 from masking.domain.model import Model
@@ -78,7 +79,7 @@ def notices_of(session: Session, interaction: Interaction, event: AnyCarrierEven
 
 def notices_about(session: Session, event: AnyCarrierEvent) -> tuple[Notice, ...]:
     """What the event itself tells the customer; some tell nothing."""
-    return () if isinstance(event, Placed | Declined) else (_notice(session, event),)
+    return () if isinstance(event, Placed | Declined | SessionEnded) else (_notice(session, event),)
 
 
 def timeout_notice(at: datetime) -> Notice:
@@ -151,7 +152,7 @@ def _notice(session: Session, event: AnyCarrierEvent) -> Notice:
             }
         case RecordingFailed():
             kind, name, about = "recording", "SessionRecordingFailed", {}
-        case Placed() | Declined():
+        case Placed() | Declined() | SessionEnded():
             raise ValueError("nobody is told of this")
         case _:
             assert_never(event)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from masking.domain.events import AnyCarrierEvent, Hangup, RecordingCompleted
+from masking.domain.events import AnyCarrierEvent, Hangup, RecordingCompleted, SessionEnded
 from masking.domain.interaction import Interaction, begin, fold
+from masking.domain.placing import placed
 from masking.domain.session import Charge, Session, bill
 
 
@@ -15,12 +16,24 @@ def corrected(session: Session, late: Iterable[AnyCarrierEvent]) -> Session:
     What had been taken for granted about a silent call gives way to what was told of it.
     """
     interactions = dict(session.interactions)
-    for event in late:
+    for told in late:
+        event = _of_a_call(session.model_copy(update={"interactions": interactions}), told)
+        if event is None:
+            continue
         known = interactions.get(event.call.call_uuid)
         interactions[event.call.call_uuid] = (
             begin(event) if known is None else fold(_without_guess(known, event), event)
         )
     return session.model_copy(update={"interactions": interactions})
+
+
+def _of_a_call(session: Session, event: AnyCarrierEvent) -> AnyCarrierEvent | None:
+    """The event with its call; None for one that can change no bill."""
+    if session.carrier == "voice":
+        return event
+    if isinstance(event, SessionEnded) or (session.counterpart is not None and session.counterpart.reconciled):
+        return None
+    return placed(session, event)
 
 
 def correction(before: Session, after: Session) -> Charge:

@@ -60,6 +60,10 @@ class Call(Model):
     rates: CallRates | None = Field(default=None, exclude_if=lambda rates: rates is None)
 
 
+NO_CALL = Call(call_uuid="", caller=Side.FIRST, from_number="", to_number="", dialled=False)
+"""The call of an event that is about none."""
+
+
 class CarrierEvent(Model):
     """Base of what is signalled to the session.
 
@@ -190,8 +194,23 @@ class RecordingFailed(CarrierEvent):
     reason: str
 
 
+class SessionEnded(CarrierEvent):
+    """The session ended at a carrier that does the masking itself. Its call is `NO_CALL`."""
+
+    kind: Literal["session_ended"] = "session_ended"
+
+
 AnyCarrierEvent = (
-    Placed | Declined | Answer | Ring | Hangup | PinStatus | RecordingInitiated | RecordingCompleted | RecordingFailed
+    Placed
+    | Declined
+    | Answer
+    | Ring
+    | Hangup
+    | PinStatus
+    | RecordingInitiated
+    | RecordingCompleted
+    | RecordingFailed
+    | SessionEnded
 )
 
 

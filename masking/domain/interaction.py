@@ -22,6 +22,7 @@ from masking.domain.events import (
     RecordingFailed,
     RecordingInitiated,
     Ring,
+    SessionEnded,
     Side,
 )
 from masking.domain.model import Model
@@ -100,7 +101,7 @@ def fold(interaction: Interaction, event: AnyCarrierEvent) -> Interaction:
         # The call that we made to the first party: only its answer decided whom to dial.
         return fold(interaction.model_copy(update={"call": event.call}), event)
     match event:
-        case Declined():
+        case Declined() | SessionEnded():
             return interaction
         case Placed():
             if interaction.placed_at is not None:

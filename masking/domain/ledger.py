@@ -105,7 +105,9 @@ def entries_of(session: Session) -> tuple[LedgerEntry, ...]:
 
 def correction_entries(before: Session, after: Session, late: AnyCarrierEvent) -> tuple[LedgerEntry, ...]:
     """The entries by which an event that came after the settlement makes the ledger that of `after`."""
-    call_uuid = late.call.call_uuid
+    # Some carriers do not name the call of an event: it is the one about which something is new.
+    changed = (uuid for uuid, each in after.interactions.items() if each != before.interactions.get(uuid))
+    call_uuid = next(changed, late.call.call_uuid)
     old, new = (_owed_for(session.interactions.get(call_uuid), session) for session in (before, after))
     at = late.happened_at if isinstance(late, Hangup) else late.at
     changes = {item: new.get(item, _Owed()).less(old.get(item, _Owed())) for item in dict.fromkeys((*old, *new))}

@@ -133,7 +133,8 @@ def requested(request: SessionRequest, now: datetime) -> Session:
         session_fee=request.session_fee,
         pair_grace=request.pair_grace,
         recording_wait=request.recording_wait,
-        at_expiry=request.at_expiry or "finish",
+        at_expiry=(request.at_expiry or "finish") if request.carrier == "voice" else "finish",
+        carrier=request.carrier,
         resource_base_url=request.resource_base_url,
         phase=Phase.OPENING,
         created_at=now,
@@ -163,14 +164,14 @@ def opened(
     if terms.pin is not None and pins:
         named = {f"{side}_party": pin for side, pin in pins.items()}
         terms = terms.model_copy(update={"pin": terms.pin.model_copy(update=named)})
-    return _stepped(session, phase=Phase.ACTIVE, virtual_number=virtual_number, terms=terms, revision=revision)
+    return stepped(session, phase=Phase.ACTIVE, virtual_number=virtual_number, terms=terms, revision=revision)
 
 
 def refused(session: Session, reason: str) -> Step:
     """The session cannot be opened. `reason` goes to whoever asked for it."""
     if _outcome(session, Trigger.REFUSED) is Outcome.IGNORE:
         return Step(session)
-    return _stepped(session, phase=Phase.REFUSED, refusal=reason)
+    return stepped(session, phase=Phase.REFUSED, refusal=reason)
 
 
 def took(session: Session, event: AnyCarrierEvent) -> Step:
@@ -187,7 +188,7 @@ def took(session: Session, event: AnyCarrierEvent) -> Step:
     if interaction is known:
         return Step(session)
     interactions = session.interactions | {event.call.call_uuid: interaction}
-    return _stepped(session, *notices_of(session, interaction, event), interactions=interactions)
+    return stepped(session, *notices_of(session, interaction, event), interactions=interactions)
 
 
 def _noted(session: Session, slot: str, known: Sequence[Declined | PinStatus], event: Declined | PinStatus) -> Step:
@@ -197,12 +198,12 @@ def _noted(session: Session, slot: str, known: Sequence[Declined | PinStatus], e
     kept = tuple(sorted((*known, event), key=lambda each: (each.at, each.event_id)))[-KEPT:]
     if event not in kept:
         return Step(session)
-    return _stepped(session, *notices_about(session, event), **{slot: kept})
+    return stepped(session, *notices_about(session, event), **{slot: kept})
 
 
 def remarked(session: Session, remark: str) -> Step:
     """Keep something for the operator's eyes."""
-    return _stepped(session, remarks=(*session.remarks, remark)[-KEPT:])
+    return stepped(session, remarks=(*session.remarks, remark)[-KEPT:])
 
 
 def check_changeable(session: Session, now: datetime) -> None:
@@ -236,7 +237,7 @@ def changed(session: Session, change: Change, now: datetime) -> Step:
         )
         former = (*former, past)[-KEPT:]
     asked = session.asked_expires_at if change.session_expiry is None else None
-    return _stepped(
+    return stepped(
         session, terms=terms, expires_at=expires_at, asked_expires_at=asked, modified_at=now, former_parties=former
     )
 
@@ -248,7 +249,7 @@ def expired(session: Session, now: datetime) -> Step:
         Rejected: it has expired already.
     """
     check_changeable(session, now)
-    return _stepped(session, timeout_notice(now), phase=Phase.DRAINING, expires_at=now, modified_at=now)
+    return stepped(session, timeout_notice(now), phase=Phase.DRAINING, expires_at=now, modified_at=now)
 
 
 def elapsed(session: Session, now: datetime) -> Step:
@@ -256,15 +257,15 @@ def elapsed(session: Session, now: datetime) -> Step:
     if _outcome(session, Trigger.DEADLINE) is not Outcome.EXPIRE:
         return Step(session)
     if now >= session.expires_at:
-        return _stepped(session, timeout_notice(session.expires_at), phase=Phase.DRAINING)
+        return stepped(session, timeout_notice(session.expires_at), phase=Phase.DRAINING)
     moved = policy_expiry(session, now)
     if moved is None:
         return Step(session)
     if moved <= now:
         # The call for which it went on is over.
-        return _stepped(session, timeout_notice(now), phase=Phase.DRAINING, expires_at=now)
+        return stepped(session, timeout_notice(now), phase=Phase.DRAINING, expires_at=now)
     asked = session.asked_expires_at or session.expires_at
-    return _stepped(session, expires_at=moved, asked_expires_at=None if moved == asked else asked)
+    return stepped(session, expires_at=moved, asked_expires_at=None if moved == asked else asked)
 
 
 def given_up(session: Session, now: datetime, calls: Collection[str] | None = None) -> Step:
@@ -285,7 +286,7 @@ def settled(session: Session, now: datetime) -> Step:
     """Close the bill, once everything that was awaited has come. Changes nothing before that."""
     if _outcome(session, Trigger.DRAINED) is Outcome.IGNORE or waiting_for(session):
         return Step(session)
-    return _stepped(session, phase=Phase.SETTLED, settled_at=now)
+    return stepped(session, phase=Phase.SETTLED, settled_at=now)
 
 
 def _outcome(session: Session, trigger: Trigger) -> Outcome:
@@ -301,7 +302,7 @@ def _already_expired() -> Rejected:
     return Rejected("SessionAlreadyExpired", "Session already expired")
 
 
-def _stepped(session: Session, *notices: Notice, **changes: object) -> Step:
+def stepped(session: Session, *notices: Notice, **changes: object) -> Step:
     """The session one version later, with the callbacks of `notices` addressed."""
     session = session.model_copy(update={**changes, "version": session.version + 1})
     callbacks: list[Callback] = []

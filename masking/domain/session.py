@@ -9,11 +9,12 @@ from enum import StrEnum
 
 from pydantic import Field
 
+from masking.domain.counterpart import Counterpart
 from masking.domain.events import Call, Declined, Hangup, LegName, PinStatus
 from masking.domain.interaction import Interaction
 from masking.domain.model import Model
 from masking.domain.money import QUANTUM, ZERO, CarrierCharge, LegRates, Rate, billed_seconds, leg_amount
-from masking.domain.terms import AtExpiry, Terms
+from masking.domain.terms import AtExpiry, Carrier, Terms
 
 REVISION = 3
 """The rules of today. A session follows those under which it was opened, so that its history replays.
@@ -70,6 +71,8 @@ class Session(Model):
         revision: the rules that it follows, see `REVISION`.
         version: counts the steps that changed something, so that a late write never overwrites a newer one.
         session_sequence, recording_sequence: the numbers of the last callbacks of each kind.
+        carrier: who masks it.
+        counterpart: the session at a carrier that does the masking itself; None until it is open, and elsewhere.
     """
 
     session_uuid: str
@@ -99,6 +102,8 @@ class Session(Model):
     session_sequence: int = 0
     recording_sequence: int = 0
     version: int = 0
+    carrier: Carrier = Field(default="voice", exclude_if=lambda carrier: carrier == "voice")
+    counterpart: Counterpart | None = Field(default=None, exclude_if=lambda counterpart: counterpart is None)
 
     @property
     def owner_id(self) -> str:

@@ -18,6 +18,8 @@ from masking.domain.money import ZERO, Rate
 Method = Literal["GET", "POST"]
 FileFormat = Literal["mp3", "wav"]
 AtExpiry = Literal["finish", "warn", "drop", "extend"]
+Carrier = Literal["voice", "plivo"]
+"""Who masks: we ourselves, over a carrier of calls; or Plivo, by its Masking API."""
 
 
 class PinTerms(Model):
@@ -118,11 +120,12 @@ class SessionRequest(Model):
         recording_wait: seconds to wait for a recording after its call before it counts as failed.
         at_expiry: what becomes of a conversation that the session's end finds in progress: it may `finish`,
             or both hear a warning and it ends a little later (`warn`), or it ends at once (`drop`),
-            or the session goes on until it ends (`extend`).
-            The operator's policy when None.
+            or the session goes on until it ends (`extend`). The operator's policy when None. Where the carrier masks,
+            it always finishes.
         rate, session_fee: left out by whoever is not the operator, and never theirs to choose: what holds is decided
             when the session is opened (`masking/domain/agreement.py`).
         resource_base_url: where this account's resources are served, without a slash at the end.
+        carrier: who masks the session, from its beginning to its end.
     """
 
     session_uuid: str
@@ -136,6 +139,7 @@ class SessionRequest(Model):
     rate: Rate | None = None
     session_fee: Decimal = Field(default=ZERO, exclude_if=lambda fee: not fee)
     resource_base_url: str = ""
+    carrier: Carrier = Field(default="voice", exclude_if=lambda carrier: carrier == "voice")
 
 
 class Change(Model):

@@ -8,6 +8,7 @@ from aiohttp import web
 
 from masking.carriers.audio import audio_at
 from masking.carriers.chosen import orders_of, webhooks_of
+from masking.carriers.plivo.configured import plivo_credentials
 from masking.carriers.rest import carriers_http
 from masking.client import MaskingClient
 from masking.gateway import (
@@ -16,6 +17,7 @@ from masking.gateway import (
     carrier_webhooks,
     health,
     openapi,
+    plivo_webhooks,
     recording_media,
     sessions_api,
     switchboard,
@@ -69,6 +71,7 @@ def build_app(context: Context) -> web.Application:
     app.add_routes(openapi.routes(context.settings))
     app.add_routes(switchboard.routes())
     app.add_routes(carrier_webhooks.routes())
+    app.add_routes(plivo_webhooks.routes())
     return app
 
 
@@ -87,6 +90,7 @@ async def serve(settings: Settings) -> None:
     """
     keyring = load_keyring(settings)
     webhooks = webhooks_of(settings)
+    plivo_credentials(settings)
     rate_card = load_rate_card(settings)
     # Lazily: the gateway answers calls while Temporal is away.
     client = await connect(keyring, lazy=True)

@@ -10,7 +10,7 @@ from aiohttp import web
 from masking.client import SessionAlreadyExpired, SessionError
 from masking.domain.money import ZERO
 from masking.domain.session import Session
-from masking.domain.terms import SessionRequest
+from masking.domain.terms import Carrier, SessionRequest
 from masking.gateway.arguments import CreateArguments, read_create, read_update
 from masking.gateway.authentication import PATH_AUTH_ID, PRINCIPAL
 from masking.gateway.context import CONTEXT, Context
@@ -34,7 +34,7 @@ from masking.gateway.session_errors import api_error
 from masking.gateway.session_objects import listed, seen_by, session_object
 from masking.house import account_url
 from masking.rate_card import flat_rate
-from masking.storage.accounts import Principal, is_subaccount_of
+from masking.storage.accounts import Principal, carrier_of, is_subaccount_of
 from masking.storage.session_list import list_sessions, list_sessions_from
 from masking.storage.sessions import read_session
 
@@ -59,11 +59,13 @@ async def create(request: web.Request) -> web.Response:
     body = await json_body(request)
     arguments = read_create(body)
     subaccount = await _subaccount(context, principal, arguments)
+    carrier = await _carrier(context, principal, subaccount)
     auth_id = request.match_info[PATH_AUTH_ID]
     wanted = Create.from_request(request, context.keyring, auth_id, body)
 
     async def start(session_uuid: str) -> Session:
-        request = _session_request(context, principal, subaccount, arguments, auth_id, session_uuid)
+        asked = _session_request(context, principal, subaccount, arguments, auth_id, session_uuid)
+        request = asked.model_copy(update={"carrier": carrier})
         # A session that has run its course since is still the answer to its key.
         with suppress(SessionAlreadyExpired):
             await context.sessions.start(request)
@@ -158,6 +160,16 @@ async def _subaccount(context: Context, principal: Principal, arguments: CreateA
             if not await is_subaccount_of(connection, named, principal.account_id):
                 raise ApiError(400, "Invalid parameter. subaccount should be the auth ID of a subaccount of yours.")
     return named
+
+
+async def _carrier(context: Context, principal: Principal, subaccount: str | None) -> Carrier:
+    """Who masks a new session."""
+    async with context.database.transaction() as connection:
+        chosen = await carrier_of(connection, subaccount or principal.account_id, principal.account_id)
+    carrier = chosen or context.settings.carrier
+    if carrier == "plivo" and context.settings.plivo_auth_token is None:
+        raise ApiError(503, "Sessions of this account cannot be made at the moment: its carrier is not set up.")
+    return carrier
 
 
 def _session_request(

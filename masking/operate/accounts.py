@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
+from enum import StrEnum
 from typing import Annotated
 
 import typer
 
 from masking.command_line import AsJson, plain, say
+from masking.domain.terms import Carrier
 from masking.operate.console import on_system
 from masking.operate.system import OperatedSystem
 from masking.storage.accounts import (
@@ -18,6 +20,7 @@ from masking.storage.accounts import (
     disable_account,
     list_accounts,
     rotate_token,
+    set_carrier,
 )
 
 app = typer.Typer(name="accounts", help="Accounts and subaccounts, and their tokens.", no_args_is_help=True)
@@ -26,18 +29,36 @@ AuthId = Annotated[str, typer.Argument(help="The account's auth id, MAâ€¦ or SAâ
 DEFAULT_OVERLAP_HOURS = 24.0
 
 
+class CarrierName(StrEnum):
+    """Who masks an account's sessions."""
+
+    VOICE = "voice"
+    PLIVO = "plivo"
+    DEFAULT = "default"
+
+    @property
+    def carrier(self) -> Carrier | None:
+        """As it is stored."""
+        carriers: dict[str, Carrier] = {"voice": "voice", "plivo": "plivo"}
+        return carriers.get(self.value)
+
+
+CARRIER_HELP = "Who masks its sessions; `default` is whom its main account names, or MASKING_CARRIER."
+
+
 @app.command()
 def create(
     parent: Annotated[
         str | None, typer.Option(help="Make a subaccount of this main account.", metavar="AUTH_ID")
     ] = None,
+    carrier: Annotated[CarrierName, typer.Option(help=CARRIER_HELP)] = CarrierName.DEFAULT,
     as_json: AsJson = False,
 ) -> None:
     """Make an account. Its token is shown this once."""
 
     async def make(system: OperatedSystem) -> NewToken:
         async with system.database.transaction() as connection:
-            return await create_account(connection, system.keyring, parent_id=parent)
+            return await create_account(connection, system.keyring, parent_id=parent, carrier=carrier.carrier)
 
     _show_token(on_system(make), as_json=as_json)
 
@@ -58,12 +79,13 @@ def list_(as_json: AsJson = False) -> None:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
-    for name in ("auth id", "created", "tokens", "numbers", "state"):
+    for name in ("auth id", "created", "tokens", "numbers", "carrier", "state"):
         table.add_column(name, no_wrap=name == "auth id")
     for account in accounts:
         name = account.auth_id if account.parent_id is None else f"  {account.auth_id}"
         state = "enabled" if account.disabled_at is None else "disabled"
-        table.add_row(name, f"{account.created_at:%Y-%m-%d %H:%M}", str(account.tokens), str(account.numbers), state)
+        counts = (str(account.tokens), str(account.numbers))
+        table.add_row(name, f"{account.created_at:%Y-%m-%d %H:%M}", *counts, account.carrier or "default", state)
     Console().print(table)
 
 
@@ -82,6 +104,23 @@ def rotate(
             return await rotate_token(connection, system.keyring, auth_id, timedelta(hours=overlap))
 
     _show_token(on_system(replace), as_json=as_json)
+
+
+@app.command(name="carrier")
+def carrier_(
+    auth_id: AuthId,
+    carrier: Annotated[CarrierName, typer.Argument(help=CARRIER_HELP)],
+    as_json: AsJson = False,
+) -> None:
+    """Choose who masks an account's sessions. Those that are open keep the carrier that they began with."""
+
+    async def choose(system: OperatedSystem) -> None:
+        async with system.database.transaction() as connection:
+            await set_carrier(connection, auth_id, carrier.carrier)
+
+    on_system(choose)
+    words = f"New sessions of {auth_id} are masked by: {carrier.value}."
+    say({"auth_id": auth_id, "carrier": carrier.carrier}, words, as_json=as_json)
 
 
 @app.command()

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from psycopg.rows import class_row
 
+from masking.domain.terms import Carrier
 from masking.errors import MaskingError
 from masking.privacy.keyring import Keyring
 from masking.storage.database import Connection
@@ -40,7 +41,11 @@ class Principal(NamedTuple):
 
 
 class Account(NamedTuple):
-    """An account as the operator sees it."""
+    """An account as the operator sees it.
+
+    Attributes:
+        carrier: who masks its sessions; None for whom its main account, or the settings, name.
+    """
 
     auth_id: str
     parent_id: str | None
@@ -48,6 +53,7 @@ class Account(NamedTuple):
     disabled_at: datetime | None
     tokens: int
     numbers: int
+    carrier: Carrier | None = None
 
 
 class NewToken(NamedTuple):
@@ -88,8 +94,13 @@ async def authenticate(connection: Connection, keyring: Keyring, auth_id: str, a
     return Principal(row.auth_id, None) if row.parent_id is None else Principal(row.parent_id, row.auth_id)
 
 
-async def create_account(connection: Connection, keyring: Keyring, *, parent_id: str | None = None) -> NewToken:
+async def create_account(
+    connection: Connection, keyring: Keyring, *, parent_id: str | None = None, carrier: Carrier | None = None
+) -> NewToken:
     """Make an account, or a subaccount of `parent_id`, with a fresh id and token.
+
+    Args:
+        carrier: who masks its sessions; None for whom its main account, or the settings, name.
 
     Raises:
         AccountError: there is no such parent.
@@ -98,7 +109,9 @@ async def create_account(connection: Connection, keyring: Keyring, *, parent_id:
     auth_id = prefix + "".join(secrets.choice(string.ascii_uppercase + string.digits) for _ in range(18))
     if parent_id is not None and (not parent_id.startswith("MA") or not await _exists(connection, parent_id)):
         raise AccountError("--parent must be the auth id of a main account that exists; list them with `accounts list`")
-    await connection.execute("INSERT INTO accounts (auth_id, parent_id) VALUES (%s, %s)", (auth_id, parent_id))
+    await connection.execute(
+        "INSERT INTO accounts (auth_id, parent_id, carrier) VALUES (%s, %s, %s)", (auth_id, parent_id, carrier)
+    )
     return await _add_token(connection, keyring, auth_id)
 
 
@@ -128,6 +141,27 @@ async def disable_account(connection: Connection, auth_id: str) -> None:
     )
 
 
+async def set_carrier(connection: Connection, auth_id: str, carrier: Carrier | None) -> None:
+    """Let this carrier mask the account's sessions from now on; None for whom its main account, or the settings, name.
+
+    Raises:
+        AccountError: there is no such account.
+    """
+    await _must_exist(connection, auth_id)
+    await connection.execute("UPDATE accounts SET carrier = %s WHERE auth_id = %s", (carrier, auth_id))
+
+
+async def carrier_of(connection: Connection, auth_id: str, parent_id: str) -> Carrier | None:
+    """Who masks the sessions of an account, or of its main account `parent_id`; None where the settings decide."""
+    found = await connection.execute(
+        "SELECT carrier FROM accounts WHERE auth_id IN (%(of)s, %(parent)s) AND carrier IS NOT NULL"
+        " ORDER BY auth_id = %(of)s DESC LIMIT 1",
+        {"of": auth_id, "parent": parent_id},
+    )
+    row: tuple[Carrier] | None = await found.fetchone()  # type: ignore[assignment] # the column's CHECK
+    return None if row is None else row[0]
+
+
 async def list_accounts(connection: Connection) -> list[Account]:
     """All accounts, each main account before its subaccounts."""
     async with connection.cursor(row_factory=class_row(Account)) as cursor:
@@ -135,7 +169,7 @@ async def list_accounts(connection: Connection) -> list[Account]:
             "SELECT a.auth_id, a.parent_id, a.created_at, a.disabled_at,"
             " (SELECT count(*) FROM tokens t WHERE t.auth_id = a.auth_id"
             "  AND (t.expires_at IS NULL OR t.expires_at > now())) AS tokens,"
-            " (SELECT count(*) FROM numbers n WHERE n.account_id = a.auth_id) AS numbers"
+            " (SELECT count(*) FROM numbers n WHERE n.account_id = a.auth_id) AS numbers, a.carrier"
             " FROM accounts a ORDER BY COALESCE(a.parent_id, a.auth_id), a.parent_id IS NOT NULL, a.created_at"
         )
         return await cursor.fetchall()

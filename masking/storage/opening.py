@@ -95,6 +95,26 @@ async def open_session(
     return Exhausted(pin_taken)
 
 
+async def open_with_number(connection: Connection, keyring: Keyring, session: Session) -> bool:
+    """Write a session whose number a carrier chose, and hold its routes there, so that nobody else is known by them.
+
+    Safe to repeat.
+
+    Args:
+        session: as it is once it is open.
+
+    Returns:
+        Whether it could be: not where another session, live or cooling, holds one of the routes.
+    """
+    existing = await _opening(connection, keyring, session.session_uuid)
+    if existing is not None:
+        return existing.virtual_number == session.virtual_number
+    if not isinstance(await take_routes(connection, keyring, session, session.virtual_number), Taken):
+        return False
+    await insert_session(connection, keyring, session)
+    return True
+
+
 class _OpeningRow(NamedTuple):
     virtual_number: str
     key_id: str

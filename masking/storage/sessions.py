@@ -235,6 +235,36 @@ async def find_resource(connection: Connection, kind: str, resource_id: str) -> 
         return await cursor.fetchone()
 
 
+class KnownSession(NamedTuple):
+    """A session by which a carrier's callback is read. `now` is the database's clock."""
+
+    terms: Terms
+    cipher: SessionCipher
+    now: datetime
+
+
+class _KnownRow(NamedTuple):
+    key_id: str
+    wrapped_key: bytes
+    sealed_terms: bytes
+    now: datetime
+
+
+async def find_session(connection: Connection, keyring: Keyring, session_uuid: str) -> KnownSession | None:
+    """The terms of a session; None if it is not stored, or was erased."""
+    async with connection.cursor(row_factory=class_row(_KnownRow)) as cursor:
+        await cursor.execute(
+            "SELECT key_id, wrapped_key, sealed_terms, now() FROM sessions"
+            " WHERE session_uuid = %s AND status <> 'erased'",
+            (session_uuid,),
+        )
+        row = await cursor.fetchone()
+    if row is None:
+        return None
+    cipher = unwrapped(keyring, session_uuid, row.key_id, row.wrapped_key)
+    return KnownSession(cipher.open(Terms, row.sealed_terms), cipher, row.now)
+
+
 class _WrappedKey(NamedTuple):
     key_id: str
     wrapped_key: bytes

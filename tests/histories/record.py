@@ -20,7 +20,8 @@ from masking.client import MaskingClient, NumberPoolExhausted
 from masking.contract import QUERY_SNAPSHOT, TASK_QUEUE, session_workflow_id
 from masking.domain.events import AnyCarrierEvent, Hangup, RecordingCompleted, Side
 from masking.domain.session import REVISION, SessionSnapshot
-from masking.domain.terms import AtExpiry, Change, PinTerms
+from masking.domain.terms import AtExpiry, Carrier, Change, PinTerms
+from tests.carriers.plivo.truth import Talk
 from tests.domain.conversation import (
     SECOND,
     answered_call,
@@ -32,6 +33,7 @@ from tests.domain.conversation import (
     wrong_pin_of,
 )
 from tests.histories import KEYRING
+from tests.workflow.at_plivo import AtPlivo
 from tests.workflow.conftest import Remembered, skipping_server
 from workflows.masking_session import MaskingSession
 
@@ -43,16 +45,25 @@ class Scene:
 
     def __init__(self, environment: WorkflowEnvironment, remembered: Remembered, name: str) -> None:
         self.environment, self.remembered = environment, remembered
+        self.at_plivo = AtPlivo(remembered)
         self.uuid = f"00000000-0000-4000-8000-{name.encode().hex()[:12]:0>12}"
         self.sessions = MaskingClient(environment.client)
         self.handle = environment.client.get_workflow_handle(session_workflow_id(self.uuid))
 
-    async def open(self, *, at_expiry: AtExpiry = "finish", session_expiry: int = 3600, **terms: object) -> None:
+    async def open(
+        self,
+        *,
+        at_expiry: AtExpiry = "finish",
+        session_expiry: int = 3600,
+        carrier: Carrier = "voice",
+        **terms: object,
+    ) -> None:
         base = request(session_expiry=session_expiry)
         asked = base.model_copy(
             update={
                 "session_uuid": self.uuid,
                 "at_expiry": at_expiry,
+                "carrier": carrier,
                 "terms": base.terms.model_copy(update=terms),
             }
         )
@@ -160,6 +171,26 @@ async def long(scene: Scene) -> None:
     await scene.sessions.expire(scene.uuid)
 
 
+async def plivo(scene: Scene) -> None:
+    """Plivo masks: two calls, of which the callbacks tell a part; changed, expired, put right by its record."""
+    await scene.open(carrier="plivo")
+    told = scene.at_plivo.events(Talk(10, recorded=True), Talk(300, talks=30))
+    for event in [each for each in told if each.kind not in ("ring", "recording_completed")][:-1]:
+        await scene.handle.signal(event.kind, event)
+        await asyncio.sleep(0.02)
+    await scene.sessions.extend(scene.uuid, 1800)
+    await scene.sessions.modify(scene.uuid, Change(record=False))
+    await scene.sessions.expire(scene.uuid)
+    await scene.wait(7200)
+
+
+async def plivo_quiet(scene: Scene) -> None:
+    """Plivo masks: nobody calls, and the session expires by itself, later than it was to: it was extended there."""
+    await scene.open(carrier="plivo")
+    scene.at_plivo.truth.lives = 5000
+    await scene.wait(7200)
+
+
 async def refused(scene: Scene) -> None:
     """No number is free."""
     scene.remembered.number = None
@@ -179,6 +210,8 @@ SCENES: tuple[Callable[[Scene], Awaitable[None]], ...] = (
     silent,
     extended,
     long,
+    plivo,
+    plivo_quiet,
     refused,
 )
 
@@ -213,13 +246,13 @@ async def main() -> None:
     async with skipping_server(KEYRING, continue_after=CONTINUES_AFTER) as environment:
         for play in missing():
             remembered = Remembered()
+            scene = Scene(environment, remembered, play.__name__)
             async with Worker(
                 environment.client,
                 task_queue=TASK_QUEUE,
                 workflows=[MaskingSession],
-                activities=remembered.activities(),
+                activities=[*remembered.activities(), *scene.at_plivo.activities()],
             ):
-                scene = Scene(environment, remembered, play.__name__)
                 await play(scene)
                 await scene.handle.result()
                 await write(name_of(play), scene)

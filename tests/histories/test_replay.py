@@ -30,6 +30,7 @@ BILLED = {
     "silent": 240,
     "extended": 840,
     "long": 25 * 240,
+    "plivo": 120 + 120 + 60 + 60,
 }
 """Seconds; nothing for the others."""
 

@@ -1,0 +1,205 @@
+"""What a session's workflow asks of Plivo, where Plivo masks the session. Ordinary activities, each safe to repeat."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from datetime import timedelta
+from typing import NoReturn
+
+from pydantic import Field
+from temporalio import activity
+from temporalio.exceptions import ApplicationError
+
+from masking.carriers.plivo.arguments import create_arguments, update_arguments
+from masking.carriers.plivo.callbacks import session_path
+from masking.carriers.plivo.records import Records
+from masking.carriers.plivo.sessions_api import SessionsApi
+from masking.carriers.errors import CarrierError, CarrierRefused
+from masking.contract import POOL_EXHAUSTED, ErrorType
+from masking.domain.counterpart import ToldSession
+from masking.domain.following import opened_at_carrier
+from masking.domain.model import Model
+from masking.domain.rates import RateCard
+from masking.domain.session import REVISION, Session
+from masking.domain.terms import Change
+from masking.privacy.keyring import Keyring
+from masking.storage import opening
+from masking.storage.database import Database
+
+MOST_NUMBERS = 3
+"""So many numbers are had of Plivo where it names one on which a party is somebody else's, as we know."""
+
+CLOCKS_APART = timedelta(minutes=5)
+"""So much earlier than ours Plivo's clock may be."""
+
+
+class OfSession(Model):
+    """About this session, as the workflow has it."""
+
+    session: Session
+
+
+class OpenedAtCarrier(Model):
+    """What the carrier made; or None, and what to tell whoever asked.
+
+    Attributes:
+        revision: of the rules that the session follows from here to its end.
+    """
+
+    told: ToldSession | None
+    refusal: str = ""
+    revision: int = 1
+
+
+class ChangeAtCarrier(OfSession):
+    """Have the carrier change a session so."""
+
+    change: Change
+
+
+class Done(Model):
+    """It is done."""
+
+    note: str = Field(default="", exclude_if=lambda note: not note)
+
+
+class PlivoActivities:
+    """Asks Plivo.
+
+    Args:
+        api: None where the settings name no credentials.
+        base_url: where Plivo reaches our gateway, without a slash at the end.
+        rate_card: None where Plivo's own amounts are passed on.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        keyring: Keyring,
+        api: SessionsApi | None,
+        base_url: str,
+        rate_card: RateCard | None = None,
+    ) -> None:
+        self._database, self._keyring = database, keyring
+        self._api, self._base_url, self._rate_card = api, base_url, rate_card
+
+    @activity.defn
+    async def open_at_carrier(self, command: OfSession) -> OpenedAtCarrier:
+        """Have Plivo make the session, and write ours.
+
+        A try before may have made one, so that each but the first looks first. Where Plivo names a number on
+        which, by our books, one of the parties reaches somebody else, it is asked for another while it keeps
+        the first one; what was had in vain, or made twice, is expired.
+        """
+        session = command.session
+        had = list(await self._made(session)) if activity.info().attempt > 1 else []
+        spare: list[ToldSession] = []
+        opened: ToldSession | None = None
+        try:
+            while opened is None and len(spare) < MOST_NUMBERS:
+                told = had.pop() if had else await self._make(session)
+                if await self._written(session, told):
+                    opened = told
+                else:
+                    spare.append(told)
+        except CarrierRefused as refusal:
+            if not spare:
+                exhausted = "number pool exhausted" in str(refusal).lower()
+                return OpenedAtCarrier(told=None, refusal=POOL_EXHAUSTED if exhausted else str(refusal))
+        except CarrierError as error:
+            _retry(error)
+        for each in (*spare, *had):
+            with suppress(CarrierError):
+                await self._plivo().expire(each.session_uuid)
+        if opened is None:
+            activity.logger.warning("the carrier has no number on which both parties of a session are free")
+            return OpenedAtCarrier(told=None, refusal=POOL_EXHAUSTED)
+        return OpenedAtCarrier(told=opened, revision=REVISION)
+
+    async def _make(self, session: Session) -> ToldSession:
+        return await self._plivo().create(create_arguments(session, session.duration, self._callbacks_url(session)))
+
+    async def _made(self, session: Session) -> tuple[ToldSession, ...]:
+        """What was made for this session already, newest first."""
+        parties = {f"{side}_party": number for side, number in session.terms.parties.items()}
+        try:
+            return await self._plivo().find(self._callbacks_url(session), parties, session.created_at - CLOCKS_APART)
+        except CarrierRefused as refusal:
+            raise _final(refusal) from None
+        except CarrierError as error:
+            _retry(error)
+
+    def _callbacks_url(self, session: Session) -> str:
+        return f"{self._base_url}{session_path(self._keyring, session.session_uuid)}"
+
+    async def _written(self, session: Session, told: ToldSession) -> bool:
+        """Whether our session could be written: nobody else holds its parties on this number, live or cooling."""
+        opened = opened_at_carrier(session, told, REVISION).session
+        async with self._database.transaction() as connection:
+            return await opening.open_with_number(connection, self._keyring, opened)
+
+    @activity.defn
+    async def abandon_at_carrier(self, command: OfSession) -> Done:
+        """Expire whatever was made for a session that was refused after all."""
+        try:
+            for told in await self._made(command.session):
+                await self._plivo().expire(told.session_uuid)
+        except CarrierRefused as refusal:
+            raise _final(refusal) from None
+        except CarrierError as error:
+            _retry(error)
+        return Done()
+
+    @activity.defn
+    async def change_at_carrier(self, command: ChangeAtCarrier) -> ToldSession:
+        """Change the session at Plivo. What Plivo refuses is told in its words."""
+        session, change = command.session, command.change
+        try:
+            return await self._plivo().update(
+                _counterpart(session), update_arguments(change, single_party=session.terms.single_party)
+            )
+        except CarrierRefused as refusal:
+            raise _final(refusal) from None
+        except CarrierError as error:
+            _retry(error)
+
+    @activity.defn
+    async def expire_at_carrier(self, command: OfSession) -> Done:
+        """End the session at Plivo; one that has ended is fine."""
+        try:
+            await self._plivo().expire(_counterpart(command.session))
+        except CarrierRefused as refusal:
+            raise _final(refusal) from None
+        except CarrierError as error:
+            _retry(error)
+        return Done()
+
+    @activity.defn
+    async def look_at_carrier(self, command: OfSession) -> ToldSession:
+        """The session as Plivo has it on record; with the legs and recordings of which no callback told."""
+        try:
+            told = await self._plivo().retrieve(_counterpart(command.session))
+            return await Records(self._plivo(), self._rate_card).completed(command.session, told)
+        except CarrierRefused as refusal:
+            raise _final(refusal) from None
+        except CarrierError as error:
+            _retry(error)
+
+    def _plivo(self) -> SessionsApi:
+        if self._api is None:
+            raise CarrierRefused("MASKING_PLIVO_AUTH_ID and MASKING_PLIVO_AUTH_TOKEN are not set on this worker")
+        return self._api
+
+
+def _counterpart(session: Session) -> str:
+    return session.counterpart.session_uuid if session.counterpart is not None else ""
+
+
+def _final(refusal: CarrierRefused) -> ApplicationError:
+    """What trying again does not help."""
+    return ApplicationError(str(refusal), type=ErrorType.CARRIER_REFUSED, non_retryable=True)
+
+
+def _retry(error: CarrierError) -> NoReturn:
+    """Trying again may help; each of these activities may be repeated, whatever came of the try."""
+    raise ApplicationError(str(error), type=type(error).__name__) from None

@@ -1,0 +1,1 @@
+"""Plivo as the carrier that does the masking itself: its Masking API, and the callbacks of its sessions."""

@@ -1,0 +1,143 @@
+"""What really happened in a session at Plivo, and everything that Plivo says about it: for tests."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from masking.domain.events import Side
+from masking.domain.wire_format import plivo_number, plivo_time
+from tests.domain.conversation import FIRST, SECOND, START, VIRTUAL
+
+PLIVO_UUID = "c28b77d4-21e7-43bd-9447-04bfee92e651"
+PARTIES = {Side.FIRST: FIRST, Side.SECOND: SECOND}
+API = "https://api.plivo.com/v1/Account/MAPLIVOPLIVOPLIVO000"
+
+
+@dataclass
+class Talk:
+    """A call, in seconds from the session's beginning; one that lasts no time was never answered."""
+
+    begins: int
+    rings: int = 5
+    talks: int = 75
+    caller: Side = Side.SECOND
+    rate: Decimal = Decimal("0.0085")
+    recorded: bool = False
+
+    @property
+    def ends(self) -> int:
+        return self.begins + self.rings + self.talks
+
+    @property
+    def legs(self) -> tuple[tuple[int, int, Decimal], ...]:
+        """Duration, billed seconds and amount of the caller's leg and of the callee's."""
+        durations = (self.rings + self.talks, self.talks)
+        return tuple((d, -(-d // 60) * 60, self.rate * -(-d // 60)) for d in durations)
+
+    @property
+    def amount(self) -> Decimal:
+        return sum((amount for *_, amount in self.legs), Decimal(0))
+
+
+@dataclass
+class Truth:
+    """A session at Plivo, its calls one after the other."""
+
+    talks: list[Talk]
+    start: datetime = START
+    lives: int = 3600
+    expired: bool = True
+    parties: dict[Side, str] = field(default_factory=lambda: dict(PARTIES))
+
+    def at(self, seconds: float) -> str:
+        return plivo_time(self.start + timedelta(seconds=seconds))
+
+    def callbacks(self) -> list[dict[str, str]]:
+        """All that Plivo tells, in its order."""
+        told: list[dict[str, str]] = []
+        for number, talk in enumerate(self.talks, 1):
+            caller, callee = self.parties[talk.caller], self.parties[talk.caller.other]
+            ends = {"From": plivo_number(caller), "To": plivo_number(callee)}
+            told.append(self._event("SessionFirstPartyAnswer", talk.begins, ends))
+            told.append(self._event("SessionSecondPartyRing", talk.begins, ends))
+            if talk.talks:
+                told.append(self._event("SessionSecondPartyAnswer", talk.begins + talk.rings, ends))
+            for name, leg in (("Second", talk.legs[1]), ("First", talk.legs[0])):
+                told.append(self._event(f"Session{name}PartyHangup", talk.ends, ends | _charged(*leg)))
+            both = [sum(parts) for parts in zip(*talk.legs, strict=True)]
+            told.append(
+                self._event(
+                    "SessionPartiesHangup", talk.ends, ends | _charged(int(both[0]), int(both[1]), Decimal(both[2]))
+                )
+            )
+            if talk.recorded and talk.talks:
+                about = ends | {"RecordingUUID": f"recording-{number}"}
+                told.append(self._event("SessionRecordingInitiated", talk.begins + talk.rings, about))
+                told.append(
+                    self._event(
+                        "SessionRecordingCompleted",
+                        talk.ends + 2,
+                        about
+                        | {
+                            "RecordingURL": f"https://media.plivo.com/recording-{number}.mp3",
+                            "RecordingDuration": str(talk.talks),
+                            "RecordingStartTime": self.at(talk.begins + talk.rings),
+                            "RecordingEndTime": self.at(talk.ends),
+                            "RecordingFormat": ".mp3",
+                        },
+                    )
+                )
+        if self.expired:
+            told.append(self._event("SessionTimeout", self.lives, {}))
+        return [each | {"SequenceNumber": str(n)} for n, each in enumerate(told, 1)]
+
+    def _event(self, name: str, seconds: float, about: dict[str, str]) -> dict[str, str]:
+        return {
+            "EventName": name,
+            "EventTimestamp": self.at(seconds),
+            "SessionUUID": PLIVO_UUID,
+            "VirtualNumber": plivo_number(VIRTUAL),
+            **about,
+        }
+
+    def resource(self) -> dict[str, Any]:
+        """The session, as Plivo shows it."""
+        return {
+            "session_uuid": PLIVO_UUID,
+            "virtual_number": plivo_number(VIRTUAL),
+            "status": "expired" if self.expired else "active",
+            "created_time": self.at(0),
+            "modified_time": self.at(0),
+            "expiry_time": self.at(self.lives),
+            "interaction": [self._interaction(n, talk) for n, talk in enumerate(self.talks, 1)] or None,
+        }
+
+    def _interaction(self, number: int, talk: Talk) -> dict[str, Any]:
+        sides = {talk.caller: "a", talk.caller.other: "b"}
+        shown = {
+            "start_time": self.at(talk.begins),
+            "end_time": self.at(talk.ends),
+            "first_party_resource_url": f"{API}/Call/leg-{number}-{sides[Side.FIRST]}",
+            "second_party_resource_url": f"{API}/Call/leg-{number}-{sides[Side.SECOND]}",
+            "type": "call",
+            "total_call_amount": talk.amount,
+            "call_billed_duration": sum(billed for _, billed, _ in talk.legs),
+            "total_call_count": 2,
+            "duration": sum(duration for duration, _, _ in talk.legs),
+        }
+        if talk.recorded and talk.talks:
+            shown["recording_resource_url"] = f"{API}/Recording/recording-{number}"
+        return shown
+
+
+def _charged(duration: int, billed: int, amount: Decimal) -> dict[str, str]:
+    return {
+        "Duration": str(duration),
+        "BilledDuration": str(billed),
+        "Amount": format(amount, "f"),
+        "PlivoHangupCause": "Normal Hangup",
+        "PlivoHangupCauseCode": "4000",
+    }

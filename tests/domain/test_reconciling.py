@@ -1,0 +1,150 @@
+"""Whatever callbacks of Plivo's were lost, came twice or in another order: its record makes the bill right."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from masking.carriers.plivo.callbacks import About, read_callback
+from masking.carriers.plivo.session_resource import read_session
+from masking.domain.corrections import corrected
+from masking.domain.counterpart import ToldSession
+from masking.domain.deadlines import waiting_for
+from masking.domain.events import AnyCarrierEvent, Side
+from masking.domain.following import opened_at_carrier
+from masking.domain.hearing import heard
+from masking.domain.lifecycle import requested
+from masking.domain.reconciling import reconciled
+from masking.domain.session import REVISION, Session, bill, interaction_charge
+from tests.carriers.plivo.truth import PLIVO_UUID, Talk, Truth
+from tests.domain.conversation import START, VIRTUAL, at, request
+
+
+@st.composite
+def truths(draw: st.DrawFn) -> Truth:
+    """Up to four calls, one after the other, some at once after the one before."""
+    talks: list[Talk] = []
+    begins = 3
+    for _ in range(draw(st.integers(0, 4))):
+        talks.append(
+            Talk(
+                begins=begins + draw(st.sampled_from([0, 1, 30, 400])),
+                rings=draw(st.integers(0, 40)),
+                talks=draw(st.integers(0, 200)),
+                caller=draw(st.sampled_from(Side)),
+                rate=draw(st.sampled_from([Decimal("0.0085"), Decimal("0.00333"), Decimal(0)])),
+                recorded=draw(st.booleans()),
+            )
+        )
+        begins = talks[-1].ends
+    return Truth(talks)
+
+
+def opened_session() -> Session:
+    asked = request().model_copy(update={"carrier": "plivo"})
+    told = read_session({**Truth([], expired=False).resource(), "virtual_number": VIRTUAL})
+    return opened_at_carrier(requested(asked, START), told, REVISION).session
+
+
+def told_by(truth: Truth) -> list[AnyCarrierEvent]:
+    session = opened_session()
+    about = About(session.session_uuid, session.terms, lambda *_: None, at(90_000))
+    read = [read_callback(fields, about) for fields in truth.callbacks()]
+    return [event for event in read if event is not None]
+
+
+def record_of(truth: Truth) -> ToldSession:
+    return read_session(truth.resource())
+
+
+def played(events: list[AnyCarrierEvent], truth: Truth) -> Session:
+    session = opened_session()
+    for event in events:
+        session = heard(session, event).session
+    return reconciled(session, record_of(truth)).session
+
+
+@settings(max_examples=200, deadline=None)
+@given(truths(), st.data())
+def test_any_part_of_the_callbacks_in_any_order_comes_to_the_same_bill(truth: Truth, data: st.DataObject) -> None:
+    everything = told_by(truth)
+    part = data.draw(st.lists(st.sampled_from(everything), max_size=30)) if everything else []
+
+    session = played(part, truth)
+
+    final = bill(session)
+    assert final.calls.amount == sum((talk.amount for talk in truth.talks), Decimal(0))
+    assert final.calls.call_count == 2 * len(truth.talks)
+    assert final.calls.duration == sum(d for talk in truth.talks for d, _, _ in talk.legs)
+    assert final.calls.billed_duration == sum(b for talk in truth.talks for _, b, _ in talk.legs)
+    by_call = [interaction_charge(session, each).amount for each in session.conversations]
+    assert by_call == [talk.amount for talk in truth.talks]
+    assert [each.first_seen_at for each in session.conversations] == [at(talk.begins) for talk in truth.talks]
+    assert not any("call to end" in why for why in waiting_for(session))
+    assert all(
+        each.recording is not None
+        for each, talk in zip(session.conversations, truth.talks, strict=True)
+        if talk.recorded and talk.talks
+    )
+
+    # Nothing that comes later adds to it.
+    for event in everything:
+        session = heard(session, event).session
+    assert bill(session) == final
+    assert bill(corrected(session, everything)) == final
+
+
+@settings(max_examples=100, deadline=None)
+@given(truths(), st.data())
+def test_all_callbacks_once_and_in_order_leave_nothing_to_put_right(truth: Truth, data: st.DataObject) -> None:
+    truth.talks = [talk for n, talk in enumerate(truth.talks) if n == 0 or talk.begins > truth.talks[n - 1].ends]
+    session = opened_session()
+    for event in told_by(truth):
+        # Twice each: the same event again changes nothing.
+        session = heard(session, event).session
+        assert heard(session, event).session is session
+
+    assert len(session.interactions) == len(truth.talks)
+    before = bill(session).calls
+    after = reconciled(session, record_of(truth)).session
+    assert bill(after).calls == before
+    assert after.remarks == ()
+
+
+def test_what_no_callback_told_the_customer_hears_at_the_end() -> None:
+    truth = Truth([Talk(10, recorded=True)])
+    lost = [event for event in told_by(truth) if event.kind not in ("hangup", "recording_completed")]
+    session = opened_session()
+    for event in lost:
+        session = heard(session, event).session
+
+    step = reconciled(session, record_of(truth))
+
+    assert [callback.name for callback in step.callbacks] == [
+        "SessionFirstPartyHangup",
+        "SessionSecondPartyHangup",
+        "SessionPartiesHangup",
+        "SessionRecordingCompleted",
+    ]
+    assert "call 1 by the carrier's record: no callback told of the caller's end" in step.session.remarks
+    assert step.session.counterpart is not None
+    assert step.session.counterpart.session_uuid == PLIVO_UUID
+    assert step.session.counterpart.reconciled
+
+
+def test_a_leg_that_comes_to_something_else_is_put_right_and_said() -> None:
+    truth = Truth([Talk(10)])
+    dearer = truth.resource()
+    dearer["interaction"][0]["total_call_amount"] = Decimal("0.05")
+    session = opened_session()
+    for event in told_by(truth):
+        session = heard(session, event).session
+
+    step = reconciled(session, read_session(dearer))
+
+    assert bill(step.session).calls.amount == Decimal("0.05")
+    assert step.session.remarks == (
+        "call 1 by the carrier's record: the caller's leg comes to something else than was told",
+    )

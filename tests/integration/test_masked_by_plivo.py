@@ -1,0 +1,237 @@
+"""A session that Plivo masks, from create to the final bill; Plivo is a second instance of ours."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from ipaddress import ip_network
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+import pytest
+from pydantic import SecretStr
+from temporalio.api.common.v1 import Payload
+from temporalio.client import Client
+
+from masking.carriers.plivo.callbacks import session_path
+from masking.carriers.signature import signed_headers
+from masking.carriers.simulator.phones import Behaviour
+from masking.contract import session_workflow_id
+from masking.privacy.keyring import Keyring
+from masking.settings import Settings
+from masking.storage.accounts import ensure_account
+from masking.storage.creates import UnansweredCreates
+from masking.storage.database import Database
+from masking.storage.migrate import migrate
+from tests.conftest import ACCOUNT, TOKEN, emptying
+from tests.integration.conftest import Receiver, System, free_port, served
+from tests.integration.telephone import Telephone, heard, speed, telephone
+from worker import working
+
+__all__ = ["speed", "telephone"]
+
+pytestmark = pytest.mark.anyio
+
+FIRST, SECOND = "+12025550101", "+12025550102"
+CARRIER_MADE = {"session_uuid", "callback_url", "recording_callback_url"}
+"""Each side has its own."""
+
+
+@pytest.fixture(scope="session")
+def fronts_url(postgres_url: str) -> str:
+    """A database of the instance that has Plivo mask."""
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute("CREATE DATABASE front")
+    url = postgres_url.replace("/postgres?", "/front?")
+    assert url != postgres_url
+    migrate(url)
+    return url
+
+
+@pytest.fixture
+async def front(system: System, fronts_url: str, keyring: Keyring, temporal: Client) -> AsyncIterator[System]:
+    """The instance that has Plivo mask; Plivo is `system`, which has the numbers and the telephone network."""
+    with psycopg.connect(fronts_url) as tables:
+        tables.execute(emptying(tables))
+    settings = Settings(
+        port=free_port(),
+        carrier="plivo",
+        plivo_api_url=system.settings.base_url,
+        plivo_auth_id=ACCOUNT,
+        plivo_auth_token=SecretStr(TOKEN),
+        recording_wait=5,
+        request_limit=0,
+        callback_allowed_networks=(ip_network("127.0.0.0/8"),),
+    )
+    queue = f"front-{uuid4()}"
+    async with Database(fronts_url, size=8) as database, UnansweredCreates(database, fronts_url) as creates:
+        async with database.transaction() as connection:
+            await ensure_account(connection, keyring, ACCOUNT, TOKEN)
+        async with (
+            working(temporal, database, keyring, settings, queue),
+            served(database, keyring, temporal, creates, settings, queue) as front,
+        ):
+            yield front
+
+
+async def created(front: System, receiver: Receiver, **more: object) -> dict[str, Any]:
+    body = {
+        "first_party": FIRST,
+        "second_party": SECOND,
+        "callback_url": receiver.url,
+        "recording_callback_url": receiver.url,
+        **more,
+    }
+    answer = await front.http.post(f"{front.api}/", json=body)
+    assert answer.status_code == 201, answer.text
+    made: dict[str, Any] = answer.json()["session"]
+    return made
+
+
+async def shown(system: System, uuid: str) -> dict[str, Any]:
+    resource: dict[str, Any] = (await system.http.get(f"{system.api}/{uuid}/")).json()["response"]
+    return resource
+
+
+async def counterpart_of(system: System, status: str = "all") -> dict[str, Any]:
+    """The one session at Plivo."""
+    answer = (await system.http.get(f"{system.api}/?status={status}")).json()["response"]
+    (found,) = answer["objects"]
+    del found["resource_uri"]
+    return dict(found)
+
+
+def comparable(resource: dict[str, Any], system: System) -> dict[str, Any]:
+    """A session without what each side has of its own; the ids of legs and recordings are Plivo's on both."""
+    text = json.dumps({key: value for key, value in resource.items() if key not in CARRIER_MADE})
+    compared: dict[str, Any] = json.loads(text.replace(system.settings.base_url, "https://here"))
+    return compared
+
+
+async def test_both_sides_come_to_the_same_session_and_the_same_bill(
+    front: System, system: System, telephone: Telephone, receiver: Receiver, temporal: Client
+) -> None:
+    made = await created(front, receiver, record=True, session_expiry=7200)
+    uuid, number = made["session_uuid"], f"+{made['virtual_number']}"
+    phones = telephone.phones
+    await phones.behave(FIRST, Behaviour(answers_after=2))
+    await phones.dial(SECOND, number)
+    await phones.wait_for(FIRST, "talking")
+    await heard(receiver, "SessionSecondPartyAnswer")
+    assert (await shown(front, uuid))["status"] == "in-progress"
+    await phones.hang_up(FIRST)
+    await heard(receiver, "SessionPartiesHangup")
+    await heard(receiver, "SessionRecordingCompleted")
+    await phones.behave(SECOND, Behaviour(on_ring="busy"))
+    await telephone.call(FIRST, number)
+    await heard(receiver, "SessionPartiesHangup", 2)
+
+    changed = await front.http.post(f"{front.api}/{uuid}/", json={"ring_timeout": 30, "session_expiry": 3600})
+    assert (changed.status_code, changed.json()["session"]["ring_timeout"]) == (200, 30)
+    there = await counterpart_of(system)
+    assert (there["ring_timeout"], there["duration"]) == (30, changed.json()["session"]["duration"])
+    too_long = await front.http.post(f"{front.api}/{uuid}/", json={"ring_timeout": 601})
+    assert too_long.status_code == 400
+
+    assert (await front.http.delete(f"{front.api}/{uuid}/")).status_code == 200
+    bills = [
+        await asyncio.wait_for(side.sessions.final_bill(each), 30)
+        for side, each in ((system, there["session_uuid"]), (front, uuid))
+    ]
+
+    assert bills[1].calls == bills[0].calls
+    assert bills[1].calls.call_count == 4
+    assert bills[1].total_amount == bills[0].total_amount > 0
+    ours, theirs = await shown(front, uuid), await counterpart_of(system)
+    assert comparable(ours, front) == comparable(theirs, system)
+    assert len(ours["interaction"]) == 2
+    assert ours["callback_url"] == receiver.url
+    assert sorted(receiver.names) == sorted(
+        [
+            *["SessionFirstPartyAnswer", "SessionSecondPartyRing", "SessionSecondPartyHangup"] * 2,
+            *["SessionFirstPartyHangup", "SessionPartiesHangup"] * 2,
+            *["SessionSecondPartyAnswer", "SessionRecordingInitiated", "SessionRecordingCompleted", "SessionTimeout"],
+        ]
+    )
+    # Every address leads somewhere on our side too, the audio through both.
+    answered = ours["interaction"][0]
+    for address in (answered["first_party_resource_url"], answered["second_party_resource_url"]):
+        assert (await front.http.get(address)).status_code == 200
+    recording = (await front.http.get(answered["recording_resource_url"])).json()
+    media = await front.http.get(recording["recording_url"])
+    assert (media.status_code, len(media.content) > 1000) == (200, True)
+
+    told = await in_the_clear(temporal, uuid)
+    assert made["virtual_number"] in told
+    assert TOKEN not in told
+    assert "Basic " not in told
+
+
+async def in_the_clear(temporal: Client, uuid: str) -> str:
+    """All that a session's history holds, as its payloads say it."""
+    history = (await temporal.get_workflow_handle(session_workflow_id(uuid)).fetch_history()).to_json()
+    payloads: list[Payload] = []
+
+    def collect(part: object) -> None:
+        if isinstance(part, dict):
+            if "metadata" in part and "data" in part:
+                from google.protobuf.json_format import ParseDict
+
+                payloads.append(ParseDict(part, Payload()))
+            for each in part.values():
+                collect(each)
+        elif isinstance(part, list):
+            for each in part:
+                collect(each)
+
+    collect(json.loads(history))
+    codec = temporal.data_converter.payload_codec
+    assert codec is not None
+    assert payloads
+    return history + "".join(payload.data.decode(errors="replace") for payload in await codec.decode(payloads))
+
+
+async def test_what_is_not_signed_by_plivo_or_names_no_session_of_ours_changes_nothing(
+    front: System, system: System, receiver: Receiver, keyring: Keyring
+) -> None:
+    made = await created(front, receiver)
+    path = session_path(keyring, made["session_uuid"])
+    told = {"EventName": "SessionFirstPartyAnswer", "From": FIRST[1:], "To": SECOND[1:], "SequenceNumber": "1"}
+    url = f"{front.settings.base_url}{path}"
+
+    assert (await front.http.post(url, data=told)).status_code == 403
+    assert (await front.webhook(path, told, "somebody-else")).status_code == 403
+    assert (
+        await front.webhook(path[:-1] + "A" if path[-1] != "A" else path[:-1] + "B", told, TOKEN)
+    ).status_code == 404
+    assert (await shown(front, made["session_uuid"]))["interaction"] is None
+
+    # As Plivo may send it: by GET, as JSON, and once more by POST.
+    query = "&".join(f"{name}={value}" for name, value in told.items())
+    by_get = f"{url}?{query}"
+    assert (await front.http.get(by_get, headers=signed_headers("GET", by_get, {}, [TOKEN]))).status_code == 200
+    as_json = await front.http.post(url, json=told, headers=signed_headers("POST", url, told, [TOKEN]))
+    assert as_json.status_code == 200
+    assert (await front.webhook(path, told, TOKEN)).status_code == 200
+    await heard(receiver, "SessionFirstPartyAnswer")
+    assert len((await shown(front, made["session_uuid"]))["interaction"]) == 1
+
+
+async def test_a_session_that_is_expired_at_plivo_ends_with_the_callback(
+    front: System, system: System, receiver: Receiver
+) -> None:
+    made = await created(front, receiver)
+    there = await counterpart_of(system, "active")
+    assert (await system.http.delete(f"{system.api}/{there['session_uuid']}/")).status_code == 200
+    await heard(receiver, "SessionTimeout")
+    await asyncio.wait_for(front.sessions.final_bill(made["session_uuid"]), 20)
+    ours, theirs = await shown(front, made["session_uuid"]), await counterpart_of(system)
+    assert comparable(ours, front) == comparable(theirs, system)
+
+
+async def test_what_plivo_refuses_is_refused_in_its_words(front: System, receiver: Receiver) -> None:
+    body = {"first_party": "+4915112345678", "second_party": SECOND}
+    answer = await front.http.post(f"{front.api}/", json=body)
+    assert (answer.status_code, answer.json()["error"]) == (400, "Number pool exhausted or not available.")
