@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import TypeVar
 
@@ -14,6 +15,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.plivo import ChangeAtCarrier, OfSession, OpenedAtCarrier, PlivoActivities
     from masking.contract import CARRIER_AWAY, ErrorType
     from masking.domain.counterpart import ToldSession
+    from masking.domain.deadlines import live_calls
     from masking.domain.events import Call
     from masking.domain.following import concerns_carrier
     from masking.domain.session import Phase, Session
@@ -68,13 +70,16 @@ class CounterpartOrders(CarrierOrders):
         super().__init__(lambda event: None, given_up, remarked)
         self._session, self._moved, self._looked = session, moved, looked
         self._looked_before: datetime | None = None
-        self._gave_up = False
+        self._gave_up = self._following = False
 
     def opened(self, session: Session) -> None:
         """The carrier calls the first party by itself."""
 
     def expired(self, session: Session) -> None:
-        """The carrier lets conversations in progress go on to their time limit."""
+        """Conversations in progress go on to their time limit; the carrier's record tells when they are over."""
+        if not self._following and session.counterpart is not None:
+            self._following = True
+            self._begin(self._follow_to_the_end())
 
     @property
     def owes_look(self) -> bool:
@@ -121,9 +126,10 @@ class CounterpartOrders(CarrierOrders):
         if told is not None and self._session().expires_at == due:
             self._moved(told)
 
-    async def look_before_settling(self) -> None:
+    async def _follow_to_the_end(self) -> None:
         """Put the session right by the carrier's record, once that is whole: nothing goes on there any more."""
         pause = LOOK_AGAIN_FIRST
+        await self._calls_over(pause)
         while True:
             told = await self._look(ASK_UNTIL, PATIENT_RETRIES)
             if told is not None:
@@ -133,8 +139,21 @@ class CounterpartOrders(CarrierOrders):
                 return
             if not told.expired and pause > LOOK_AGAIN_FIRST:
                 await self._end()
-            await workflow.sleep(pause, summary="wait for the carrier's last call to end")
+            if not await self._calls_over(pause):
+                await workflow.sleep(pause, summary="wait for the carrier's last call to end")
             pause = min(pause * 2, LOOK_AGAIN_LAST)
+
+    async def _calls_over(self, within: timedelta) -> bool:
+        """Wait until the last call is over as far as callbacks tell, if one goes on. Whether one did."""
+        if not live_calls(self._session()):
+            return False
+        with suppress(TimeoutError):
+            await workflow.wait_condition(
+                lambda: not live_calls(self._session()),
+                timeout=within,
+                timeout_summary="wait for the carrier's last call to end",
+            )
+        return True
 
     async def _end(self) -> None:
         """End the session at the carrier too, which still forwards calls. Raises nothing: it is tried again."""

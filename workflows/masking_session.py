@@ -107,8 +107,9 @@ class MaskingSession(CarrierSignals):
         if self._session.phase is not Phase.REFUSED:
             await self._advance_until(lambda: self._session.phase is not Phase.ACTIVE)
             await self._drain()
-            while self._counterpart is not None and self._counterpart.owes_look:
-                await self._counterpart.look_before_settling()
+            if self._counterpart is not None:
+                # What the carrier's record adds may have to be waited for in its turn.
+                await self._counterpart.finished()
                 await self._drain()
             await self._settle()
         await self._orders.finished()

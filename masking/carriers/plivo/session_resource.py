@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -12,6 +13,9 @@ from masking.domain.counterpart import ToldInteraction, ToldRecording, ToldSessi
 from masking.domain.money import ZERO
 
 Fields = Mapping[str, object]
+
+
+ALMOST_A_SECOND = timedelta(microseconds=999_999)
 
 
 class NotUnderstood(ValueError):
@@ -47,6 +51,7 @@ def read_session(fields: Fields) -> ToldSession:
     created, expires = moment(fields.get("created_time")), moment(fields.get("expiry_time"))
     if not session_uuid or not number or created is None or expires is None:
         raise NotUnderstood
+    created, expires = _whole_seconds_apart(created, expires, fields.get("duration"))
     told = fields.get("interaction")
     found = [_interaction(each) for each in told if isinstance(each, dict)] if isinstance(told, list) else []
     return ToldSession(
@@ -60,6 +65,17 @@ def read_session(fields: Fields) -> ToldSession:
         second_party_pin=text(fields, "second_party_pin"),
         interactions=tuple(each for each in found if each is not None),
     )
+
+
+def _whole_seconds_apart(created: datetime, expires: datetime, duration: object) -> tuple[datetime, datetime]:
+    """The two with fractions of a second, which Plivo cuts off, by which they are `duration` apart as it says.
+
+    Each is shown as before. A duration that is none of theirs leaves them alone.
+    """
+    lacking = int((expires - created).total_seconds()) - whole(duration)
+    if lacking not in (0, 1):
+        return created, expires
+    return created + ALMOST_A_SECOND, expires if lacking else expires + ALMOST_A_SECOND
 
 
 def _interaction(fields: Fields) -> ToldInteraction | None:

@@ -12,10 +12,13 @@ import pytest
 
 from masking.carriers.plivo.arguments import create_arguments, update_arguments
 from masking.carriers.plivo.configured import plivo_auth, plivo_credentials
+from masking.carriers.plivo.session_resource import read_session
 from masking.carriers.plivo.sessions_api import SessionsApi
 from masking.carriers.errors import CarrierError, CarrierRefused, CarrierUnavailable, OutcomeUnknown
+from masking.domain.following import opened_at_carrier
 from masking.domain.lifecycle import requested
 from masking.domain.terms import Change, PinTerms, Terms
+from masking.domain.wire_format import plivo_time
 from masking.errors import StartupError
 from masking.settings import Settings
 from tests.carriers.plivo.truth import PLIVO_UUID, Talk, Truth
@@ -102,6 +105,16 @@ async def test_a_create_says_what_was_agreed_and_hears_what_was_made() -> None:
     assert (made.session_uuid, made.virtual_number, made.expired) == (PLIVO_UUID, VIRTUAL, False)
     assert made.interactions[0].amount == Decimal("0.034")
     assert (made.interactions[0].first_leg_uuid, made.interactions[0].second_leg_uuid) == ("leg-1-b", "leg-1-a")
+
+
+@pytest.mark.parametrize("duration", [3599, 3600])
+def test_a_session_is_as_long_as_plivo_says_though_it_cuts_off_fractions(duration: int) -> None:
+    told = read_session(SESSION | {"duration": duration})
+    session = requested(request().model_copy(update={"carrier": "plivo"}), START)
+    opened = opened_at_carrier(session, told, 3).session
+    assert opened.duration == duration
+    shown = (plivo_time(opened.created_at), plivo_time(opened.expires_at))
+    assert shown == (SESSION["created_time"], SESSION["expiry_time"])
 
 
 def test_an_update_says_what_changes_and_keeps_the_customers_urls_from_plivo() -> None:
