@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from contextlib import suppress
 from datetime import timedelta
-from typing import NoReturn
+from typing import TypeVar
 
 from pydantic import Field
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from masking.carriers.plivo.arguments import create_arguments, update_arguments
+from masking.carriers.plivo.arguments import Arguments, create_arguments, update_arguments
 from masking.carriers.plivo.callbacks import session_path
 from masking.carriers.plivo.records import Records
 from masking.carriers.plivo.sessions_api import SessionsApi
@@ -31,6 +32,9 @@ MOST_NUMBERS = 3
 
 CLOCKS_APART = timedelta(minutes=5)
 """So much earlier than ours Plivo's clock may be."""
+
+
+ResultT = TypeVar("ResultT")
 
 
 class OfSession(Model):
@@ -95,19 +99,19 @@ class PlivoActivities:
         had = list(await self._made(session)) if activity.info().attempt > 1 else []
         spare: list[ToldSession] = []
         opened: ToldSession | None = None
-        try:
-            while opened is None and len(spare) < MOST_NUMBERS:
-                told = had.pop() if had else await self._make(session)
-                if await self._written(session, told):
-                    opened = told
-                else:
-                    spare.append(told)
-        except CarrierRefused as refusal:
-            if not spare:
-                exhausted = "number pool exhausted" in str(refusal).lower()
-                return OpenedAtCarrier(told=None, refusal=POOL_EXHAUSTED if exhausted else str(refusal))
-        except CarrierError as error:
-            _retry(error)
+        while opened is None and len(spare) < MOST_NUMBERS:
+            try:
+                told = had.pop() if had else await _answered(self._plivo().create(self._arguments(session)))
+            except ApplicationError as refusal:
+                if not refusal.non_retryable:
+                    raise
+                if not spare:
+                    return OpenedAtCarrier(told=None, refusal=_refusal(refusal.message))
+                break
+            if await self._written(session, told):
+                opened = told
+            else:
+                spare.append(told)
         for each in (*spare, *had):
             with suppress(CarrierError):
                 await self._plivo().expire(each.session_uuid)
@@ -116,18 +120,14 @@ class PlivoActivities:
             return OpenedAtCarrier(told=None, refusal=POOL_EXHAUSTED)
         return OpenedAtCarrier(told=opened, revision=REVISION)
 
-    async def _make(self, session: Session) -> ToldSession:
-        return await self._plivo().create(create_arguments(session, session.duration, self._callbacks_url(session)))
+    def _arguments(self, session: Session) -> Arguments:
+        return create_arguments(session, session.duration, self._callbacks_url(session))
 
     async def _made(self, session: Session) -> tuple[ToldSession, ...]:
         """What was made for this session already, newest first."""
         parties = {f"{side}_party": number for side, number in session.terms.parties.items()}
-        try:
-            return await self._plivo().find(self._callbacks_url(session), parties, session.created_at - CLOCKS_APART)
-        except CarrierRefused as refusal:
-            raise _final(refusal) from None
-        except CarrierError as error:
-            _retry(error)
+        since = session.created_at - CLOCKS_APART
+        return await _answered(self._plivo().find(self._callbacks_url(session), parties, since))
 
     def _callbacks_url(self, session: Session) -> str:
         return f"{self._base_url}{session_path(self._keyring, session.session_uuid)}"
@@ -141,53 +141,32 @@ class PlivoActivities:
     @activity.defn
     async def abandon_at_carrier(self, command: OfSession) -> Done:
         """Expire whatever was made for a session that was refused after all."""
-        try:
-            for told in await self._made(command.session):
-                await self._plivo().expire(told.session_uuid)
-        except CarrierRefused as refusal:
-            raise _final(refusal) from None
-        except CarrierError as error:
-            _retry(error)
+        for told in await self._made(command.session):
+            await _answered(self._plivo().expire(told.session_uuid))
         return Done()
 
     @activity.defn
     async def change_at_carrier(self, command: ChangeAtCarrier) -> ToldSession:
         """Change the session at Plivo. What Plivo refuses is told in its words."""
-        session, change = command.session, command.change
-        try:
-            return await self._plivo().update(
-                _counterpart(session), update_arguments(change, single_party=session.terms.single_party)
-            )
-        except CarrierRefused as refusal:
-            raise _final(refusal) from None
-        except CarrierError as error:
-            _retry(error)
+        arguments = update_arguments(command.change, single_party=command.session.terms.single_party)
+        return await _answered(self._plivo().update(_counterpart(command.session), arguments))
 
     @activity.defn
     async def expire_at_carrier(self, command: OfSession) -> Done:
         """End the session at Plivo; one that has ended is fine."""
-        try:
-            await self._plivo().expire(_counterpart(command.session))
-        except CarrierRefused as refusal:
-            raise _final(refusal) from None
-        except CarrierError as error:
-            _retry(error)
+        await _answered(self._plivo().expire(_counterpart(command.session)))
         return Done()
 
     @activity.defn
     async def look_at_carrier(self, command: OfSession) -> ToldSession:
         """The session as Plivo has it on record; with the legs and recordings of which no callback told."""
-        try:
-            told = await self._plivo().retrieve(_counterpart(command.session))
-            return await Records(self._plivo(), self._rate_card).completed(command.session, told)
-        except CarrierRefused as refusal:
-            raise _final(refusal) from None
-        except CarrierError as error:
-            _retry(error)
+        told = await _answered(self._plivo().retrieve(_counterpart(command.session)))
+        return await _answered(Records(self._plivo(), self._rate_card).completed(command.session, told))
 
     def _plivo(self) -> SessionsApi:
         if self._api is None:
-            raise CarrierRefused("MASKING_PLIVO_AUTH_ID and MASKING_PLIVO_AUTH_TOKEN are not set on this worker")
+            activity.logger.error("MASKING_PLIVO_AUTH_ID and MASKING_PLIVO_AUTH_TOKEN are not set on this worker")
+            raise ApplicationError("the carrier is not set up", type=ErrorType.CARRIER_REFUSED, non_retryable=True)
         return self._api
 
 
@@ -195,11 +174,16 @@ def _counterpart(session: Session) -> str:
     return session.counterpart.session_uuid if session.counterpart is not None else ""
 
 
-def _final(refusal: CarrierRefused) -> ApplicationError:
-    """What trying again does not help."""
-    return ApplicationError(str(refusal), type=ErrorType.CARRIER_REFUSED, non_retryable=True)
+def _refusal(words: str) -> str:
+    """Why there is no session, in our own words where we have some."""
+    return POOL_EXHAUSTED if "number pool exhausted" in words.lower() else words
 
 
-def _retry(error: CarrierError) -> NoReturn:
-    """Trying again may help; each of these activities may be repeated, whatever came of the try."""
-    raise ApplicationError(str(error), type=type(error).__name__) from None
+async def _answered(asking: Awaitable[ResultT]) -> ResultT:
+    """What Plivo answers. Let Temporal try again, which each of these activities bears, unless Plivo refused."""
+    try:
+        return await asking
+    except CarrierRefused as refusal:
+        raise ApplicationError(str(refusal), type=ErrorType.CARRIER_REFUSED, non_retryable=True) from None
+    except CarrierError as error:
+        raise ApplicationError(str(error), type=type(error).__name__) from None

@@ -1,9 +1,9 @@
 """Which conversation of its session an event belongs to, where the carrier does not name the call.
 
 Plivo's session callbacks name the session, the event and the moment. A session has one conversation
-after the other, each with one fact of a kind; so an event belongs to the newest conversation that had begun
-and misses it, or begins one. What comes so late that this is wrong, the look at the carrier's own record puts
-right at the end (`reconciling.py`).
+after the other, each with one fact of a kind, and no two begin within a second; so an event belongs to the newest
+conversation that had begun and misses it, or begins one. What comes so late that this is wrong, the look at the
+carrier's own record puts right at the end (`reconciling.py`).
 """
 
 from __future__ import annotations

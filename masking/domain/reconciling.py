@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from masking.domain.counterpart import ToldInteraction, ToldSession
@@ -88,28 +89,39 @@ def reconcile(session: Session, told: ToldSession) -> Reconciliation:
 def _shares(session: Session, record: Sequence[ToldInteraction]) -> list[list[AnyCarrierEvent]]:
     """What was told of each conversation on record: each fact belongs to the one that was nearest in time."""
     shares: list[list[AnyCarrierEvent]] = [[] for _ in record]
-    facts = [fact for interaction in session.conversations for fact in facts_of(interaction)]
-    for fact in sorted(facts, key=lambda fact: (moment_of(fact), fact.event_id)):
+    facts = [(fact, n) for n, each in enumerate(session.conversations) for fact in facts_of(each)]
+    for fact, host in sorted(facts, key=lambda each: (moment_of(each[0]), each[1], each[0].event_id)):
         if isinstance(fact, Hangup) and fact.guessed:
             continue
         free = [n for n, share in enumerate(shares) if all(slot_of(fact) != slot_of(other) for other in share)]
         if free:
-            shares[min(free, key=lambda n: _distance(fact, record[n], n))].append(fact)
+            shares[min(free, key=partial(_distance, fact, record, host))].append(fact)
     return shares
 
 
-def _distance(fact: AnyCarrierEvent, entry: ToldInteraction, number: int) -> tuple[bool, float, int]:
-    """How far a fact is from a conversation. Where one ends in the second in which the next begins, its kind tells."""
-    is_other = (
-        isinstance(fact, RecordingCompleted)
-        and entry.recording is not None
-        and entry.recording.recording_id != fact.recording_id
-    )
+def _distance(
+    fact: AnyCarrierEvent, record: Sequence[ToldInteraction], host: int, number: int
+) -> tuple[bool, float, bool, int]:
+    """How far a fact is from a conversation on record.
+
+    Where one ends in the second in which the next begins, it stays where it was placed, or else its kind tells.
+
+    Args:
+        host: which of ours it was placed in.
+    """
+    entry = record[number]
+    is_other = isinstance(fact, RecordingCompleted) and number not in _of_recording(fact, record)
     moment = moment_of(fact).replace(microsecond=0)
     before = (entry.started_at - moment).total_seconds()
     after = (moment - entry.ended_at).total_seconds() if entry.ended_at is not None else 0.0
     is_late = isinstance(fact, Hangup | RecordingCompleted)
-    return is_other, max(before, after, 0.0), number if is_late else -number
+    return is_other, max(before, after, 0.0), number != host, number if is_late else -number
+
+
+def _of_recording(fact: RecordingCompleted, record: Sequence[ToldInteraction]) -> list[int]:
+    """The conversations on record that a recording may be of: the one that names it, else those without one."""
+    ids = [entry.recording.recording_id if entry.recording is not None else "" for entry in record]
+    return [n for n, each in enumerate(ids) if each == (fact.recording_id if fact.recording_id in ids else "")]
 
 
 def _names(session: Session, shares: Sequence[Sequence[AnyCarrierEvent]]) -> list[str]:
