@@ -127,7 +127,7 @@ def _fills(fact: AnyCarrierEvent, slot: object) -> bool:
 
 def _over_before(interaction: Interaction, event: AnyCarrierEvent) -> bool:
     """Whether the conversation was over when it happened; its recording may be told of afterwards."""
-    if isinstance(event, RecordingInitiated | RecordingFailed):
+    if isinstance(event, RecordingInitiated | RecordingCompleted | RecordingFailed):
         return False
     hangups = [leg.hangup for leg in (interaction.caller, interaction.callee) if leg.hangup is not None]
     return len(hangups) == 2 and max(hangup.happened_at for hangup in hangups) < moment_of(event)

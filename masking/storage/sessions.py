@@ -165,11 +165,13 @@ async def _note_resources(connection: Connection, session: Session, interactions
     ]
     if found:
         ids, kinds, calls = zip(*found, strict=True)
+        # Where the carrier names no call, its record may say that something belongs to another than was thought.
+        known = "NOTHING" if session.carrier == "voice" else "UPDATE SET call_uuid = excluded.call_uuid"
         await connection.execute(
-            "INSERT INTO resources (resource_id, kind, session_uuid, call_uuid)"
+            "INSERT INTO resources (resource_id, kind, session_uuid, call_uuid)"  # noqa: S608 fixed fragments only
             " SELECT f.resource_id, f.kind, %s, f.call_uuid"
             " FROM unnest(%s::text[], %s::text[], %s::text[]) AS f (resource_id, kind, call_uuid)"
-            " ON CONFLICT (resource_id) DO NOTHING",
+            f" ON CONFLICT (resource_id) DO {known}",
             (session.session_uuid, list(ids), list(kinds), list(calls)),
         )
 

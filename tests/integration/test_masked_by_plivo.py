@@ -11,12 +11,13 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from google.protobuf.json_format import ParseDict
 from pydantic import SecretStr
 from temporalio.api.common.v1 import Payload
 from temporalio.client import Client
 
 from masking.carriers.plivo.callbacks import session_path
-from masking.carriers.signature import signed_headers
+from masking.carriers.signature import MAIN_ACCOUNT_SIGNATURE, NONCE, SIGNATURE, plivo_v3, signed_headers
 from masking.carriers.simulator.phones import Behaviour
 from masking.contract import session_workflow_id
 from masking.privacy.keyring import Keyring
@@ -183,8 +184,6 @@ async def in_the_clear(temporal: Client, uuid: str) -> str:
     def collect(part: object) -> None:
         if isinstance(part, dict):
             if "metadata" in part and "data" in part:
-                from google.protobuf.json_format import ParseDict
-
                 payloads.append(ParseDict(part, Payload()))
             for each in part.values():
                 collect(each)
@@ -221,6 +220,14 @@ async def test_what_is_not_signed_by_plivo_or_names_no_session_of_ours_changes_n
     as_json = await front.http.post(url, json=told, headers=signed_headers("POST", url, told, [TOKEN]))
     assert as_json.status_code == 200
     assert (await front.webhook(path, told, TOKEN)).status_code == 200
+    # Of a subaccount's session: its own token in one header, the main account's in the other.
+    nonce = "31627761595286130198"
+    of_subaccount = {
+        NONCE: nonce,
+        SIGNATURE: plivo_v3("POST", url, told, nonce, "the-subaccounts-token"),
+        MAIN_ACCOUNT_SIGNATURE: plivo_v3("POST", url, told, nonce, TOKEN),
+    }
+    assert (await front.http.post(url, data=told, headers=of_subaccount)).status_code == 200
     await heard(receiver, "SessionFirstPartyAnswer")
     assert len((await shown(front, made["session_uuid"]))["interaction"]) == 1
 
