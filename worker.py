@@ -23,7 +23,7 @@ from masking.audit.archive import Archive, open_archive
 from masking.audit.export import code_commit
 from masking.audit.schedule import ensure_schedule
 from masking.carriers.chosen import orders_of
-from masking.carriers.leave import forget_other_credentials, shared_leave
+from masking.carriers.leave import forget_other_credentials, plivo_account, shared_leave, voice_account
 from masking.carriers.plivo.configured import plivo_credentials, plivo_sessions
 from masking.carriers.protocol import PATH as WEBHOOKS
 from masking.carriers.rest import carriers_http
@@ -79,17 +79,19 @@ def build_worker(
         keys: what the client's codec has its keys from; None where it has the key ring alone.
     """
     card = load_rate_card(settings)
-    sessions = SessionActivities(database, keyring, sender, House(settings, card), keys)
+    house = House(settings, card)
+    sessions = SessionActivities(database, keyring, sender, house, keys)
     callbacks = CallbackActivities(sender.wake if sender is not None else lambda: None)
     carrier = CarrierActivities(
         database,
         keyring,
-        orders_of(settings, http, shared_leave(database, keyring, settings)),
+        orders_of(settings, http, shared_leave(database, voice_account(keyring, settings), settings)),
         f"{settings.base_url}{WEBHOOKS}",
         card,
         Recordings(settings.delete_carrier_recordings) if settings.recordings is not None else None,
     )
-    plivo = PlivoActivities(database, keyring, plivo_sessions(settings, http), settings.base_url, card)
+    at_plivo = plivo_sessions(settings, http, shared_leave(database, plivo_account(keyring, settings), settings))
+    plivo = PlivoActivities(database, keyring, at_plivo, settings.base_url, card, house, keys)
     return Worker(
         client,
         task_queue=task_queue,
@@ -234,7 +236,7 @@ def recording_keeper(
     database: Database, keyring: Keyring, settings: Settings, http: httpx.AsyncClient
 ) -> RecordingKeeper | None:
     """What fetches recordings; None where the settings name no place for them, or no carrier."""
-    orders = orders_of(settings, http, shared_leave(database, keyring, settings))
+    orders = orders_of(settings, http, shared_leave(database, voice_account(keyring, settings), settings))
     if settings.recordings is None or orders is None:
         return None
     return RecordingKeeper(database, keyring, orders, open_store(settings.recordings))

@@ -11,12 +11,16 @@ from pydantic import Field
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
+from activities.carrier import later
+from activities.request_faults import fault_of
+from activities.sessions import HouseTerms
+from masking.carriers.errors import CarrierError, CarrierRefused, CarrierUnavailable
 from masking.carriers.plivo.arguments import Arguments, create_arguments, update_arguments
 from masking.carriers.plivo.callbacks import session_path
 from masking.carriers.plivo.records import Records
 from masking.carriers.plivo.sessions_api import SessionsApi
-from masking.carriers.errors import CarrierError, CarrierRefused
 from masking.contract import POOL_EXHAUSTED, ErrorType
+from masking.domain.agreement import Agreement, Left, agreed
 from masking.domain.counterpart import ToldSession
 from masking.domain.following import opened_at_carrier
 from masking.domain.model import Model
@@ -26,6 +30,7 @@ from masking.domain.terms import Change
 from masking.privacy.keyring import Keyring
 from masking.storage import opening
 from masking.storage.database import Database
+from masking.storage.payload_keys import StoredPayloadKeys
 
 MOST_NUMBERS = 3
 """So many numbers are had of Plivo where it names one on which a party is somebody else's, as we know."""
@@ -43,16 +48,28 @@ class OfSession(Model):
     session: Session
 
 
+class OpenAtCarrier(OfSession):
+    """Have the carrier make this session.
+
+    Attributes:
+        left: what its request left to the operator.
+    """
+
+    left: Left = Left()
+
+
 class OpenedAtCarrier(Model):
     """What the carrier made; or None, and what to tell whoever asked.
 
     Attributes:
+        agreement: what the operator decided about the session; None where it is what was asked for.
         revision: of the rules that the session follows from here to its end.
     """
 
     told: ToldSession | None
     refusal: str = ""
     revision: int = 1
+    agreement: Agreement | None = Field(default=None, exclude_if=lambda agreement: agreement is None)
 
 
 class ChangeAtCarrier(OfSession):
@@ -74,6 +91,7 @@ class PlivoActivities:
         api: None where the settings name no credentials.
         base_url: where Plivo reaches our gateway, without a slash at the end.
         rate_card: None where Plivo's own amounts are passed on.
+        house, keys: as for `SessionActivities`.
     """
 
     def __init__(
@@ -83,12 +101,15 @@ class PlivoActivities:
         api: SessionsApi | None,
         base_url: str,
         rate_card: RateCard | None = None,
+        house: HouseTerms | None = None,
+        keys: StoredPayloadKeys | None = None,
     ) -> None:
         self._database, self._keyring = database, keyring
+        self._house, self._keys = house, keys
         self._api, self._base_url, self._rate_card = api, base_url, rate_card
 
     @activity.defn
-    async def open_at_carrier(self, command: OfSession) -> OpenedAtCarrier:
+    async def open_at_carrier(self, command: OpenAtCarrier) -> OpenedAtCarrier:
         """Have Plivo make the session, and write ours.
 
         A try before may have made one, so that each but the first looks first. Where Plivo names a number on
@@ -96,6 +117,11 @@ class PlivoActivities:
         the first one; what was had in vain, or made twice, is expired.
         """
         session = command.session
+        agreement = agreed(session, self._house(session), command.left) if self._house is not None else None
+        if agreement is not None:
+            session = agreement.applied_to(session)
+        if fault := await self._fault(session, command.left):
+            return OpenedAtCarrier(told=None, refusal=fault)
         had = list(await self._made(session)) if activity.info().attempt > 1 else []
         spare: list[ToldSession] = []
         opened: ToldSession | None = None
@@ -118,7 +144,13 @@ class PlivoActivities:
         if opened is None:
             activity.logger.warning("the carrier has no number on which both parties of a session are free")
             return OpenedAtCarrier(told=None, refusal=POOL_EXHAUSTED)
-        return OpenedAtCarrier(told=opened, revision=REVISION)
+        return OpenedAtCarrier(told=opened, revision=REVISION, agreement=agreement)
+
+    async def _fault(self, session: Session, left: Left) -> str | None:
+        if self._house is None or not left.terms_of_business:
+            return None
+        async with self._database.transaction() as connection:
+            return await fault_of(connection, session, self._house.carrier)
 
     def _arguments(self, session: Session) -> Arguments:
         return create_arguments(session, session.duration, self._callbacks_url(session))
@@ -134,9 +166,16 @@ class PlivoActivities:
 
     async def _written(self, session: Session, told: ToldSession) -> bool:
         """Whether our session could be written: nobody else holds its parties on this number, live or cooling."""
-        opened = opened_at_carrier(session, told, REVISION).session
+        known = opened_at_carrier(session, told, REVISION).session
+        cipher, answers_under = None, None
+        if self._keys is not None:
+            answers_under = await self._keys.answers_under(session.session_uuid)
+            cipher = self._keys.cipher(session.session_uuid)
         async with self._database.transaction() as connection:
-            return await opening.open_with_number(connection, self._keyring, opened)
+            opened = await opening.open_with_number(connection, self._keyring, known, cipher, answers_under)
+        if opened is not None and self._keys is not None:
+            self._keys.keep(session.session_uuid, opened.key)
+        return opened is not None
 
     @activity.defn
     async def abandon_at_carrier(self, command: OfSession) -> Done:
@@ -185,5 +224,7 @@ async def _answered(asking: Awaitable[ResultT]) -> ResultT:
         return await asking
     except CarrierRefused as refusal:
         raise ApplicationError(str(refusal), type=ErrorType.CARRIER_REFUSED, non_retryable=True) from None
+    except CarrierUnavailable as error:
+        raise later(error) from None
     except CarrierError as error:
         raise ApplicationError(str(error), type=type(error).__name__) from None

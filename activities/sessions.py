@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Protocol
 
 from pydantic import Field
 from temporalio import activity
 
-from masking.contract import NO_ACCOUNT, PIN_TAKEN, POOL_EXHAUSTED
+from activities.request_faults import fault_of
+from masking.contract import PIN_TAKEN, POOL_EXHAUSTED
 from masking.domain.agreement import Agreement, Left, agreed
 from masking.domain.callbacks import Callback
 from masking.domain.events import Side
 from masking.domain.lifecycle import settled
 from masking.domain.model import Model
 from masking.domain.session import REVISION, Bill, Session
-from masking.domain.terms import Terms
-from masking.e164 import country_of, valid_e164
+from masking.domain.terms import Carrier, Terms
+from masking.e164 import country_of
 from masking.privacy.keyring import Keyring
 from masking.privacy.session_cipher import RecentCiphers
 from masking.storage import inbox, opening, routes, sessions
-from masking.storage.accounts import is_open
 from masking.storage.callback_queue import Queued
-from masking.storage.database import Connection, Database
+from masking.storage.database import Database
 from masking.storage.payload_keys import StoredPayloadKeys
 
 FEW_NUMBERS = 2
@@ -130,8 +129,15 @@ class Outbox(Protocol):
         """These were queued."""
 
 
-HouseTerms = Callable[[Session], Agreement]
-"""What the operator would have for a session."""
+class HouseTerms(Protocol):
+    """What the operator decides about new sessions."""
+
+    @property
+    def carrier(self) -> Carrier:
+        """Who masks the sessions of accounts for which nobody else is named."""
+
+    def __call__(self, session: Session) -> Agreement:
+        """What the operator would have for a session."""
 
 
 class SessionActivities:
@@ -171,8 +177,10 @@ class SessionActivities:
             answers_under = await self._keys.answers_under(session.session_uuid)
             cipher = self._keys.cipher(session.session_uuid)
         async with self._database.transaction() as connection:
-            if command.left.terms_of_business and (fault := await _fault(connection, session)) is not None:
-                return Opened(virtual_number=None, refusal=fault)
+            if self._house is not None and command.left.terms_of_business:
+                fault = await fault_of(connection, session, self._house.carrier)
+                if fault is not None:
+                    return Opened(virtual_number=None, refusal=fault)
             result = await opening.open_session(connection, self._keyring, session, country, cipher, answers_under)
         if isinstance(result, opening.Exhausted):
             activity.logger.warning(
@@ -257,17 +265,3 @@ class SessionActivities:
         """Let events be told again, once their workflow has closed: as late ones. Safe to repeat."""
         async with self._database.transaction() as connection:
             await inbox.put_back(connection, command.session_uuid, command.event_ids)
-
-
-async def _fault(connection: Connection, session: Session) -> str | None:
-    """Why a session that came by Temporal, past the gateway's checks, cannot be; None when it can."""
-    for side, number in session.terms.parties.items():
-        if valid_e164(number) != number:
-            return f"{side}_party must be a phone number in E.164, such as +14155550100."
-    if not session.terms.parties:
-        return "A session needs at least one party."
-    if len(set(session.terms.parties.values())) < len(session.terms.parties):
-        return "second_party must differ from first_party."
-    if not await is_open(connection, session.account_id, session.subaccount_id):
-        return NO_ACCOUNT
-    return None

@@ -6,6 +6,7 @@ from masking.domain.agreement import Agreement
 from masking.domain.money import ZERO
 from masking.domain.rates import RateCard
 from masking.domain.session import Session
+from masking.domain.terms import Carrier
 from masking.rate_card import flat_rate
 from masking.settings import Settings
 
@@ -24,6 +25,11 @@ class House:
 
     def __init__(self, settings: Settings, card: RateCard | None) -> None:
         self._settings, self._card = settings, card
+
+    @property
+    def carrier(self) -> Carrier:
+        """Who masks the sessions of accounts for which nobody else is named."""
+        return self._settings.carrier
 
     def __call__(self, session: Session) -> Agreement:
         """What the operator would have for a session; the fee is that of the moment it was created."""

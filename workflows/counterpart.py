@@ -12,8 +12,9 @@ from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError
 
 with workflow.unsafe.imports_passed_through():
-    from activities.plivo import ChangeAtCarrier, OfSession, OpenedAtCarrier, PlivoActivities
+    from activities.plivo import ChangeAtCarrier, OfSession, OpenAtCarrier, OpenedAtCarrier, PlivoActivities
     from masking.contract import CARRIER_AWAY, ErrorType
+    from masking.domain.agreement import Left
     from masking.domain.counterpart import ToldSession
     from masking.domain.deadlines import live_calls
     from masking.domain.events import Call
@@ -87,12 +88,14 @@ class CounterpartOrders(CarrierOrders):
         session, known = self._session(), self._session().counterpart
         return session.phase is not Phase.SETTLED and known is not None and not known.reconciled and not self._gave_up
 
-    async def make(self) -> OpenedAtCarrier:
+    async def make(self, left: Left) -> OpenedAtCarrier:
         """Have the carrier make the session. What may have been made although nobody knows, is expired later."""
         session = self._session()
         try:
             return await self._ask_carrier(
-                PlivoActivities.open_at_carrier, OfSession(session=session), "have the carrier make the session"
+                PlivoActivities.open_at_carrier,
+                OpenAtCarrier(session=session, left=left),
+                "have the carrier make the session",
             )
         except ActivityError:
             self._begin(self._abandon(session))

@@ -97,6 +97,11 @@ class MaskingSession(CarrierSignals):
     def _session(self) -> Session:
         return self._state.session
 
+    @property
+    def _left(self) -> Left:
+        """What the request left to the operator."""
+        return Left(terms_of_business=self._start.rate is None, at_expiry=self._start.at_expiry is None)
+
     @workflow.run
     async def run(self, start: SessionStart) -> Bill:
         """The story of a session. Returns its final bill."""
@@ -124,10 +129,7 @@ class MaskingSession(CarrierSignals):
             return
         result = await workflow.execute_local_activity_method(
             SessionActivities.open_session,
-            OpenSession(
-                session=self._session,
-                left=Left(terms_of_business=self._start.rate is None, at_expiry=self._start.at_expiry is None),
-            ),
+            OpenSession(session=self._session, left=self._left),
             start_to_close_timeout=WRITE_TIMEOUT,
             retry_policy=WRITE_RETRIES,
             summary="choose a virtual number",
@@ -146,12 +148,13 @@ class MaskingSession(CarrierSignals):
 
     async def _open_at_carrier(self, carrier: CounterpartOrders) -> None:
         """An ordinary activity on purpose: the carrier is asked, which takes its time and must not be done again."""
-        result = await carrier.make()
+        result = await carrier.make(self._left)
         if result.told is None:
             self._state.take(refused(self._session, result.refusal))
+            self._tell_lists("refused")
         else:
             heard_meanwhile = not self._state.is_written
-            self._state.take(opened_at_carrier(self._session, result.told, result.revision))
+            self._state.take(opened_at_carrier(self._session, result.told, result.revision, result.agreement))
             if not heard_meanwhile:
                 self._state.note_written()
         self._state.tell()

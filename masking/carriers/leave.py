@@ -95,9 +95,8 @@ class SharedLeave:
             return
         if is_first:
             logger.error(
-                "the carrier does not take the credentials of %s (%s): nothing is asked of it any more. Set"
-                " MASKING_CARRIER_AUTH_ID and MASKING_CARRIER_AUTH_TOKEN, or run `masking carriers check` once they are"
-                " right again",
+                "the carrier does not take the credentials of %s (%s): nothing is asked of it any more. Set the right"
+                " ones, or run `masking carriers check` once they are right again",
                 self._account.auth_id,
                 why,
             )
@@ -123,16 +122,22 @@ def account_of(keyring: Keyring, auth_id: str, auth_token: str) -> Account:
     return Account(auth_id, keyring.lookup_hash(CREDENTIALS, f"{auth_id}:{auth_token}"))
 
 
-def configured_account(keyring: Keyring, settings: Settings) -> Account | None:
-    """The account that the settings name; None where they name none."""
+def voice_account(keyring: Keyring, settings: Settings) -> Account | None:
+    """The account at the voice carrier; None where the settings name none."""
     if settings.carrier_auth_token is None:
         return None
     return account_of(keyring, settings.carrier_auth_id, settings.carrier_auth_token.get_secret_value())
 
 
-def shared_leave(database: Database, keyring: Keyring, settings: Settings) -> SharedLeave | None:
-    """The leave for the account that the settings name; None where they name none."""
-    account = configured_account(keyring, settings)
+def plivo_account(keyring: Keyring, settings: Settings) -> Account | None:
+    """The account at Plivo by which Plivo masks; None where the settings name none."""
+    if settings.plivo_auth_id is None or settings.plivo_auth_token is None:
+        return None
+    return account_of(keyring, settings.plivo_auth_id, settings.plivo_auth_token.get_secret_value())
+
+
+def shared_leave(database: Database, account: Account | None, settings: Settings) -> SharedLeave | None:
+    """The leave for an account; None where there is none."""
     if account is None:
         return None
     requests = Pace(settings.carrier_requests, timedelta(seconds=settings.carrier_request_window))
@@ -140,8 +145,8 @@ def shared_leave(database: Database, keyring: Keyring, settings: Settings) -> Sh
 
 
 async def forget_other_credentials(database: Database, keyring: Keyring, settings: Settings) -> None:
-    """At a start with new credentials, forget that earlier ones of the account were not taken."""
-    account = configured_account(keyring, settings)
-    if account is not None:
-        async with database.transaction() as connection:
-            await carrier_turns.forget_others(connection, account)
+    """At a start with new credentials, forget that earlier ones of an account were not taken."""
+    for account in (voice_account(keyring, settings), plivo_account(keyring, settings)):
+        if account is not None:
+            async with database.transaction() as connection:
+                await carrier_turns.forget_others(connection, account)

@@ -211,7 +211,7 @@ async def _child(wanted: NewSession, session_uuid: str, task_queue: str, *, look
         cancellation_type=workflow.ChildWorkflowCancellationType.ABANDON,
         id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
         memo={MEMO_REQUEST: wanted.digest(session_uuid)},
-        search_attributes=told_at_start(request, workflow.now()) if lookup else None,
+        search_attributes=told_at_start(request, workflow.now(), carrier=request.carrier) if lookup else None,
         static_summary=SUMMARY,
     )
     return WorkflowSession(session_uuid, child)

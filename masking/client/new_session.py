@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, model_validator
 from temporalio import workflow
 
 from masking.domain.model import Model
-from masking.domain.terms import AtExpiry, FileFormat, Method, PinTerms, SessionRequest, Terms
+from masking.domain.terms import AtExpiry, Carrier, FileFormat, Method, PinTerms, SessionRequest, Terms
 from masking.e164 import valid_e164
 
 _KEYS = UUID("5f6f3f5e-1c39-4d0b-8c0c-8f2e5b8a7d11")
@@ -48,6 +48,7 @@ class NewSession(Model):
         at_expiry: what becomes of a conversation that its end finds in progress; the operator's policy when None.
         single_party: whether a party may be missing now, and parties may change later.
         virtual_number_cooloff_period: seconds after its end for which nobody gets its number.
+        carrier: who masks it, as the operator has it for the account (docs/carriers.md).
         pin: how unknown callers prove who they are; None when no PIN is asked for.
         preferred_number: the virtual number on which the two met before and would meet again. They get it where that
             is safe (docs/numbers.md), else another one: `SessionSnapshot.virtual_number` tells which.
@@ -60,6 +61,7 @@ class NewSession(Model):
     second_party: OptionalNumber = ""
     idempotency_key: Annotated[str, Field(min_length=1, max_length=255)] | None = None
     subaccount_id: Annotated[str, Field(pattern="^SA[A-Z0-9]{18}$")] | None = None
+    carrier: Carrier = "voice"
     session_expiry: Seconds = 3600
     call_time_limit: Seconds | None = None
     ring_timeout: Annotated[int, Field(ge=5, le=600)] | None = None
@@ -101,6 +103,7 @@ class NewSession(Model):
             subaccount_id=self.subaccount_id,
             session_expiry=self.session_expiry,
             at_expiry=self.at_expiry,
+            carrier=self.carrier,
             terms=Terms(
                 **terms,
                 call_time_limit=self.call_time_limit or 0,

@@ -103,7 +103,7 @@ class Starter:
 
     def attributes(self, request: SessionRequest) -> TypedSearchAttributes | None:
         """What a new session is found by; None where it is not to be."""
-        return told_at_start(request, datetime.now(UTC), self._party_hash) if self._lookup else None
+        return told_at_start(request, datetime.now(UTC), self._party_hash, request.carrier) if self._lookup else None
 
     def do_without_attributes(self, error: RPCError) -> bool:
         """Whether to try again without search attributes, of which the namespace knows none; tells it once."""

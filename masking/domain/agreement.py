@@ -60,7 +60,7 @@ def agreed(session: Session, house: Agreement, left: Left) -> Agreement | None:
         session_fee=house.session_fee,
         pair_grace=house.pair_grace if open_ else max(session.pair_grace, house.pair_grace),
         recording_wait=house.recording_wait if open_ else session.recording_wait,
-        at_expiry=house.at_expiry if left.at_expiry else session.at_expiry,
+        at_expiry=house.at_expiry if left.at_expiry and session.carrier == "voice" else session.at_expiry,
         resource_base_url=session.resource_base_url or house.resource_base_url,
         call_time_limit=terms.call_time_limit or house.call_time_limit,
         ring_timeout=terms.ring_timeout or house.ring_timeout,

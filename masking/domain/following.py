@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from masking.domain.agreement import Agreement
 from masking.domain.callbacks import timeout_notice
 from masking.domain.counterpart import Counterpart, ToldSession
 from masking.domain.lifecycle import Step, changed, opened, stepped
@@ -14,13 +15,13 @@ OURS = {"callback_url", "callback_method", "recording_callback_url", "recording_
 """What a change may hold that concerns us alone: the customer's callbacks come from us."""
 
 
-def opened_at_carrier(session: Session, told: ToldSession, revision: int) -> Step:
+def opened_at_carrier(session: Session, told: ToldSession, revision: int, agreement: Agreement | None = None) -> Step:
     """The carrier made the session: its number, its PINs, and its times, which are when it forwards calls."""
     if session.phase is not Phase.OPENING:
         return Step(session)
     times = {"created_at": told.created_at, "modified_at": told.modified_at, "expires_at": told.expires_at}
     made = session.model_copy(update={"counterpart": Counterpart(session_uuid=told.session_uuid), **times})
-    return opened(made, told.virtual_number, told.pins, revision)
+    return opened(made, told.virtual_number, told.pins, revision, agreement)
 
 
 def concerns_carrier(session: Session, change: Change) -> bool:

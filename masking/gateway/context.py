@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 
 from aiohttp import web
 
-from masking.carriers.protocol import Audio, Webhooks
+from masking.carriers.chosen import AudioSource
+from masking.carriers.protocol import Webhooks
 from masking.client import MaskingClient
 from masking.domain.rates import RateCard
 from masking.domain.routing import CallPolicy
@@ -21,8 +20,6 @@ from masking.settings import Settings
 from masking.storage.creates import UnansweredCreates
 from masking.storage.database import Database
 from masking.storage.payload_keys import StoredPayloadKeys
-
-AudioSource = Callable[[str], AbstractAsyncContextManager[Audio]]
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 from aiohttp import web
 
-from masking.carriers.audio import audio_at
-from masking.carriers.chosen import orders_of, webhooks_of
+from masking.carriers.chosen import audio_of, orders_of, webhooks_of
 from masking.carriers.plivo.configured import plivo_credentials
 from masking.carriers.rest import carriers_http
 from masking.client import MaskingClient
@@ -105,7 +102,6 @@ async def serve(settings: Settings) -> None:
         keys = StoredPayloadKeys(database, keyring)
         client = with_keys(client, keyring, keys)
         forwarder = InboxForwarder(database, client, keyring)
-        orders = orders_of(settings, carrier_http, None)
         context = Context(
             settings=settings,
             database=database,
@@ -117,7 +113,7 @@ async def serve(settings: Settings) -> None:
             policy=switchboard.call_policy(settings),
             limiter=RequestLimiter(settings.request_limit, settings.request_window),
             webhooks=webhooks,
-            audio=orders.audio if orders is not None else partial(audio_at, carrier_http),
+            audio=audio_of(settings, carrier_http, orders_of(settings, carrier_http, None)),
             rate_card=rate_card,
             recordings=open_store(settings.recordings) if settings.recordings is not None else None,
         )

@@ -9,7 +9,7 @@ from pydantic import SecretStr
 
 from masking.carriers.check import Step, check
 from masking.carriers.chosen import orders_of
-from masking.carriers.leave import configured_account
+from masking.carriers.leave import voice_account
 from masking.carriers.rest import carriers_http
 from masking.command_line import AsJson
 from masking.errors import StartupError
@@ -78,7 +78,7 @@ async def carriers_numbers(connection: Connection) -> list[str]:
 
 async def _stops(connection: Connection, settings: Settings, keyring: Keyring, credentials: Step) -> list[Step]:
     """That the carrier was asked nothing any more, and whether it is again."""
-    account = configured_account(keyring, settings)
+    account = voice_account(keyring, settings)
     if account is None:
         raise StartupError("MASKING_CARRIER_AUTH_TOKEN is not set")
     steps = []

@@ -9,7 +9,7 @@ import httpx
 import typer
 
 from masking.carriers.check import webhook_url
-from masking.carriers.leave import shared_leave
+from masking.carriers.leave import shared_leave, voice_account
 from masking.carriers.rest import RestApi, carriers_http
 from masking.carriers.voice.setup import Change, Plan, carry_out, plan, wanted_for
 from masking.command_line import AsJson
@@ -78,7 +78,7 @@ def setup(
 def _rest(system: OperatedSystem, settings: Settings, http: httpx.AsyncClient) -> RestApi:
     if settings.carrier_api_url is None or settings.carrier_auth_token is None:
         raise StartupError("MASKING_CARRIER_API_URL, _AUTH_ID and _AUTH_TOKEN are not set: they name Plivo's account")
-    leave = shared_leave(system.database, system.keyring, settings)
+    leave = shared_leave(system.database, voice_account(system.keyring, settings), settings)
     token = settings.carrier_auth_token.get_secret_value()
     return RestApi(http, settings.carrier_api_url.rstrip("/"), settings.carrier_auth_id, token, leave)
 

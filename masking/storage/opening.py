@@ -95,24 +95,31 @@ async def open_session(
     return Exhausted(pin_taken)
 
 
-async def open_with_number(connection: Connection, keyring: Keyring, session: Session) -> bool:
+async def open_with_number(
+    connection: Connection,
+    keyring: Keyring,
+    session: Session,
+    cipher: SessionCipher | None = None,
+    answers_under: str | None = None,
+) -> Opening | None:
     """Write a session whose number a carrier chose, and hold its routes there, so that nobody else is known by them.
 
     Safe to repeat.
 
     Args:
         session: as it is once it is open.
+        cipher, answers_under: as for `open_session`.
 
     Returns:
-        Whether it could be: not where another session, live or cooling, holds one of the routes.
+        None where it could not be: another session, live or cooling, holds one of the routes.
     """
     existing = await _opening(connection, keyring, session.session_uuid)
     if existing is not None:
-        return existing.virtual_number == session.virtual_number
+        return existing if existing.virtual_number == session.virtual_number else None
     if not isinstance(await take_routes(connection, keyring, session, session.virtual_number), Taken):
-        return False
-    await insert_session(connection, keyring, session)
-    return True
+        return None
+    key = StoredPayloadKey(await insert_session(connection, keyring, session, cipher, answers_under), answers_under)
+    return Opening(session.virtual_number, session.terms, key)
 
 
 class _OpeningRow(NamedTuple):

@@ -12,7 +12,6 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from functools import partial
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,7 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 from temporalio.testing import WorkflowEnvironment
 
-from masking.carriers.audio import audio_at
+from masking.carriers.chosen import audio_of
 from masking.carriers.signature import signed_headers
 from masking.carriers.voice.webhooks import PlivoWebhooks
 from masking.client import MaskingClient
@@ -218,7 +217,7 @@ async def served(
         policy=call_policy(settings),
         limiter=RequestLimiter(settings.request_limit, settings.request_window),
         webhooks=PlivoWebhooks((CARRIER_TOKEN,)),
-        audio=partial(audio_at, http),
+        audio=audio_of(settings, http, None),
         rate_card=load_rate_card(settings),
         recordings=open_store(settings.recordings) if settings.recordings is not None else None,
     )

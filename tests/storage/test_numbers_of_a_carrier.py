@@ -32,7 +32,7 @@ async def masked_by_plivo(database: Database, number: str, first: str, second: s
 
 async def open_(database: Database, keyring: Keyring, session: Session) -> bool:
     async with database.transaction() as connection:
-        return await open_with_number(connection, keyring, session)
+        return await open_with_number(connection, keyring, session) is not None
 
 
 async def test_a_number_that_plivo_names_is_refused_where_a_party_is_somebody_elses(

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import httpx
 
-from masking.carriers.plivo.sessions_api import Admit, SessionsApi, at_once
+from masking.carriers.leave import Leave
+from masking.carriers.plivo.sessions_api import SessionsApi
 from masking.errors import StartupError
 from masking.settings import Settings
 
 
-def plivo_sessions(settings: Settings, http: httpx.AsyncClient, admit: Admit = at_once) -> SessionsApi | None:
+def plivo_sessions(settings: Settings, http: httpx.AsyncClient, leave: Leave | None) -> SessionsApi | None:
     """The API by which Plivo masks sessions for us; None where the settings name no credentials.
+
+    Args:
+        leave: asked before each request; whenever we like when None.
 
     Raises:
         StartupError: see `plivo_credentials`.
     """
     credentials = plivo_credentials(settings)
-    return credentials and SessionsApi(http, settings.plivo_api_url.rstrip("/"), *credentials, admit)
+    return credentials and SessionsApi(http, settings.plivo_api_url.rstrip("/"), *credentials, leave)
 
 
 def plivo_credentials(settings: Settings) -> tuple[str, str] | None:
@@ -34,9 +38,9 @@ def plivo_credentials(settings: Settings) -> tuple[str, str] | None:
     return None
 
 
-def plivo_auth(settings: Settings, url: str) -> httpx.BasicAuth | None:
+def plivo_auth(settings: Settings, url: str) -> tuple[str, str] | None:
     """What Plivo's API asks for to serve `url`; None for any other address, which must not have it."""
     credentials = plivo_credentials(settings)
     if credentials is None or not url.startswith(f"{settings.plivo_api_url.rstrip('/')}/"):
         return None
-    return httpx.BasicAuth(*credentials)
+    return credentials

@@ -10,11 +10,12 @@ from typing import Any
 import httpx
 import pytest
 
+from masking.carriers.errors import CarrierError, CarrierRefused, CarrierUnavailable, OutcomeUnknown
+from masking.carriers.leave import FreeLeave
 from masking.carriers.plivo.arguments import create_arguments, update_arguments
 from masking.carriers.plivo.configured import plivo_auth, plivo_credentials
 from masking.carriers.plivo.session_resource import read_session
 from masking.carriers.plivo.sessions_api import SessionsApi
-from masking.carriers.errors import CarrierError, CarrierRefused, CarrierUnavailable, OutcomeUnknown
 from masking.domain.following import opened_at_carrier
 from masking.domain.lifecycle import requested
 from masking.domain.terms import Change, PinTerms, Terms
@@ -203,17 +204,19 @@ async def test_a_session_that_has_ended_already_is_as_good_as_ended() -> None:
 
 
 async def test_every_request_is_admitted_first() -> None:
-    admitted: list[str] = []
+    class NoLeave(FreeLeave):
+        asked = 0
 
-    async def admit() -> None:
-        admitted.append("once")
-        raise CarrierUnavailable("too many requests of ours")
+        async def to_ask(self) -> None:
+            self.asked += 1
+            raise CarrierUnavailable("too many requests of ours")
 
+    leave = NoLeave()
     http = httpx.AsyncClient(transport=httpx.MockTransport(lambda request: pytest.fail(f"{request.method} was sent")))
-    limited = SessionsApi(http, "https://api.plivo.com", AUTH_ID, TOKEN, admit)
+    limited = SessionsApi(http, "https://api.plivo.com", AUTH_ID, TOKEN, leave)
     with pytest.raises(CarrierUnavailable):
         await limited.retrieve(PLIVO_UUID)
-    assert admitted == ["once"]
+    assert leave.asked == 1
 
 
 def test_plivo_without_credentials_is_one_clear_line() -> None:

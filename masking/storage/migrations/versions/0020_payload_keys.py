@@ -5,7 +5,7 @@ from __future__ import annotations
 from alembic import op
 
 revision = "0020"
-down_revision = "0018"
+down_revision = "0019"
 
 UPGRADE = """
 -- What whoever started the session reads of its payloads is under: 'session' for its own key, 'master', or the id of
