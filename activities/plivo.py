@@ -35,6 +35,9 @@ from masking.storage.payload_keys import StoredPayloadKeys
 MOST_NUMBERS = 3
 """So many numbers are had of Plivo where it names one on which a party is somebody else's, as we know."""
 
+TRIES_FOR_LEGS = 4
+"""From this try on, a look at a session does without the records of its legs."""
+
 CLOCKS_APART = timedelta(minutes=5)
 """So much earlier than ours Plivo's clock may be."""
 
@@ -200,7 +203,9 @@ class PlivoActivities:
     async def look_at_carrier(self, command: OfSession) -> ToldSession:
         """The session as Plivo has it on record; with the legs and recordings of which no callback told."""
         told = await _answered(self._plivo().retrieve(_counterpart(command.session)))
-        return await _answered(Records(self._plivo(), self._rate_card).completed(command.session, told))
+        records = Records(self._plivo(), self._rate_card)
+        legs_matter = activity.info().attempt < TRIES_FOR_LEGS
+        return await _answered(records.completed(command.session, told, legs_matter=legs_matter))
 
     def _plivo(self) -> SessionsApi:
         if self._api is None:

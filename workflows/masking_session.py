@@ -419,7 +419,7 @@ class MaskingSession(CarrierSignals):
             terms = (await self._or_rejected(lambda: changed(self._session, change, workflow.now()))).session.terms
             if terms.parties != self._session.terms.parties:
                 await self._take_routes_of(terms)
-            if self._counterpart is not None and (told := await self._counterpart.change(change)):
+            if self._counterpart is not None and (told := await self._at_carrier(self._counterpart, change, terms)):
                 decide = partial(changed_at_carrier, change=change, told=told)
             else:
                 decide = partial(changed, change=change)
@@ -428,6 +428,15 @@ class MaskingSession(CarrierSignals):
         if self._state.routes_lost:
             raise ApplicationError("The session lost its number.", type=ErrorType.ROUTE_LOST, non_retryable=True)
         return self._answer()
+
+    async def _at_carrier(self, carrier: CounterpartOrders, change: Change, terms: Terms) -> ToldSession | None:
+        """What the carrier makes of a change; the routes of new parties are given back where it makes nothing of it."""
+        try:
+            return await carrier.change(change)
+        except ApplicationError:
+            if terms.parties != self._session.terms.parties:
+                await self._take_routes_of(self._session.terms)
+            raise
 
     async def _take_routes_of(self, terms: Terms) -> None:
         """Hold the routes of new parties before they count as the session's."""

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from ipaddress import ip_network
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -29,6 +30,7 @@ from masking.storage.migrate import migrate
 from tests.conftest import ACCOUNT, TOKEN, emptying
 from tests.integration.conftest import Receiver, System, free_port, served
 from tests.integration.telephone import Telephone, heard, speed, telephone
+from tests.integration.test_audit import Operator, states
 from worker import working
 
 __all__ = ["speed", "telephone"]
@@ -112,7 +114,13 @@ def comparable(resource: dict[str, Any], system: System) -> dict[str, Any]:
 
 
 async def test_both_sides_come_to_the_same_session_and_the_same_bill(
-    front: System, system: System, telephone: Telephone, receiver: Receiver, temporal: Client
+    front: System,
+    system: System,
+    telephone: Telephone,
+    receiver: Receiver,
+    temporal: Client,
+    fronts_url: str,
+    tmp_path: Path,
 ) -> None:
     made = await created(front, receiver, record=True, session_expiry=7200)
     uuid, number = made["session_uuid"], f"+{made['virtual_number']}"
@@ -174,6 +182,12 @@ async def test_both_sides_come_to_the_same_session_and_the_same_bill(
     assert made["virtual_number"] in told
     assert TOKEN not in told
     assert "Basic " not in told
+
+    # The bill is a function of the history here too.
+    operator, pack = Operator(fronts_url, temporal, tmp_path), tmp_path / "it.evidence"
+    await operator.told("audit", "export", uuid, "-o", pack)
+    report = await operator.told("audit", "verify", pack)
+    assert (report["outcome"], set(states(report).values())) == ("proven", {"proven"})
 
 
 async def in_the_clear(temporal: Client, uuid: str) -> str:

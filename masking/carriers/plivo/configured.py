@@ -34,7 +34,7 @@ def plivo_credentials(settings: Settings) -> tuple[str, str] | None:
         return auth_id, token.get_secret_value()
     if settings.carrier == "plivo" or auth_id is not None or token is not None:
         missing = "MASKING_PLIVO_AUTH_ID" if auth_id is None else "MASKING_PLIVO_AUTH_TOKEN"
-        raise StartupError(f"{missing} is not set: with MASKING_CARRIER=plivo, Plivo masks the sessions")
+        raise StartupError(f"{missing} is not set: Plivo's Masking API needs an auth id and its token")
     return None
 
 

@@ -7,6 +7,7 @@ from typing import Literal
 from masking.carriers.call_details import CallDetails, RecordingDetails
 from masking.carriers.plivo.sessions_api import SessionsApi
 from masking.carriers.plivo.wire import amount
+from masking.carriers.errors import CarrierUnavailable
 from masking.domain.counterpart import ToldInteraction, ToldLeg, ToldRecording, ToldSession
 from masking.domain.events import RecordingCompleted, Side
 from masking.domain.money import ZERO, CallRates
@@ -26,8 +27,13 @@ class Records:
     def __init__(self, api: SessionsApi, rate_card: RateCard | None) -> None:
         self._api, self._rate_card = api, rate_card
 
-    async def completed(self, session: Session, told: ToldSession) -> ToldSession:
-        """The session with what our session does not know. Raises `CarrierUnavailable`."""
+    async def completed(self, session: Session, told: ToldSession, *, legs_matter: bool = True) -> ToldSession:
+        """The session with what our session does not know. Raises `CarrierUnavailable`.
+
+        Args:
+            legs_matter: whether to fail where a leg's record cannot be had. Without it the conversation comes to
+                the same, only shared out among its legs in another way.
+        """
         ordered = sorted(told.interactions, key=lambda each: each.started_at)
         unexplained = set(reconcile(session, told.model_copy(update={"interactions": tuple(ordered)})).unexplained)
         known = {
@@ -37,11 +43,19 @@ class Records:
         }
         interactions: list[ToldInteraction] = []
         for number, entry in enumerate(ordered):
-            found = await self._with_legs(session, entry) if number in unexplained else entry
+            found = await self._explained(session, entry, legs_matter) if number in unexplained else entry
             if found.recording is not None and found.recording.recording_id not in known:
                 found = found.model_copy(update={"recording": await self._recording(found.recording.recording_id)})
             interactions.append(found)
         return told.model_copy(update={"interactions": tuple(interactions)})
+
+    async def _explained(self, session: Session, entry: ToldInteraction, legs_matter: bool) -> ToldInteraction:
+        try:
+            return await self._with_legs(session, entry)
+        except CarrierUnavailable:
+            if legs_matter:
+                raise
+            return entry.model_copy(update={"rates": self._rates(session, entry, Side.FIRST)})
 
     async def _with_legs(self, session: Session, entry: ToldInteraction) -> ToldInteraction:
         details = {side: await self._api.leg(uuid) for side in Side if (uuid := entry.leg_uuid(side))}

@@ -77,7 +77,7 @@ class PlivoStub:
     seed: int
     auth_id: str
     token: str
-    faulty: float = 0.3
+    faulty: float = 0.25
     refusing: float = 0.05
     sessions: dict[str, Made] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
