@@ -106,8 +106,12 @@ def of_callbacks(stored: Mapping[str, Callback], replayed: Mapping[str, Callback
 
 
 def of_calls(stored: Mapping[str, Call], replayed: Session) -> list[Difference]:
-    """Whom the switchboard connected with whom, against what the session heard of it."""
-    heard = {call_uuid: each.call for call_uuid, each in replayed.interactions.items() if each.call.dialled}
+    """Whom the switchboard connected with whom, against what the session heard of it.
+
+    Of a session that its carrier masks, our switchboard connects nobody.
+    """
+    ours = replayed.interactions if replayed.carrier == "voice" else {}
+    heard = {call_uuid: each.call for call_uuid, each in ours.items() if each.call.dialled}
     connected = {call_uuid: call for call_uuid, call in stored.items() if call.dialled}
     comparable = {uuid: call for uuid, call in heard.items() if uuid in connected or uuid not in stored}
     return _by_id("call", connected, comparable, lambda _: "a connected call")
