@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Literal
 
 from masking.carriers.call_details import CallDetails, RecordingDetails
+from masking.carriers.errors import CarrierUnavailable
 from masking.carriers.plivo.sessions_api import SessionsApi
 from masking.carriers.plivo.wire import amount
-from masking.carriers.errors import CarrierUnavailable
 from masking.domain.counterpart import ToldInteraction, ToldLeg, ToldRecording, ToldSession
 from masking.domain.events import RecordingCompleted, Side
 from masking.domain.money import ZERO, CallRates
