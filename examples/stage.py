@@ -21,9 +21,10 @@ from masking.carriers.simulator.client import SimulatorClient
 from masking.carriers.simulator.phones import Behaviour
 from masking.carriers.simulator.records import CallRecord
 from masking.client import MaskingClient
-from masking.demo.system import client_of, system_in_use
+from masking.demo.system import system_in_use
 from masking.demo.timeline import StepFailed, Timeline, check, what_stopped
 from masking.errors import StartupError
+from masking.operate.temporal_client import operated_client
 from masking.process import EXIT_CANNOT_START, configure_logging, to_the_end
 from masking.settings import Settings, load_settings
 
@@ -122,7 +123,7 @@ async def _perform(
 ) -> int:
     console = Console(highlight=False, stderr=as_json, quiet=as_json)
     async with system_in_use(settings, console) as system, SimulatorClient(system.simulator_url) as phones:
-        client, task_queue = await client_of(settings), f"example-{workflow.__name__}"
+        client, task_queue = await operated_client(settings), f"example-{workflow.__name__}"
         of_sessions = SessionActivities(MaskingClient(client, lookup=settings.lookup))
         timeline = Timeline(console)
         stage = Stage(system.account.auth_id, client, task_queue, phones, timeline)

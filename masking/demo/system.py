@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 from rich.console import Console
-from temporalio.client import Client
 
 from masking.client import MaskingClient
 from masking.errors import StartupError
 from masking.health import is_healthy
-from masking.operate.system import operated_database_url, operated_system
+from masking.operate.system import operated_system, with_keys_file
+from masking.operate.temporal_client import operated_client
 from masking.privacy.keyring import load_keyring
 from masking.provision import DemoAccount, demo_account, provisioned_demo_account
-from masking.run.system import ReadySystem, running_system, temporal_environment, temporal_ui_url
+from masking.run.system import ReadySystem, running_system, temporal_ui_url
 from masking.settings import Settings
-from masking.storage.database import Unpooled
-from masking.storage.payload_keys import StoredPayloadKeys
-from masking.temporal import connect, with_keys
 
 
 @asynccontextmanager
@@ -30,7 +27,7 @@ async def system_in_use(settings: Settings, console: Console) -> AsyncIterator[R
             yield system
         return
     console.print(f"Using the system that runs at {settings.gateway_url}")
-    settings = with_its_keys(settings)
+    settings = with_keys_file(settings)
     if not await is_healthy(settings.simulator_url):
         raise StartupError(f"the telephone simulator does not answer at {settings.simulator_url}: start it")
     yield ReadySystem(
@@ -39,7 +36,7 @@ async def system_in_use(settings: Settings, console: Console) -> AsyncIterator[R
         simulator_url=settings.simulator_url,
         temporal_ui_url=temporal_ui_url(settings),
         codec_url=None,
-        sessions=MaskingClient(await client_of(settings), lookup=settings.lookup),
+        sessions=MaskingClient(await operated_client(settings), lookup=settings.lookup),
         pids={},
     )
 
@@ -51,22 +48,3 @@ async def _account(settings: Settings) -> DemoAccount:
             return await provisioned_demo_account(settings, connection, system.keyring)
     except StartupError:
         return demo_account(settings, load_keyring(settings))
-
-
-async def client_of(settings: Settings) -> Client:
-    """A Temporal client of the system that runs with these settings."""
-    settings = with_its_keys(settings)
-    keyring = load_keyring(settings)
-    client = await connect(keyring, environment=temporal_environment(settings))
-    with suppress(StartupError):
-        # Without its database only what is under the key ring can be read.
-        database = Unpooled(operated_database_url(settings))
-        client = with_keys(client, keyring, StoredPayloadKeys(database, keyring))
-    return client
-
-
-def with_its_keys(settings: Settings) -> Settings:
-    """The settings with the keys of the system that runs with them."""
-    if settings.names_keys:
-        return settings
-    return settings.model_copy(update={"keys_file": settings.data.absolute() / "keys.json"})

@@ -21,10 +21,7 @@ from masking.operate.sessions import app
 from masking.settings import load_settings
 
 if TYPE_CHECKING:
-    from temporalio.client import Client
-
     from masking.client import MaskingClient
-    from masking.privacy.keyring import Keyring
 
 EXIT_SOME_FAILED = 1
 AT_ONCE = 20
@@ -116,9 +113,13 @@ async def _found(
     from temporalio.service import RPCError, RPCStatusCode
 
     from masking.contract import session_of
+    from masking.operate.system import with_keys_file
+    from masking.operate.temporal_client import operated_client
+    from masking.privacy.keyring import load_keyring
     from masking.privacy.party_hash import party_hash
 
-    client, keyring = await _connected()
+    settings = load_settings()
+    client, keyring = await operated_client(settings), load_keyring(with_keys_file(settings))
     number = valid_e164(party) if party is not None else None
     asked = list_query(query, account, party_hash(keyring)(number) if number is not None else None)
     try:
@@ -139,8 +140,9 @@ async def _expire_all(found: list[str], reason: str, at_once: int, *, quiet: boo
     from rich.progress import Progress
 
     from masking.client import MaskingClient
+    from masking.operate.temporal_client import operated_client
 
-    client, _ = await _connected()
+    client = await operated_client(load_settings())
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=quiet or not console.is_terminal) as progress:
         task = progress.add_task("Ending sessions", total=len(found))
@@ -187,18 +189,6 @@ async def _expire(sessions: MaskingClient, session_uuid: str, reason: str, updat
         else:
             return Outcome(session_uuid, EXPIRED)
     return Outcome(session_uuid, FAILED, why)
-
-
-async def _connected() -> tuple[Client, Keyring]:
-    """Temporal as these settings, or the `masking run` that uses the data folder, have it."""
-    from masking.operate.system import with_keys_file
-    from masking.privacy.keyring import load_keyring
-    from masking.run.system import temporal_environment
-    from masking.temporal import connect
-
-    settings = with_keys_file(load_settings())
-    keyring = load_keyring(settings)
-    return await connect(keyring, environment=temporal_environment(settings)), keyring
 
 
 def _check(sessions: list[str] | None, query: str | None, account: str | None, party: str | None, reason: str) -> None:

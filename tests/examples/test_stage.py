@@ -31,7 +31,7 @@ async def a_system(settings: Settings, console: Console) -> AsyncIterator[ReadyS
 def performed(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
     """Performs a story on a stage that is none, and tells the exit code."""
 
-    async def client_of(settings: Settings) -> None:
+    async def operated_client(settings: Settings) -> None:
         return None
 
     class Worker(nullcontext[None]):
@@ -39,7 +39,7 @@ def performed(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
             super().__init__()
 
     monkeypatch.setattr(stage, "system_in_use", a_system)
-    monkeypatch.setattr(stage, "client_of", client_of)
+    monkeypatch.setattr(stage, "operated_client", operated_client)
     monkeypatch.setattr(stage, "MaskingClient", lambda client, **_: None)
     monkeypatch.setattr(stage, "Worker", Worker)
 
