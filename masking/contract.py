@@ -59,6 +59,9 @@ EVENTS: Mapping[str, type[AnyCarrierEvent]] = {
 }
 """The model that each signal carries; its `kind` is the signal's name."""
 
+HEADER_TOLD = "masking-told"
+"""The header of a signal that tells whoever started the session what they may read of it (`ToldCalls`)."""
+
 SIGNAL_EVENTS = "events"
 """The signal that carries several of them at once, in their order."""
 

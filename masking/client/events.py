@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Literal
 
-from masking.domain.events import LegName, Side
 from masking.domain.model import Model
 from masking.domain.session import Bill
+from masking.domain.told_calls import ToldCall
 
 
 class _Told(Model):
@@ -46,35 +46,10 @@ class SessionChanged(_Told):
     expires_at: datetime
 
 
-class CallEvent(_Told):
-    """The carrier told something about a call. Without numbers: `caller` says which party it was.
-
-    Attributes:
-        what: the event's name among the carrier's (docs/callbacks.md); `declined` for a call that was not connected.
-        event_id: the same for the same event, should it be told twice.
-        call_uuid: the carrier's id of the call.
-        reason: why the call was treated as it was, in words.
-        leg: which leg was answered or ended; None where the event is about the whole call.
-        duration: whole seconds from a leg's answer to its end, or of a recording.
-        cause: why a leg ended, or no recording came, in the carrier's words.
-        pin: what became of a PIN.
-        recording_id: the carrier's id of a recording.
-    """
+class CallEvent(_Told, ToldCall):
+    """The carrier told something about a call. Without numbers: `caller` says which party it was."""
 
     kind: Literal["call"] = "call"
-    what: Literal[
-        "answer", "declined", "ring", "hangup", "pin_status", "recording_initiated", "recording_completed",
-        "recording_failed",
-    ]  # fmt: skip
-    event_id: str
-    call_uuid: str
-    caller: Side
-    reason: str = ""
-    leg: LegName | None = None
-    duration: int | None = None
-    cause: str = ""
-    pin: Literal["success", "failed", "AuthorizedCaller"] | None = None
-    recording_id: str = ""
 
 
 class SessionExpired(_Told):

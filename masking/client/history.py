@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
-from temporalio.api.common.v1 import Payload
+from temporalio.api.common.v1 import Payload, SearchAttributes
 from temporalio.api.enums.v1 import EventType
-from temporalio.api.history.v1 import HistoryEvent
-from temporalio.converter import DataConverter
+from temporalio.api.history.v1 import HistoryEvent, WorkflowExecutionSignaledEventAttributes
+from temporalio.converter import DataConverter, decode_typed_search_attributes
 
 from masking.client.events import (
     CallEvent,
@@ -20,20 +20,14 @@ from masking.client.events import (
     SessionSettled,
     SessionTurnedAway,
 )
-from masking.contract import EVENTS, SIGNAL_EVENTS, UPDATE_EXTEND, UPDATE_MODIFY
-from masking.domain.events import (
-    Answer,
-    AnyCarrierEvent,
-    CarrierEvents,
-    Hangup,
-    PinStatus,
-    RecordingCompleted,
-    RecordingFailed,
-    RecordingInitiated,
-)
+from masking.contract import EVENTS, HEADER_TOLD, SIGNAL_EVENTS, UPDATE_EXTEND, UPDATE_MODIFY, UPDATE_OPENED
+from masking.domain.events import CarrierEvents
 from masking.domain.model import Model
 from masking.domain.session import Bill, Phase, SessionSnapshot
 from masking.domain.start import SessionStart
+from masking.domain.told_calls import ToldCall, ToldCalls, told_calls
+from masking.errors import KeysAway, MaskingError
+from masking.lookup import EXPIRY, STATUS
 
 OPENING = "open_session"
 """The local activity whose marker tells that the session is open."""
@@ -73,7 +67,7 @@ class RunReader:
     def rewind(self) -> None:
         """Begin at the run's first event again."""
         self._expires_at = datetime.min.replace(tzinfo=UTC)
-        self._has_expired = False
+        self._has_expired = self._has_opened = False
         self._updates: dict[str, str] = {}
         self._heard: set[str] = set()
 
@@ -93,6 +87,8 @@ class RunReader:
                 return []
             case EventType.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_COMPLETED:
                 return await self._updated(event)
+            case EventType.EVENT_TYPE_UPSERT_WORKFLOW_SEARCH_ATTRIBUTES:
+                return await self._listed(event)
             case EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED:
                 return await self._written(event)
             case EventType.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED:
@@ -101,9 +97,7 @@ class RunReader:
 
     async def _begin(self, event: HistoryEvent) -> None:
         started = event.workflow_execution_started_event_attributes
-        start = await self._decoded(started.input.payloads, SessionStart)
-        if start is None:
-            return
+        (start,) = await self._converter.decode(started.input.payloads, [SessionStart])
         self._expires_at = _moment(event) + timedelta(seconds=start.session_expiry)
         self._has_expired = start.carried is not None and start.carried.session.phase is not Phase.ACTIVE
 
@@ -118,53 +112,49 @@ class RunReader:
         if opened is None or opened.virtual_number is None:
             # That it was refused, the run's end tells.
             return []
-        return [SessionOpened(**self._told(event), virtual_number=opened.virtual_number, expires_at=self._expires_at)]
+        return [self._opened(event, opened.virtual_number)]
+
+    def _opened(self, event: HistoryEvent, virtual_number: str) -> SessionOpened:
+        self._has_opened = True
+        return SessionOpened(**self._told(event), virtual_number=virtual_number, expires_at=self._expires_at)
+
+    async def _listed(self, event: HistoryEvent) -> list[SessionEvent]:
+        """Lists find the session as expired from now on: so it is."""
+        fields = event.upsert_workflow_search_attributes_event_attributes.search_attributes.indexed_fields
+        told = decode_typed_search_attributes(SearchAttributes(indexed_fields=fields))
+        expired_at = told.get(EXPIRY)
+        if self._has_expired or told.get(STATUS) != "expired" or expired_at is None:
+            return []
+        return [self._expired(event, expired_at)]
 
     async def _signal(self, event: HistoryEvent) -> list[SessionEvent]:
-        signal = event.workflow_execution_signaled_event_attributes
+        told: list[SessionEvent] = []
+        for call in await self._told_calls(event.workflow_execution_signaled_event_attributes):
+            if call.event_id not in self._heard:
+                self._heard.add(call.event_id)
+                told.append(CallEvent(**{**self._told(event), **dict(call)}))
+        return told
+
+    async def _told_calls(self, signal: WorkflowExecutionSignaledEventAttributes) -> Sequence[ToldCall]:
+        """What a signal tells: from its header where its content is not for whoever started the session."""
+        if HEADER_TOLD in signal.header.fields:
+            told = await self._decoded([signal.header.fields[HEADER_TOLD]], ToldCalls)
+            return told.calls if told is not None else ()
         payloads = signal.input.payloads
         if signal.signal_name == SIGNAL_EVENTS:
             several = await self._decoded(payloads, CarrierEvents)
-            heard: Sequence[AnyCarrierEvent] = several.events if several is not None else ()
-        elif signal.signal_name in EVENTS:
+            return told_calls(several.events).calls if several is not None else ()
+        if signal.signal_name in EVENTS:
             alone = await self._decoded(payloads, EVENTS[signal.signal_name])
-            heard = (alone,) if alone is not None else ()
-        else:
-            return []
-        told: list[SessionEvent] = []
-        for each in heard:
-            if each.event_id not in self._heard and each.kind != "placed":
-                self._heard.add(each.event_id)
-                told.append(self._call(event, each))
-        return told
-
-    def _call(self, event: HistoryEvent, told: AnyCarrierEvent) -> CallEvent:
-        details: dict[str, Any] = {}
-        if isinstance(told, Answer | Hangup):
-            details["leg"] = told.leg
-        if isinstance(told, Hangup):
-            details |= {"duration": told.duration, "cause": told.cause}
-        if isinstance(told, PinStatus):
-            details["pin"] = told.status
-        if isinstance(told, RecordingInitiated | RecordingCompleted):
-            details["recording_id"] = told.recording_id
-        if isinstance(told, RecordingCompleted):
-            details["duration"] = told.duration
-        if isinstance(told, RecordingFailed):
-            details["cause"] = told.reason
-        return CallEvent(
-            **{**self._told(event), "at": told.at},
-            what=told.kind,
-            event_id=told.event_id,
-            call_uuid=told.call.call_uuid,
-            caller=told.call.caller,
-            reason=told.call.reason,
-            **details,
-        )
+            return told_calls([alone]).calls if alone is not None else ()
+        return ()
 
     async def _updated(self, event: HistoryEvent) -> list[SessionEvent]:
         completed = event.workflow_execution_update_completed_event_attributes
         name = self._updates.pop(completed.meta.update_id, "")
+        if name == UPDATE_OPENED and not self._has_opened and completed.outcome.HasField("success"):
+            opened = await self._decoded(completed.outcome.success.payloads, SessionSnapshot)
+            return [] if opened is None else [self._opened(event, opened.virtual_number)]
         if name not in (UPDATE_EXTEND, UPDATE_MODIFY) or not completed.outcome.HasField("success"):
             return []
         snapshot = await self._decoded(completed.outcome.success.payloads, SessionSnapshot)
@@ -192,7 +182,9 @@ class RunReader:
             return []
         if bill.refusal:
             return [SessionTurnedAway(**self._told(event), reason=bill.refusal)]
-        return [SessionSettled(**self._told(event), bill=bill)]
+        # At the latest now: without lists' attributes nothing else may have told it.
+        expired = [] if self._has_expired else [self._expired(event, _moment(event))]
+        return [*expired, SessionSettled(**self._told(event), bill=bill)]
 
     def _told(self, event: HistoryEvent) -> dict[str, Any]:
         return {"session_uuid": self._session_uuid, "position": "", "at": _moment(event)}
@@ -203,7 +195,10 @@ class RunReader:
             return None
         try:
             (found,) = await self._converter.decode(payloads, [model_type])
-        except (ValueError, RuntimeError):
+        except KeysAway:
+            raise
+        except (ValueError, RuntimeError, MaskingError):
+            # What is not for whoever started the session is under a key of its own.
             return None
         return found if isinstance(found, model_type) else None
 

@@ -16,12 +16,14 @@ from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
 from masking.contract import session_workflow_id, signal_of
+from masking.domain.told_calls import told_calls
 from masking.errors import KeysAway
 from masking.lookout import Lookout
 from masking.privacy.keyring import Keyring, Unreadable
 from masking.storage import inbox
 from masking.storage.corrections import take_late
 from masking.storage.database import Connection, Database
+from masking.told_headers import header_of, telling, told
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +64,7 @@ class InboxForwarder:
 
     def __init__(self, database: Database, client: Client, keyring: Keyring) -> None:
         self._database = database
-        self._client = client
+        self._client = telling(client)
         self._keyring = keyring
         self._lookout = Lookout(self._look, LOOK_EVERY_S)
 
@@ -133,10 +135,13 @@ class InboxForwarder:
 
     async def _signal(self, waiting: Sequence[inbox.WaitingEvent]) -> bool:
         """Whether the workflow took them; False when it had closed."""
-        handle = self._client.get_workflow_handle(session_workflow_id(waiting[0].session_uuid))
-        signal, told = signal_of([each.event for each in waiting])
+        session_uuid, events = waiting[0].session_uuid, [each.event for each in waiting]
+        handle = self._client.get_workflow_handle(session_workflow_id(session_uuid))
+        signal, content = signal_of(events)
+        header = await header_of(self._client, session_uuid, told_calls(events))
         try:
-            await handle.signal(signal, told, rpc_timeout=SIGNAL_TIMEOUT)
+            with told(header):
+                await handle.signal(signal, content, rpc_timeout=SIGNAL_TIMEOUT)
         except RPCError as error:
             if error.status is not RPCStatusCode.NOT_FOUND or _no_namespace(error):
                 raise

@@ -52,6 +52,17 @@ class EncryptingCodec(PayloadCodec):
             for payload in payloads
         ]
 
+    async def for_caller(self, session_uuid: str, payload: Payload) -> Payload | None:
+        """A payload as whoever started a session reads it; None where they can read what belongs to it anyway.
+
+        Raises:
+            KeysAway, Unreadable: see `decode`.
+        """
+        if self._keys is None:
+            return None
+        writing = await self._keys.writing(session_uuid)
+        return self._encoded(payload, writing.answers) if writing.answers is not writing.inner else None
+
     async def decode(self, payloads: Sequence[Payload]) -> list[Payload]:
         """Decrypt each payload that this codec made; leave others as they are.
 

@@ -20,7 +20,14 @@ from temporalio.client import Client
 
 from masking.audit.export import export
 from masking.audit.payloads import payloads_of
-from masking.client import MaskingClient, NumberPoolExhausted, OutcomeUnknown, SessionNotFound
+from masking.client import (
+    CallEvent,
+    MaskingClient,
+    NumberPoolExhausted,
+    OutcomeUnknown,
+    SessionAlreadyExpired,
+    SessionEvent,
+)
 from masking.contract import session_workflow_id
 from masking.domain.terms import Change, SessionRequest
 from masking.erasure.retention import sweep
@@ -38,7 +45,7 @@ from masking.temporal import masking_plugin
 from tests.conftest import KEYS
 from tests.domain import conversation
 from tests.integration.conftest import Receiver, System, served
-from tests.integration.test_carrier_webhooks import FIRST, create
+from tests.integration.test_carrier_webhooks import FIRST, create, rest_of_call, ring_at
 from tests.integration.test_codec_endpoint import ALICE, Endpoint, settings_of
 from tests.integration.test_erasure import Operator, operator, settled, turned_back
 from tests.operate.test_keys import Operator as KeyOperator
@@ -160,7 +167,7 @@ async def test_a_service_with_ingress_keys_alone_starts_changes_and_ends_session
     assert (await service.sessions.expire(uuid)).session_uuid == uuid
     bill = await asyncio.wait_for(service.sessions.final_bill(uuid), 30)
     assert bill == await system.sessions.final_bill(uuid)
-    with pytest.raises(SessionNotFound):
+    with pytest.raises(SessionAlreadyExpired):
         await service.sessions.extend(uuid, 3600)
     assert "settled" in await service.sessions.story(uuid)
 
@@ -185,6 +192,50 @@ async def test_a_service_with_ingress_keys_alone_starts_changes_and_ends_session
     async with system.database.transaction() as connection:
         await connection.execute("UPDATE ingress_keys SET key_id = '', wrapped_key = '', destroyed_at = now()")
     assert await unreadable(fresh(system.database, keyring), [*backup[TODAY], *backup[f"session-{uuid}"]])
+
+
+async def test_a_service_follows_the_calls_of_its_session_and_reads_no_number(
+    system: System, service: Service, keyring: Keyring
+) -> None:
+    asked, call_uuid = request(), str(uuid4())
+    uuid, terms = asked.session_uuid, asked.terms
+    number = (await service.sessions.start(asked)).virtual_number
+    document = await ring_at(system, number.removeprefix("+"), terms.second_party.removeprefix("+"), call_uuid)
+    await rest_of_call(system, document, call_uuid)
+    told: list[SessionEvent] = []
+    async with asyncio.timeout(60):
+        async for event in service.sessions.events(uuid):
+            told.append(event)
+            if isinstance(event, CallEvent) and event.what == "hangup" and event.leg == "caller":
+                await service.sessions.expire(uuid)
+
+    assert told[0].kind == "opened"
+    assert [event.kind for event in told[-2:]] == ["expired", "settled"]
+    calls = [event for event in told if isinstance(event, CallEvent)]
+    assert [(event.what, event.leg, event.duration) for event in calls if event.leg is not None] == [
+        ("answer", "caller", None),
+        ("answer", "callee", None),
+        ("hangup", "callee", 61),
+        ("hangup", "caller", 65),
+    ]
+    assert {event.call_uuid for event in calls} == {call_uuid}
+    headers = [
+        event.workflow_execution_signaled_event_attributes.header.fields["masking-told"]
+        for event in await history(system.client, uuid)
+        if event.HasField("workflow_execution_signaled_event_attributes")
+    ]
+    decoded = b"".join(payload.data for payload in await service.codec.decode(headers))
+    assert call_uuid.encode() in decoded
+    for party in (terms.first_party, terms.second_party):
+        assert party[1:].encode() not in decoded
+    # A stream of a session that our gateway started is not a service's to read.
+    ours = await create(system, first_party="12025550165", second_party="12025550166")
+    with pytest.raises(Unreadable):
+        await anext(service.sessions.events(ours["session_uuid"]))
+    assert not any(
+        event.workflow_execution_signaled_event_attributes.header.fields
+        for event in await history(system.client, ours["session_uuid"])
+    )
 
 
 async def test_a_refused_start_tells_a_service_why(system: System, service: Service, keyring: Keyring) -> None:
@@ -252,9 +303,10 @@ async def test_a_worker_that_knows_no_key_goes_on_with_every_session(
 
 
 async def test_what_a_row_says_is_what_a_new_run_writes_under(
-    database: Database, keyring: Keyring, task_queue: str, service: Service, temporal: Client
+    database: Database, keyring: Keyring, task_queue: str, worker: None, service: Service, temporal: Client
 ) -> None:
     """A run that continues another has no service's start to go by; a session of before has no key of its own."""
+    del worker
     asked = request()
     await service.sessions.start(asked)
     keys = StoredPayloadKeys(database, keyring, runs_workflows=True)
