@@ -30,6 +30,7 @@ NOT_RUN = {
     "needs Docker": "no engine is there where this is developed; tests/deployment checks the file",
     "needs a bucket": "tests/audit runs the archive against an S3 server of its own",
     "needs workers with versions": "an embedded system has none",
+    "needs an account at Plivo": "tests/operate/test_carriers.py runs the commands against a simulator of its API",
     "sets the machine up": "the test's own system is set up already",
 }
 """Why a block is not run here, and what stands for it."""
