@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from ipaddress import ip_address
 from typing import Literal, NamedTuple
 from urllib.parse import urlsplit
@@ -70,13 +70,38 @@ async def check(orders: Orders, api_url: str, base_url: str, pool: Collection[st
         yield Step("application", "ok", f"their calls reach {answer_url}")
 
 
-async def _reached(api_url: str) -> Step:
+async def check_masking(
+    orders: Orders, reach: Callable[[], Awaitable[None]], api_url: str, base_url: str
+) -> AsyncIterator[Step]:
+    """Look at what sessions at a carrier that masks depend on. After a step that leaves nothing to be asked, it ends.
+
+    Args:
+        orders: the same account's other resources.
+        reach: asks for its sessions; raises what `Orders` raise.
+        api_url, base_url: as for `check`.
+    """
+    yield (step := await _reached(api_url, "MASKING_PLIVO_API_URL"))
+    if step.outcome == "failed":
+        return
+    try:
+        account = await orders.account()
+        yield Step("credentials", "ok", f"the account {account.name}" if account.name else "they are taken")
+        yield _balance(account)
+        await reach()
+    except CarrierError as error:
+        yield Step("credentials" if isinstance(error, CredentialsRefused) else "sessions", "failed", str(error))
+        return
+    yield Step("sessions", "ok", "its Masking API answers")
+    yield webhook_url(base_url, api_url)
+
+
+async def _reached(api_url: str, setting: str = "MASKING_CARRIER_API_URL") -> Step:
     """The name, the connection and its encryption."""
     url = urlsplit(api_url)
     host = url.hostname or ""
     port = url.port or (443 if url.scheme == "https" else 80)
     if url.scheme != "https" and not _is_local(host):
-        return Step("connection", "failed", f"MASKING_CARRIER_API_URL: credentials for {host} need https://")
+        return Step("connection", "failed", f"{setting}: credentials for {host} need https://")
     context = ssl.create_default_context() if url.scheme == "https" else None
     try:
         async with asyncio.timeout(TIMEOUT_S):
@@ -84,7 +109,7 @@ async def _reached(api_url: str) -> Step:
             writer.close()
             await writer.wait_closed()
     except socket.gaierror:
-        return Step("connection", "failed", f"nobody knows a host {host}: check MASKING_CARRIER_API_URL and the DNS")
+        return Step("connection", "failed", f"nobody knows a host {host}: check {setting} and the DNS")
     except ssl.SSLCertVerificationError as error:
         return Step("connection", "failed", f"{host} shows a certificate that is not valid: {error.verify_message}")
     except (OSError, TimeoutError) as error:

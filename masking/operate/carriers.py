@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncIterator
 
+import httpx
 import typer
 from pydantic import SecretStr
 
-from masking.carriers.check import Step, check
+from masking.carriers.check import Step, check, check_masking
 from masking.carriers.chosen import orders_of
-from masking.carriers.leave import voice_account
+from masking.carriers.leave import plivo_account, voice_account
+from masking.carriers.plivo.configured import plivo_credentials, plivo_sessions
 from masking.carriers.rest import carriers_http
+from masking.carriers.voice.calls_api import CallsApi
 from masking.command_line import AsJson
-from masking.errors import StartupError
 from masking.operate.console import on_system
 from masking.operate.system import OperatedSystem
 from masking.privacy.keyring import Keyring
 from masking.settings import Settings, load_settings
 from masking.storage import carrier_turns
+from masking.storage.carrier_turns import Account
 from masking.storage.database import Connection
 from masking.storage.numbers import list_numbers
 
@@ -38,19 +42,11 @@ def check_(as_json: AsJson = False) -> None:
     async def look(system: OperatedSystem) -> list[Step]:
         settings = carrier_settings(load_settings(), system.keyring)
         async with carriers_http() as http:
-            orders = orders_of(settings, http, None)
-            if orders is None or settings.carrier_api_url is None:
-                told = "MASKING_CARRIER_API_URL and MASKING_CARRIER_AUTH_TOKEN name nobody who places calls"
-                return [Step("settings", "failed", told)]
-            async with system.database.transaction() as connection:
-                pool = await carriers_numbers(connection)
-            steps = [Step("settings", "ok", f"{settings.carrier_auth_id} at {settings.carrier_api_url}")]
-            async for step in check(orders, settings.carrier_api_url, settings.base_url, pool):
-                steps.append(step)
-                if step.name == "credentials":
-                    async with system.database.transaction() as connection:
-                        steps += await _stops(connection, settings, system.keyring, step)
-            return steps
+            masking = await _masking_steps(system, settings, http)
+            if masking and settings.carrier == "plivo" and settings.carrier_api_url is None:
+                # Nobody needs a carrier that places calls.
+                return masking
+            return [*await _voice_steps(system, settings, http), *masking]
 
     steps = on_system(look)
     works = all(step.outcome != "failed" for step in steps)
@@ -76,11 +72,42 @@ async def carriers_numbers(connection: Connection) -> list[str]:
     return [each.number for each in await list_numbers(connection) if each.carrier == VOICE]
 
 
-async def _stops(connection: Connection, settings: Settings, keyring: Keyring, credentials: Step) -> list[Step]:
+async def _voice_steps(system: OperatedSystem, settings: Settings, http: httpx.AsyncClient) -> list[Step]:
+    """Of the carrier that places calls."""
+    orders, account = orders_of(settings, http, None), voice_account(system.keyring, settings)
+    if orders is None or settings.carrier_api_url is None or account is None:
+        told = "MASKING_CARRIER_API_URL and MASKING_CARRIER_AUTH_TOKEN name nobody who places calls"
+        return [Step("settings", "failed", told)]
+    async with system.database.transaction() as connection:
+        pool = await carriers_numbers(connection)
+    steps = [Step("settings", "ok", f"{settings.carrier_auth_id} at {settings.carrier_api_url}")]
+    return steps + await _looked(system, account, check(orders, settings.carrier_api_url, settings.base_url, pool))
+
+
+async def _masking_steps(system: OperatedSystem, settings: Settings, http: httpx.AsyncClient) -> list[Step]:
+    """Of Plivo, where it masks; none where the settings do not name it."""
+    credentials, account = plivo_credentials(settings), plivo_account(system.keyring, settings)
+    sessions = plivo_sessions(settings, http, None)
+    if credentials is None or account is None or sessions is None:
+        return []
+    url = settings.plivo_api_url.rstrip("/")
+    looked = check_masking(CallsApi(http, url, *credentials), sessions.reach, url, settings.base_url)
+    steps = [Step("settings", "ok", f"{account.auth_id} at {url}"), *await _looked(system, account, looked)]
+    return [step._replace(name=f"plivo: {step.name}") for step in steps]
+
+
+async def _looked(system: OperatedSystem, account: Account, looked: AsyncIterator[Step]) -> list[Step]:
+    steps = []
+    async for step in looked:
+        steps.append(step)
+        if step.name == "credentials":
+            async with system.database.transaction() as connection:
+                steps += await _stops(connection, account, step)
+    return steps
+
+
+async def _stops(connection: Connection, account: Account, credentials: Step) -> list[Step]:
     """That the carrier was asked nothing any more, and whether it is again."""
-    account = voice_account(keyring, settings)
-    if account is None:
-        raise StartupError("MASKING_CARRIER_AUTH_TOKEN is not set")
     steps = []
     for stop in await carrier_turns.stops(connection):
         if stop.account != account.auth_id:

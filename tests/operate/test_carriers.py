@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import pytest
+from aiohttp import BasicAuth, web
 from typer.testing import CliRunner, Result
 
 from masking.carriers.simulator.network import Network
@@ -29,10 +31,12 @@ from tests.carriers.conftest import (
 )
 from tests.carriers.test_rest import leave
 from tests.conftest import KEYS, POOL
+from tests.integration.conftest import free_port
 
 __all__ = ["address", "application", "http", "network"]
 pytestmark = pytest.mark.anyio
 
+MASKS = "MAPLIVOMASKS00000000"
 NUMBERS = [number for number, _ in POOL]
 
 
@@ -64,6 +68,57 @@ class Operator:
         told: dict[str, Any] = json.loads(done.stdout)
         assert (done.exit_code == 1) == bool(told["missing"]), done.output
         return told
+
+
+@pytest.fixture
+async def plivo() -> AsyncIterator[tuple[str, list[int]]]:
+    """A Masking API at the same address as an account: how it answers, and its URL."""
+    answers, port = [200], free_port()
+
+    async def account(request: web.Request) -> web.Response:
+        given = BasicAuth.decode(request.headers["Authorization"])
+        if (given.login, given.password) != (MASKS, TOKEN):
+            return web.json_response({"error": "authentication failed"}, status=401)
+        return web.json_response({"auth_id": MASKS, "name": "masked", "cash_credits": "12.50", "auto_recharge": False})
+
+    async def sessions(request: web.Request) -> web.Response:
+        assert dict(request.query) == {"limit": "1"}
+        return web.json_response({"error": "Masking is not enabled for this account."}, status=answers[0])
+
+    app = web.Application()
+    app.router.add_get(f"/v1/Account/{MASKS}/", account)
+    app.router.add_get(f"/v1/Account/{MASKS}/Masking/Session/", sessions)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", port).start()
+    yield f"http://127.0.0.1:{port}", answers
+    await runner.cleanup()
+
+
+async def test_plivo_that_masks_is_checked_besides(operator: Operator, plivo: tuple[str, list[int]]) -> None:
+    url, answers = plivo
+    settings = {"MASKING_PLIVO_API_URL": url, "MASKING_PLIVO_AUTH_ID": MASKS, "MASKING_PLIVO_AUTH_TOKEN": TOKEN}
+
+    _, steps = await operator.checks(**settings)
+    assert {name: steps[name] for name in steps if name.startswith("plivo: ")} == {
+        "plivo: settings": ("ok", f"{MASKS} at {url}"),
+        "plivo: connection": ("ok", url.removeprefix("http://")),
+        "plivo: credentials": ("ok", "the account masked"),
+        "plivo: balance": ("ok", "12.50 left"),
+        "plivo: sessions": ("ok", "its Masking API answers"),
+        "plivo: webhooks": ("ok", steps["plivo: webhooks"][1]),
+    }
+    assert "credentials" in steps, "the carrier that places calls is looked at, too"
+
+    answers[0] = 403
+    code, steps = await operator.checks(**settings)
+    assert code == 1
+    assert steps["plivo: sessions"] == (
+        "failed", "the carrier refused with 403: Masking is not enabled for this account.",
+    )  # fmt: skip
+    code, steps = await operator.checks(**settings | {"MASKING_PLIVO_AUTH_TOKEN": "another"})
+    assert code == 1
+    assert steps["plivo: credentials"][0] == "failed"
 
 
 @pytest.fixture

@@ -44,6 +44,10 @@ class SessionsApi:
         self._rest = RestApi(http, api_url, auth_id, auth_token, leave)
         self._sessions = f"{self._rest.account_url}Masking/Session/"
 
+    async def reach(self) -> None:
+        """See that sessions can be asked for. Raises what `find` raises."""
+        await self._rest.look(self._sessions, {"limit": "1"})
+
     async def create(self, arguments: Arguments) -> ToldSession:
         """Make a session.
 
