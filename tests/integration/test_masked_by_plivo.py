@@ -22,11 +22,13 @@ from masking.carriers.signature import MAIN_ACCOUNT_SIGNATURE, NONCE, SIGNATURE,
 from masking.carriers.simulator.phones import Behaviour
 from masking.contract import session_workflow_id
 from masking.privacy.keyring import Keyring
+from masking.privacy.payload_codec import EncryptingCodec
 from masking.settings import Settings
 from masking.storage.accounts import ensure_account
 from masking.storage.creates import UnansweredCreates
 from masking.storage.database import Database
 from masking.storage.migrate import migrate
+from masking.storage.payload_keys import StoredPayloadKeys
 from tests.conftest import ACCOUNT, TOKEN, emptying
 from tests.integration.conftest import Receiver, System, free_port, served
 from tests.integration.telephone import Telephone, heard, speed, telephone
@@ -121,6 +123,7 @@ async def test_both_sides_come_to_the_same_session_and_the_same_bill(
     temporal: Client,
     fronts_url: str,
     tmp_path: Path,
+    keyring: Keyring,
 ) -> None:
     made = await created(front, receiver, record=True, session_expiry=7200)
     uuid, number = made["session_uuid"], f"+{made['virtual_number']}"
@@ -178,7 +181,7 @@ async def test_both_sides_come_to_the_same_session_and_the_same_bill(
     media = await front.http.get(recording["recording_url"])
     assert (media.status_code, len(media.content) > 1000) == (200, True)
 
-    told = await in_the_clear(temporal, uuid)
+    told = await in_the_clear(temporal, front.database, keyring, uuid)
     assert made["virtual_number"] in told
     assert TOKEN not in told
     assert "Basic " not in told
@@ -190,7 +193,7 @@ async def test_both_sides_come_to_the_same_session_and_the_same_bill(
     assert (report["outcome"], set(states(report).values())) == ("proven", {"proven"})
 
 
-async def in_the_clear(temporal: Client, uuid: str) -> str:
+async def in_the_clear(temporal: Client, database: Database, keyring: Keyring, uuid: str) -> str:
     """All that a session's history holds, as its payloads say it."""
     history = (await temporal.get_workflow_handle(session_workflow_id(uuid)).fetch_history()).to_json()
     payloads: list[Payload] = []
@@ -206,8 +209,7 @@ async def in_the_clear(temporal: Client, uuid: str) -> str:
                 collect(each)
 
     collect(json.loads(history))
-    codec = temporal.data_converter.payload_codec
-    assert codec is not None
+    codec = EncryptingCodec(keyring, StoredPayloadKeys(database, keyring))
     assert payloads
     return history + "".join(payload.data.decode(errors="replace") for payload in await codec.decode(payloads))
 

@@ -17,8 +17,8 @@ import pytest
 from aiohttp import web
 from pydantic import SecretStr
 
+from masking.carriers import rest
 from masking.carriers.plivo.callbacks import session_path
-from masking.carriers.voice import calls_api
 from masking.client import OutcomeUnknown, SessionAlreadyExpired, SessionError
 from masking.domain.session import Bill
 from masking.privacy.keyring import Keyring
@@ -62,7 +62,7 @@ async def stub(stub_port: int) -> AsyncIterator[PlivoStub]:
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Before the system starts: a stall is one that outlasts this."""
-    monkeypatch.setattr(calls_api, "TIMEOUT_S", 1.0)
+    monkeypatch.setattr(rest, "TIMEOUT_S", 1.0)
 
 
 @pytest.mark.timeout(110 + SESSIONS * 2)

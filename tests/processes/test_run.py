@@ -165,7 +165,14 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
 
 
 def gone(processes: list[psutil.Process]) -> bool:
-    return all(not p.is_running() or p.status() == psutil.STATUS_ZOMBIE for p in processes)
+    return all(not p.is_running() or _is_dead(p) for p in processes)
+
+
+def _is_dead(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return True
 
 
 def test_it_comes_up_answers_and_ctrl_c_leaves_nothing_running(run: Run) -> None:
