@@ -20,8 +20,8 @@ demo: $(READY)  ## show a masked call, from create to the final bill
 picture: $(READY)  ## play the demo once more, and draw it for the README
 	@exec $(BIN)/masking demo --svg docs/masked-call.svg
 
-test: check  ## check the code and run every test, two files at a time
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+test: check  ## check the code and run every test, three files at a time
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 chaos: $(READY)  ## kill parts of the system under 200 sessions; a thousand calls over a bad network; 500 under a bad Plivo; a quarter of an hour
 	$(BIN)/python -m tests.processes.killed
