@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import signal
@@ -10,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from typer.testing import CliRunner, Result
 
 from masking.cli import app
 from masking.privacy.keyring import ensure_keys_file
+from masking.process import OURS as LOGGERS
 from tests.integration.conftest import free_port
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(180)]
@@ -40,10 +42,25 @@ def environment(data: Path, **more: str) -> dict[str, str]:
     return clean | {name: str(free_port()) for name in ports} | ours | more
 
 
+@contextmanager
+def logging_of_its_own() -> Iterator[None]:
+    """Let a process's settings of logging end with it: they also tell handlers what not to say twice."""
+    root = logging.getLogger()
+    handlers, levels = root.handlers, {name: logging.getLogger(name).level for name in ("", *LOGGERS)}
+    root.handlers = []
+    try:
+        yield
+    finally:
+        root.handlers = handlers
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
+
+
 def masking(env: dict[str, str], *arguments: str) -> Result:
     """Run a command of ours with these variables, in this process: a new one would be busy importing for a second."""
     others = dict.fromkeys(name for name in os.environ if name.startswith(OURS) and name not in env)
-    done = CliRunner().invoke(app, arguments, env={**others, **env})
+    with logging_of_its_own():
+        done = CliRunner().invoke(app, arguments, env={**others, **env})
     if done.exception is not None and not isinstance(done.exception, SystemExit):
         raise done.exception
     return done
