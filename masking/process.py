@@ -58,10 +58,11 @@ def configure_logging(settings: Settings, process: str) -> None:
     Libraries log what they handle, addresses with phone numbers in them included. A warning that is repeated
     is written once in a while.
     """
-    logging.basicConfig(level=logging.WARNING)
-    for handler in logging.getLogger().handlers:
-        handler.addFilter(OncePerOutage())
-        handler.setFormatter(LogFormatter(process, settings.log_format))
+    handler = logging.StreamHandler()
+    handler.addFilter(OncePerOutage())
+    handler.setFormatter(LogFormatter(process, settings.log_format))
+    # Where somebody else handles log records already, as a test does, that is theirs.
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     for ours in OURS:
         logging.getLogger(ours).setLevel(settings.log_level.upper())
 

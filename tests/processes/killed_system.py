@@ -87,7 +87,11 @@ async def system(data: Path, *, crashes: bool = False) -> AsyncIterator[dict[str
     Args:
         crashes: whether its end is `kill -9` of every process at once, not Ctrl-C.
     """
-    env = environment(data, MASKING_SIMULATOR_SPEED=str(SPEED), MASKING_RECORDING_WAIT=str(RECORDING_WAIT_S))
+    # Searched with the rest: what is on disk for a moment only must not be readable either.
+    temporary = data / "temporary"
+    temporary.mkdir(mode=0o711)
+    settings = {"MASKING_SIMULATOR_SPEED": str(SPEED), "MASKING_RECORDING_WAIT": str(RECORDING_WAIT_S)}
+    env = environment(data, TMPDIR=str(temporary), **settings)
     with (data / "run.log").open("wb") as log:
         command = (sys.executable, "-c", AT_ONCE, "run", "--json")
         process = await asyncio.create_subprocess_exec(
