@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 import psycopg
-from hypothesis import settings
+from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
@@ -337,4 +337,13 @@ class Stories(RuleBasedStateMachine):
 
 def test_every_call_of_any_story_reaches_whom_it_should(clocked_url: str) -> None:
     bound = type("Stories", (Stories,), {"url": clocked_url})
-    run_state_machine_as_test(bound, settings=settings(max_examples=40, stateful_step_count=40, deadline=None))
+    # To make a story that fails shorter takes minutes, in which a run is given up and nothing of it is known: so it is
+    # told as it was, with what plays it again.
+    told_at_once = settings(
+        max_examples=40,
+        stateful_step_count=40,
+        deadline=None,
+        phases=(Phase.explicit, Phase.reuse, Phase.generate),
+        print_blob=True,
+    )
+    run_state_machine_as_test(bound, settings=told_at_once)
