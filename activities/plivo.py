@@ -12,15 +12,14 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from activities.carrier import later
-from activities.request_faults import fault_of
-from activities.sessions import HouseTerms
+from activities.starts import HouseTerms, Starts
 from masking.carriers.errors import CarrierError, CarrierRefused, CarrierUnavailable
 from masking.carriers.plivo.arguments import Arguments, create_arguments, update_arguments
 from masking.carriers.plivo.callbacks import session_path
 from masking.carriers.plivo.records import Records
 from masking.carriers.plivo.sessions_api import SessionsApi
 from masking.contract import POOL_EXHAUSTED, ErrorType
-from masking.domain.agreement import Agreement, Left, agreed
+from masking.domain.agreement import Agreement, Left
 from masking.domain.counterpart import ToldSession
 from masking.domain.following import opened_at_carrier
 from masking.domain.model import Model
@@ -94,7 +93,7 @@ class PlivoActivities:
         api: None where the settings name no credentials.
         base_url: where Plivo reaches our gateway, without a slash at the end.
         rate_card: None where Plivo's own amounts are passed on.
-        house, keys: as for `SessionActivities`.
+        house, keys: see `Starts`.
     """
 
     def __init__(
@@ -108,7 +107,7 @@ class PlivoActivities:
         keys: StoredPayloadKeys | None = None,
     ) -> None:
         self._database, self._keyring = database, keyring
-        self._house, self._keys = house, keys
+        self._starts = Starts(house, keys)
         self._api, self._base_url, self._rate_card = api, base_url, rate_card
 
     @activity.defn
@@ -119,12 +118,11 @@ class PlivoActivities:
         which, by our books, one of the parties reaches somebody else, it is asked for another while it keeps
         the first one; what was had in vain, or made twice, is expired.
         """
-        session = command.session
-        agreement = agreed(session, self._house(session), command.left) if self._house is not None else None
-        if agreement is not None:
-            session = agreement.applied_to(session)
-        if fault := await self._fault(session, command.left):
-            return OpenedAtCarrier(told=None, refusal=fault)
+        session, agreement = self._starts.agreed(command.session, command.left)
+        if self._starts.is_unchecked(command.left):
+            async with self._database.transaction() as connection:
+                if fault := await self._starts.fault(connection, session, command.left):
+                    return OpenedAtCarrier(told=None, refusal=fault)
         had = list(await self._made(session)) if activity.info().attempt > 1 else []
         spare: list[ToldSession] = []
         opened: ToldSession | None = None
@@ -149,12 +147,6 @@ class PlivoActivities:
             return OpenedAtCarrier(told=None, refusal=POOL_EXHAUSTED)
         return OpenedAtCarrier(told=opened, revision=REVISION, agreement=agreement)
 
-    async def _fault(self, session: Session, left: Left) -> str | None:
-        if self._house is None or not left.terms_of_business:
-            return None
-        async with self._database.transaction() as connection:
-            return await fault_of(connection, session, self._house.carrier)
-
     def _arguments(self, session: Session) -> Arguments:
         return create_arguments(session, session.duration, self._callbacks_url(session))
 
@@ -170,14 +162,11 @@ class PlivoActivities:
     async def _written(self, session: Session, told: ToldSession) -> bool:
         """Whether our session could be written: nobody else holds its parties on this number, live or cooling."""
         known = opened_at_carrier(session, told, REVISION).session
-        cipher, answers_under = None, None
-        if self._keys is not None:
-            answers_under = await self._keys.answers_under(session.session_uuid)
-            cipher = self._keys.cipher(session.session_uuid)
+        key = await self._starts.key(session.session_uuid)
         async with self._database.transaction() as connection:
-            opened = await opening.open_with_number(connection, self._keyring, known, cipher, answers_under)
-        if opened is not None and self._keys is not None:
-            self._keys.keep(session.session_uuid, opened.key)
+            opened = await opening.open_with_number(connection, self._keyring, known, *key)
+        if opened is not None:
+            self._starts.opened(session.session_uuid, opened.key)
         return opened is not None
 
     @activity.defn

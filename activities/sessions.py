@@ -8,15 +8,15 @@ from typing import Protocol
 from pydantic import Field
 from temporalio import activity
 
-from activities.request_faults import fault_of
+from activities.starts import HouseTerms, Starts
 from masking.contract import PIN_TAKEN, POOL_EXHAUSTED
-from masking.domain.agreement import Agreement, Left, agreed
+from masking.domain.agreement import Agreement, Left
 from masking.domain.callbacks import Callback
 from masking.domain.events import Side
 from masking.domain.lifecycle import settled
 from masking.domain.model import Model
 from masking.domain.session import REVISION, Bill, Session
-from masking.domain.terms import Carrier, Terms
+from masking.domain.terms import Terms
 from masking.e164 import country_of
 from masking.privacy.keyring import Keyring
 from masking.privacy.session_cipher import RecentCiphers
@@ -129,24 +129,12 @@ class Outbox(Protocol):
         """These were queued."""
 
 
-class HouseTerms(Protocol):
-    """What the operator decides about new sessions."""
-
-    @property
-    def carrier(self) -> Carrier:
-        """Who masks the sessions of accounts for which nobody else is named."""
-
-    def __call__(self, session: Session) -> Agreement:
-        """What the operator would have for a session."""
-
-
 class SessionActivities:
     """Sessions, routes and settlements in PostgreSQL.
 
     Args:
         outbox: takes the callbacks; None leaves them to the senders of other processes.
-        house: what the operator decides about new sessions; None leaves them as they are asked for.
-        keys: what this worker's codec has its keys from; None where all payloads are under master keys.
+        house, keys: see `Starts`.
     """
 
     def __init__(
@@ -160,28 +148,19 @@ class SessionActivities:
         self._database = database
         self._keyring = keyring
         self._outbox = outbox
-        self._house = house
-        self._keys = keys
+        self._starts = Starts(house, keys)
         self._ciphers = RecentCiphers()
 
     @activity.defn
     async def open_session(self, command: OpenSession) -> Opened:
         """Decide what the request left open, choose a number, take the routes, write the row. Safe to repeat."""
-        session = command.session
-        agreement = agreed(session, self._house(session), command.left) if self._house is not None else None
-        if agreement is not None:
-            session = agreement.applied_to(session)
+        session, agreement = self._starts.agreed(command.session, command.left)
         country = country_of(session.terms.matched_number) if session.terms.geomatch else None
-        cipher, answers_under = None, None
-        if self._keys is not None:
-            answers_under = await self._keys.answers_under(session.session_uuid)
-            cipher = self._keys.cipher(session.session_uuid)
+        key = await self._starts.key(session.session_uuid)
         async with self._database.transaction() as connection:
-            if self._house is not None and command.left.terms_of_business:
-                fault = await fault_of(connection, session, self._house.carrier)
-                if fault is not None:
-                    return Opened(virtual_number=None, refusal=fault)
-            result = await opening.open_session(connection, self._keyring, session, country, cipher, answers_under)
+            if fault := await self._starts.fault(connection, session, command.left):
+                return Opened(virtual_number=None, refusal=fault)
+            result = await opening.open_session(connection, self._keyring, session, country, *key)
         if isinstance(result, opening.Exhausted):
             activity.logger.warning(
                 "no number of %s could be had for a pair of parties; `masking numbers explain` tells why",
@@ -189,8 +168,7 @@ class SessionActivities:
             )
             return Opened(virtual_number=None, refusal=PIN_TAKEN if result.pin_taken else POOL_EXHAUSTED)
         self._ciphers.keep(session.session_uuid, result.key.cipher)
-        if self._keys is not None:
-            self._keys.keep(session.session_uuid, result.key)
+        self._starts.opened(session.session_uuid, result.key)
         if result.left is not None and result.left < FEW_NUMBERS:
             activity.logger.warning(
                 "the numbers of %s run out: %d more could be had for a pair of parties; add numbers",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 
@@ -10,8 +10,9 @@ from temporalio.api.common.v1 import Payload
 from temporalio.client import Client, Interceptor, OutboundInterceptor, SignalWorkflowInput
 
 from masking.contract import HEADER_TOLD
-from masking.domain.told_calls import ToldCalls
-from masking.privacy.payload_codec import EncryptingCodec
+from masking.domain.events import AnyCarrierEvent
+from masking.domain.told_calls import told_calls
+from masking.privacy.payload_codec import EncryptingCodec, mark_for_caller
 
 _headers: ContextVar[Mapping[str, Payload]] = ContextVar("headers", default={})  # noqa: B039 it is not changed
 
@@ -23,18 +24,24 @@ def telling(client: Client) -> Client:
     return Client(**config)
 
 
-async def header_of(client: Client, session_uuid: str, told: ToldCalls) -> Mapping[str, Payload]:
-    """The header of a signal, under the key of whoever started the session; empty where the signal is, too.
+async def header_of(client: Client, session_uuid: str, events: Sequence[AnyCarrierEvent]) -> Mapping[str, Payload]:
+    """The header of a signal of these, under the key of whoever started the session; empty where the signal is, too.
 
     Raises:
         KeysAway, Unreadable: see `EncryptingCodec.decode`.
     """
     codec = client.data_converter.payload_codec
-    if not told.calls or not isinstance(codec, EncryptingCodec):
+    if not isinstance(codec, EncryptingCodec):
         return {}
-    payload = client.data_converter.payload_converter.to_payload(told)
-    sealed = await codec.for_caller(session_uuid, payload)
-    return {HEADER_TOLD: sealed} if sealed is not None else {}
+    codec = codec.of_session(session_uuid)
+    if not await codec.answers_apart():
+        return {}
+    calls = told_calls(events)
+    if not calls.calls:
+        return {}
+    payload = client.data_converter.payload_converter.to_payload(calls)
+    (sealed,) = await codec.encode([mark_for_caller(payload)])
+    return {HEADER_TOLD: sealed}
 
 
 @contextmanager

@@ -8,10 +8,9 @@ from temporalio.converter import StorageDriverStoreContext, WorkflowSerializatio
 from temporalio.worker import WorkflowInstance, WorkflowInstanceDetails
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
-from masking.privacy.payload_codec import FOR_CALLER
+from masking.privacy.payload_codec import mark_for_caller
 
 if TYPE_CHECKING:
-    from temporalio.api.common.v1 import Payload
     from temporalio.api.failure.v1 import Failure
     from temporalio.bridge.proto.workflow_activation import WorkflowActivation
     from temporalio.bridge.proto.workflow_completion import WorkflowActivationCompletion
@@ -72,29 +71,25 @@ def _mark_answers(completion: WorkflowActivationCompletion) -> None:
             case "respond_to_query":
                 answer = command.respond_to_query
                 if answer.HasField("succeeded"):
-                    _mark(answer.succeeded.response)
+                    mark_for_caller(answer.succeeded.response)
                 else:
                     _mark_failure(answer.failed)
             case "update_response":
                 if command.update_response.HasField("completed"):
-                    _mark(command.update_response.completed)
+                    mark_for_caller(command.update_response.completed)
                 elif command.update_response.HasField("rejected"):
                     _mark_failure(command.update_response.rejected)
             case "complete_workflow_execution":
                 if command.complete_workflow_execution.HasField("result"):
-                    _mark(command.complete_workflow_execution.result)
+                    mark_for_caller(command.complete_workflow_execution.result)
             case "fail_workflow_execution":
                 _mark_failure(command.fail_workflow_execution.failure)
 
 
 def _mark_failure(failure: Failure) -> None:
     if failure.HasField("encoded_attributes"):
-        _mark(failure.encoded_attributes)
+        mark_for_caller(failure.encoded_attributes)
     for payload in failure.application_failure_info.details.payloads:
-        _mark(payload)
+        mark_for_caller(payload)
     if failure.HasField("cause"):
         _mark_failure(failure.cause)
-
-
-def _mark(payload: Payload) -> None:
-    payload.metadata[FOR_CALLER] = b""

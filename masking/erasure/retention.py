@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import NamedTuple
 
@@ -14,6 +14,7 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 
 from masking.erasure.erasing import erase_all
+from masking.lookout import alongside
 from masking.privacy.keyring import Keyring
 from masking.storage.database import Database
 from masking.storage.erasure import alone, overdue
@@ -89,13 +90,8 @@ async def retaining(
     if keep_for is None:
         yield
         return
-    task = asyncio.create_task(_sweep_again_and_again(database, keyring, client, keep_for))
-    try:
+    async with alongside(_sweep_again_and_again(database, keyring, client, keep_for)):
         yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
 
 
 async def _sweep_again_and_again(database: Database, keyring: Keyring, client: Client, keep_for: timedelta) -> None:

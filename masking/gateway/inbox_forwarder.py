@@ -16,7 +16,6 @@ from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
 from masking.contract import session_workflow_id, signal_of
-from masking.domain.told_calls import told_calls
 from masking.errors import KeysAway
 from masking.lookout import Lookout
 from masking.privacy.keyring import Keyring, Unreadable
@@ -138,7 +137,7 @@ class InboxForwarder:
         session_uuid, events = waiting[0].session_uuid, [each.event for each in waiting]
         handle = self._client.get_workflow_handle(session_workflow_id(session_uuid))
         signal, content = signal_of(events)
-        header = await header_of(self._client, session_uuid, told_calls(events))
+        header = await header_of(self._client, session_uuid, events)
         try:
             with told(header):
                 await handle.signal(signal, content, rpc_timeout=SIGNAL_TIMEOUT)

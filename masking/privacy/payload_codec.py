@@ -52,16 +52,16 @@ class EncryptingCodec(PayloadCodec):
             for payload in payloads
         ]
 
-    async def for_caller(self, session_uuid: str, payload: Payload) -> Payload | None:
-        """A payload as whoever started a session reads it; None where they can read what belongs to it anyway.
+    async def answers_apart(self) -> bool:
+        """Whether whoever started the session reads its answers only, and not what else belongs to it.
 
         Raises:
             KeysAway, Unreadable: see `decode`.
         """
-        if self._keys is None:
-            return None
-        writing = await self._keys.writing(session_uuid)
-        return self._encoded(payload, writing.answers) if writing.answers is not writing.inner else None
+        if self._keys is None or self._session_uuid is None:
+            return False
+        writing = await self._keys.writing(self._session_uuid)
+        return writing.answers is not writing.inner
 
     async def decode(self, payloads: Sequence[Payload]) -> list[Payload]:
         """Decrypt each payload that this codec made; leave others as they are.
@@ -116,6 +116,12 @@ class EncryptingCodec(PayloadCodec):
             return Payload(metadata={**metadata, **key.metadata}, data=key.seal(content))
         key_id, ciphertext = self._keyring.seal(content, PURPOSE)
         return Payload(metadata={**metadata, **naming(key_id)}, data=ciphertext)
+
+
+def mark_for_caller(payload: Payload) -> Payload:
+    """Mark a payload as one that whoever started the session reads."""
+    payload.metadata[FOR_CALLER] = b""
+    return payload
 
 
 def _is_for_caller(payload: Payload) -> bool:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import tempfile
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from psycopg_pool import PoolTimeout
 from masking.carriers.errors import CarrierError, CarrierUnavailable
 from masking.carriers.protocol import Orders
 from masking.errors import MaskingError, StorageAway
+from masking.lookout import alongside
 from masking.privacy.keyring import Keyring
 from masking.recordings.sealed import seal_into
 from masking.recordings.store import RecordingStore
@@ -127,13 +128,8 @@ async def keeping(keeper: RecordingKeeper | None) -> AsyncIterator[None]:
     if keeper is None:
         yield
         return
-    task = asyncio.create_task(_look_again_and_again(keeper))
-    try:
+    async with alongside(_look_again_and_again(keeper)):
         yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
 
 
 async def _look_again_and_again(keeper: RecordingKeeper) -> None:

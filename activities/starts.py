@@ -1,0 +1,89 @@
+"""What the ways of opening a session have in common: the operator's terms, faults of the request, the start's key."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+from masking.contract import NO_ACCOUNT
+from masking.domain.agreement import Agreement, Left, agreed
+from masking.domain.session import Session
+from masking.domain.terms import Carrier
+from masking.e164 import valid_e164
+from masking.privacy.session_cipher import SessionCipher
+from masking.storage.accounts import carrier_of, is_open
+from masking.storage.database import Connection
+from masking.storage.payload_keys import StoredPayloadKeys
+from masking.storage.session_keys import StoredPayloadKey
+
+
+class HouseTerms(Protocol):
+    """What the operator decides about new sessions."""
+
+    @property
+    def carrier(self) -> Carrier:
+        """Who masks the sessions of accounts for which nobody else is named."""
+
+    def __call__(self, session: Session) -> Agreement:
+        """What the operator would have for a session."""
+
+
+class StartKey(NamedTuple):
+    """The data key with which a session was started, None where it has none yet; and what its answers are under."""
+
+    cipher: SessionCipher | None = None
+    answers_under: str | None = None
+
+
+class Starts:
+    """Sessions that are about to be opened.
+
+    Args:
+        house: what the operator decides about them; None leaves them as they are asked for.
+        keys: what this worker's codec has its keys from; None where all payloads are under master keys.
+    """
+
+    def __init__(self, house: HouseTerms | None, keys: StoredPayloadKeys | None) -> None:
+        self._house, self._keys = house, keys
+
+    def agreed(self, session: Session, left: Left) -> tuple[Session, Agreement | None]:
+        """A session under the operator's terms, and these where they are not what was asked for."""
+        agreement = agreed(session, self._house(session), left) if self._house is not None else None
+        return (session if agreement is None else agreement.applied_to(session)), agreement
+
+    def is_unchecked(self, left: Left) -> bool:
+        """Whether a session came by Temporal, past the gateway's checks."""
+        return self._house is not None and left.terms_of_business
+
+    async def fault(self, connection: Connection, session: Session, left: Left) -> str | None:
+        """Why a session that is unchecked cannot be; None when it can, and for any other."""
+        if self._house is None or not self.is_unchecked(left):
+            return None
+        return await _fault(connection, session, self._house.carrier)
+
+    async def key(self, session_uuid: str) -> StartKey:
+        """The key of a session's start. Raises what `StoredPayloadKeys.answers_under` raises."""
+        if self._keys is None:
+            return StartKey()
+        answers_under = await self._keys.answers_under(session_uuid)
+        return StartKey(self._keys.cipher(session_uuid), answers_under)
+
+    def opened(self, session_uuid: str, key: StoredPayloadKey) -> None:
+        """The session has its row, and its key there."""
+        if self._keys is not None:
+            self._keys.keep(session_uuid, key)
+
+
+async def _fault(connection: Connection, session: Session, carrier: Carrier) -> str | None:
+    for side, number in session.terms.parties.items():
+        if valid_e164(number) != number:
+            return f"{side}_party must be a phone number in E.164, such as +14155550100."
+    if not session.terms.parties:
+        return "A session needs at least one party."
+    if len(set(session.terms.parties.values())) < len(session.terms.parties):
+        return "second_party must differ from first_party."
+    if not await is_open(connection, session.account_id, session.subaccount_id):
+        return NO_ACCOUNT
+    masks = await carrier_of(connection, session.owner_id, session.account_id) or carrier
+    if session.carrier != masks:
+        return f"The sessions of this account are masked by {masks}: ask for carrier={masks}."
+    return None
