@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import socket
@@ -12,6 +13,9 @@ from typing import NamedTuple
 from aiohttp import web
 
 from masking.errors import StartupError
+
+LAST_CALL_S = 0.1
+"""For the connections that are there at the end to be accepted, and then for their requests to be read."""
 
 NOT_OF_THIS_MACHINE = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EINVAL)
 
@@ -56,16 +60,25 @@ def check_ports(places: list[Place]) -> None:
 async def listening(runner: web.AppRunner, place: Place) -> AsyncIterator[None]:
     """Serve at a place while the context lasts; requests under way are answered at its end.
 
+    Whoever has connected by then is let in and heard: the kernel would reset their connections otherwise, and the
+    server close those whose request it has not read yet.
+
     Raises:
         StartupError: the place cannot be had.
     """
     await runner.setup()
     try:
+        site = web.TCPSite(runner, place.host, place.port)
         try:
-            await web.TCPSite(runner, place.host, place.port).start()
+            await site.start()
         except (OSError, UnicodeError) as error:
             raise cannot_listen(place, error) from None
-        yield
+        try:
+            yield
+        finally:
+            await asyncio.sleep(LAST_CALL_S)
+            await site.stop()
+            await asyncio.sleep(LAST_CALL_S)
     finally:
         await runner.cleanup()
 

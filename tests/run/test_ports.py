@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import socket
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from masking.errors import StartupError
-from masking.ports import Place, cannot_listen
+from masking.ports import Place, cannot_listen, listening
 from masking.run.system import _check_ports
 from masking.settings import Settings
 from tests.integration.conftest import free_port
@@ -54,3 +56,21 @@ def test_a_wrong_host_is_not_blamed_on_the_port(host: str) -> None:
 def test_a_port_that_only_root_may_use_is_the_ports_fault() -> None:
     told = cannot_listen(Place("127.0.0.1", 80, "MASKING_PORT", "MASKING_HOST"), PermissionError(13, "whatever"))
     assert str(told) == "port 80 cannot be used (Permission denied): free it, or set MASKING_PORT to another"
+
+
+@pytest.mark.anyio
+async def test_whoever_has_connected_already_is_answered_before_the_end() -> None:
+    """They are in the kernel's hands only: nobody has accepted them, nor read what they ask."""
+
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(text="answered")
+
+    app, port = web.Application(), free_port()
+    app.router.add_get("/", answer)
+    async with AsyncExitStack() as stack:
+        async with listening(web.AppRunner(app, access_log=None), Place("127.0.0.1", port, "MASKING_PORT")):
+            clients = [stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=5)) for _ in range(5)]
+            for client in clients:
+                client.sendall(b"GET / HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n")
+        for client in clients:
+            assert client.recv(1000).endswith(b"answered")
