@@ -117,6 +117,11 @@ class Session(Model):
         return self.expires_at + timedelta(seconds=grace)
 
     @property
+    def over(self) -> bool:
+        """Whether it was open and has expired since."""
+        return self.phase in (Phase.DRAINING, Phase.SETTLED)
+
+    @property
     def status(self) -> Status:
         """The state in Plivo's words."""
         if self.phase not in (Phase.OPENING, Phase.ACTIVE):

@@ -173,7 +173,7 @@ def of_what_stays(
 def _of_session(session: Session, show: Show) -> Iterator[Entry]:
     seconds = int((session.expires_at - session.created_at).total_seconds())
     yield Entry(at=session.created_at, what=Happened.CREATED, told=f"it lasted {seconds} s in the end"
-                if session.phase in (Phase.DRAINING, Phase.SETTLED) else "")  # fmt: skip
+                if session.over else "")  # fmt: skip
     if session.phase is Phase.REFUSED:
         yield Entry(at=session.created_at, what=Happened.REFUSED, told=session.refusal)
     for interaction in session.conversations:
@@ -185,7 +185,7 @@ def _of_session(session: Session, show: Show) -> Iterator[Entry]:
     for former in session.former_parties:
         numbers = " and ".join(_shown(each, show) or "nobody" for each in (former.first_party, former.second_party))
         yield Entry(at=former.until, what=Happened.PARTIES_CHANGED, told=f"the parties; before, they were {numbers}")
-    if session.phase in (Phase.DRAINING, Phase.SETTLED):
+    if session.over:
         yield Entry(at=session.expires_at, what=Happened.EXPIRED)
     if session.settled_at is not None:
         yield Entry(at=session.settled_at, what=Happened.SETTLED, amount=bill(session).total_amount)

@@ -101,21 +101,27 @@ async def change_parties(connection: Connection, keyring: Keyring, session: Sess
 async def move_leases(connection: Connection, session: Session) -> bool:
     """Let the routes end with the session, yet never before a live leg can have ended.
 
+    Once the session is over, the routes of parties that left before are held no longer than the others.
+
     Returns:
         Whether the session still holds all of its routes.
     """
     moved = await connection.execute(
-        "UPDATE routes SET expires_at = s.expires_at, held_until = GREATEST(%(held_until)s, s.expires_at,"
-        "  (SELECT max(must_end_by) FROM calls WHERE session_uuid = s.session_uuid AND ended_at IS NULL))"
-        " FROM sessions s WHERE s.session_uuid = %(session_uuid)s AND s.version = %(version)s"
-        " AND routes.session_uuid = s.session_uuid AND NOT routes.released RETURNING routes.caller_hash",
+        "UPDATE routes SET expires_at = LEAST(ends.at, CASE WHEN released THEN routes.expires_at END),"
+        " held_until = CASE WHEN released THEN GREATEST(routes.expires_at, LEAST(routes.held_until, ends.held_until))"
+        "  ELSE ends.held_until END"
+        " FROM (SELECT s.expires_at AS at, GREATEST(%(held_until)s, s.expires_at, (SELECT max(must_end_by) FROM calls"
+        "   WHERE session_uuid = s.session_uuid AND ended_at IS NULL)) AS held_until"
+        "  FROM sessions s WHERE s.session_uuid = %(session_uuid)s AND s.version = %(version)s) AS ends"
+        " WHERE session_uuid = %(session_uuid)s AND (%(over)s OR NOT released) RETURNING released",
         {
             "held_until": session.held_until,
             "session_uuid": session.session_uuid,
             "version": session.version,
+            "over": session.over,
         },
     )
-    if held := await moved.fetchall():
+    if held := [released for (released,) in await moved.fetchall() if not released]:
         return len(held) >= len(identities(session.session_uuid, session.terms))
     overtaken = await (
         await connection.execute("SELECT version FROM sessions WHERE session_uuid = %s", (session.session_uuid,))

@@ -21,7 +21,7 @@ from masking.storage.accounts import Principal
 from masking.storage.calls import find_route
 from masking.storage.database import Database
 from masking.storage.opening import Exhausted, open_session
-from masking.storage.routes import identity_hash
+from masking.storage.routes import change_parties, identity_hash
 from tests.conftest import POOL
 from tests.domain.conversation import FIRST, SECOND, request
 
@@ -193,6 +193,33 @@ async def test_extending_moves_the_lease_and_an_old_version_moves_it_no_more(
         found = await find_route(connection, keyring, number, FIRST, "c")
     assert found is not None
     assert found.route.expires_at == later.expires_at
+
+
+async def test_whoever_left_is_kept_from_others_no_longer_than_the_parties_that_stayed(
+    database: Database, keyring: Keyring
+) -> None:
+    session = asked(second="", single_party=True)
+    number = await open_(database, keyring, session)
+    assert number is not None
+    session = opened(session, number).session
+    for party in (SECOND, "+12025550111"):
+        change = changed(session, Change(second_party=party), datetime.now(UTC)).session
+        async with database.transaction() as connection:
+            assert await change_parties(connection, keyring, session, change.terms)
+        session = change
+        assert await record(database, keyring, session)
+    session = expired(session, datetime.now(UTC)).session
+    assert await record(database, keyring, session)
+
+    await turn_back_clock(database, session, timedelta(seconds=59))
+    async with database.transaction() as connection:
+        former = await find_route(connection, keyring, number, SECOND, "a call")
+    assert former is not None
+    assert former.route.released
+    await turn_back_clock(database, session, timedelta(seconds=2))
+    async with database.transaction() as connection:
+        assert await find_route(connection, keyring, number, SECOND, "a call") is None
+        assert await find_route(connection, keyring, number, FIRST, "a call") is None
 
 
 async def test_a_session_whose_route_was_taken_over_is_told_so(database: Database, keyring: Keyring) -> None:
