@@ -37,7 +37,7 @@ def signed_headers(method: str, url: str, params: Mapping[str, str], tokens: Seq
     """The headers that sign a request with every token that is valid now; none without a token."""
     if not tokens:
         return {}
-    nonce = "".join(secrets.choice("0123456789") for _ in range(NONCE_DIGITS))
+    nonce = f"{secrets.randbelow(10**NONCE_DIGITS):0{NONCE_DIGITS}}"
     signatures = ",".join(plivo_v3(method, url, params, nonce, token) for token in tokens)
     return {SIGNATURE: signatures, MAIN_ACCOUNT_SIGNATURE: signatures, NONCE: nonce}
 
