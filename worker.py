@@ -19,7 +19,8 @@ from activities.callbacks import CallbackActivities
 from activities.carrier import CarrierActivities, Recordings
 from activities.plivo import PlivoActivities
 from activities.sessions import SessionActivities
-from masking.audit.archive import Archive, open_archive
+from masking.audit.archive import Archive
+from masking.audit.chosen_archive import open_archive
 from masking.audit.export import code_commit
 from masking.audit.schedule import ensure_schedule
 from masking.carriers.chosen import orders_of
@@ -35,7 +36,8 @@ from masking.erasure.retention import retaining
 from masking.errors import ArchiveAway
 from masking.house import House
 from masking.nexus_handler import MaskingServiceHandler
-from masking.privacy.keyring import Keyring, load_keyring
+from masking.privacy.key_files import load_keyring
+from masking.privacy.keyring import Keyring
 from masking.process import run_process, until_stopped
 from masking.rate_card import load_rate_card
 from masking.recordings.keeper import RecordingKeeper, keeping

@@ -16,7 +16,7 @@ with workflow.unsafe.imports_passed_through():
     from masking.domain.events import AnyCarrierEvent
     from masking.domain.model import Model
     from masking.domain.terms import Expire, SessionRequest
-    from masking.privacy.keyring import load_keyring
+    from masking.privacy.key_files import load_keyring
     from masking.process import to_the_end, until_stopped
     from masking.settings import load_settings
     from masking.temporal import connect

@@ -14,7 +14,7 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 
 from masking.contract import TASK_QUEUE
-from masking.privacy.keyring import load_keyring
+from masking.privacy.key_files import load_keyring
 from masking.settings import Settings
 from masking.temporal import connect
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Protocol
 
 from masking.audit.pack import SUFFIX, Pack
 from masking.errors import MaskingError
-from masking.objects.place import place_of
 
 
 class Archive(Protocol):
@@ -57,25 +55,6 @@ class Archive(Protocol):
 
     def where(self, name: str) -> str:
         """Where a pack is, for people: a path or a URL."""
-
-
-def open_archive(place: str) -> Archive:
-    """The archive at a path or a URL. Nothing is asked of it yet.
-
-    Raises:
-        MaskingError: the place is written wrongly.
-    """
-    try:
-        found = place_of(place)
-    except ValueError as error:
-        raise MaskingError(f"the archive {error}") from None
-    if isinstance(found, Path):
-        from masking.audit.folder_archive import FolderArchive
-
-        return FolderArchive(found)
-    from masking.audit.object_archive import ObjectArchive
-
-    return ObjectArchive(found)
 
 
 def name_of(session_uuid: str, settled_at: datetime) -> str:

@@ -10,7 +10,7 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import lru_cache
 from typing import NamedTuple
 
-from masking.audit.archive import open_archive
+from masking.audit.chosen_archive import open_archive
 from masking.audit.keys import Keys
 from masking.audit.verification import Check, Report, State, verify
 from masking.errors import ArchiveAway, MaskingError

@@ -12,7 +12,7 @@ from masking.errors import StartupError
 from masking.health import is_healthy
 from masking.operate.system import operated_system, with_keys_file
 from masking.operate.temporal_client import operated_client
-from masking.privacy.keyring import load_keyring
+from masking.privacy.key_files import load_keyring
 from masking.provision import DemoAccount, demo_account, provisioned_demo_account
 from masking.run.system import ReadySystem, running_system, temporal_ui_url
 from masking.settings import Settings

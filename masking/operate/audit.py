@@ -198,7 +198,7 @@ async def keys_for(
 def own_signer() -> str | None:
     """The public key of this system's packs; None where its keys are not at hand."""
     from masking.audit.signing import Signer
-    from masking.privacy.keyring import load_keyring
+    from masking.privacy.key_files import load_keyring
 
     with suppress(StartupError):
         return Signer(load_keyring(with_keys_file(load_settings()))).public_key

@@ -115,7 +115,7 @@ async def _found(
     from masking.contract import session_of
     from masking.operate.system import with_keys_file
     from masking.operate.temporal_client import operated_client
-    from masking.privacy.keyring import load_keyring
+    from masking.privacy.key_files import load_keyring
     from masking.privacy.party_hash import party_hash
 
     settings = load_settings()

@@ -14,7 +14,7 @@ from masking.errors import StartupError
 from masking.operate import ingress
 from masking.operate.console import on_system
 from masking.operate.system import OperatedSystem, with_keys_file
-from masking.privacy.keyring import add_master_key, load_keyring
+from masking.privacy.key_files import add_master_key, load_keyring
 from masking.settings import load_settings
 from masking.storage.key_checks import take_note
 from masking.storage.rewrapping import PLACES, Use, forget_unused, rewrap_some, uses

@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from masking.embedded.postgres import running_database_url
 from masking.errors import StartupError
-from masking.privacy.keyring import Keyring, load_keyring
+from masking.privacy.key_files import load_keyring
+from masking.privacy.keyring import Keyring
 from masking.settings import Settings
 from masking.storage import key_checks, tables
 from masking.storage.database import Database

@@ -8,7 +8,7 @@ from temporalio.client import Client
 
 from masking.errors import StartupError
 from masking.operate.system import operated_database_url, with_keys_file
-from masking.privacy.keyring import load_keyring
+from masking.privacy.key_files import load_keyring
 from masking.run.system import temporal_environment
 from masking.settings import Settings
 from masking.storage.database import Unpooled

@@ -136,7 +136,7 @@ def _verify_all(place: str | None, key: Path | None, offline: bool, signer: str 
     from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
 
-    from masking.audit.archive import open_archive
+    from masking.audit.chosen_archive import open_archive
     from masking.audit.many import verify_many
 
     if key is not None:

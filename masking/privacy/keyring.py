@@ -11,23 +11,18 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-import json
 import logging
 import os
-import re
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import SecretStr
 
-from masking.errors import MaskingError, StartupError
-from masking.privacy.key_command import printed
-from masking.settings import Settings
+from masking.errors import MaskingError
 
 KEY_BYTES = 32
 NONCE_BYTES = 12
@@ -37,21 +32,9 @@ FOLLOW_EVERY_S, UNKNOWN_KEY_EVERY_S = 5.0, 1.0
 
 logger = logging.getLogger(__name__)
 
-_NUMBERED = re.compile(r"k[0-9]{1,6}")
-
 
 class Unreadable(MaskingError):
     """A ciphertext cannot be read: it was altered, or its key is not in the key ring."""
-
-
-class _KeyFile(BaseModel):
-    """The form of the key file and of `MASKING_KEYS`: keys as base64 of 32 bytes."""
-
-    model_config = ConfigDict(hide_input_in_errors=True)
-
-    current: str
-    master: dict[str, SecretStr] = Field(min_length=1)
-    lookup: SecretStr
 
 
 class Keyring:
@@ -164,118 +147,6 @@ def unseal(key: bytes, ciphertext: bytes, associated: bytes) -> bytes:
         return AESGCM(key).decrypt(ciphertext[:NONCE_BYTES], ciphertext[NONCE_BYTES:], associated)
     except (InvalidTag, ValueError):
         raise Unreadable("a ciphertext was altered or belongs to another key") from None
-
-
-def load_keyring(settings: Settings) -> Keyring:
-    """Read the keys from `MASKING_KEYS`, from what `MASKING_KEYS_COMMAND` prints, or from `MASKING_KEYS_FILE`.
-
-    Raises:
-        StartupError: none is set, or what they hold is no key ring.
-    """
-    if settings.keys is not None:
-        return _parse(settings.keys.get_secret_value(), "MASKING_KEYS")
-    if settings.keys_command is not None:
-        return _parse(printed(settings.keys_command), "MASKING_KEYS_COMMAND")
-    if settings.keys_file is None:
-        raise StartupError("no keys: set MASKING_KEYS_FILE to a key file, or MASKING_KEYS to its content")
-    file = _KeyFollower(settings.keys_file)
-    return file.read(source=file.newer)
-
-
-class _KeyFollower:
-    """A key file that may be replaced while it is in use."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._seen: tuple[int, ...] | None = None
-
-    def read(self, source: Callable[[], Keyring | None] | None = None) -> Keyring:
-        try:
-            self._seen = self._state()
-            content = self._path.read_text()
-        except OSError as error:
-            raise StartupError(f"MASKING_KEYS_FILE: cannot read {self._path}: {error.strerror}") from None
-        except UnicodeDecodeError:
-            raise StartupError(f"MASKING_KEYS_FILE: {self._path} is no text") from None
-        return _parse(content, "MASKING_KEYS_FILE", source)
-
-    def newer(self) -> Keyring | None:
-        try:
-            return self.read() if self._state() != self._seen else None
-        except (StartupError, OSError):
-            logger.error("the key file has changed and cannot be read; the keys in use stay")
-            return None
-
-    def _state(self) -> tuple[int, ...]:
-        found = self._path.stat()
-        return found.st_ino, found.st_mtime_ns, found.st_size
-
-
-def new_key_file() -> str:
-    """The content of a key file with fresh keys."""
-    return _written({"current": "k1", "master": {"k1": _new_key()}, "lookup": _new_key()})
-
-
-def add_master_key(path: Path) -> str:
-    """Add a fresh master key to a key file, for everything that is encrypted from now on. Returns its id.
-
-    The file is replaced at once and whole, with its mode.
-
-    Raises:
-        StartupError: it cannot be read or written, or is no key ring.
-    """
-    ring = _KeyFollower(path).read()
-    key_id = f"k{1 + max((int(known[1:]) for known in ring.master_ids if _NUMBERED.fullmatch(known)), default=0)}"
-    try:
-        content = json.loads(path.read_text())
-        content["master"][key_id], content["current"] = _new_key(), key_id
-        beside = path.with_name(f".{path.name}.new")
-        with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-            os.fchmod(file.fileno(), path.stat().st_mode & 0o777)
-            file.write(_written(content))
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    except OSError as error:
-        raise StartupError(f"MASKING_KEYS_FILE: cannot write {path}: {error.strerror}") from None
-    return key_id
-
-
-def _new_key() -> str:
-    return base64.b64encode(os.urandom(KEY_BYTES)).decode()
-
-
-def _written(content: dict[str, object]) -> str:
-    return json.dumps(content, indent=2) + "\n"
-
-
-def ensure_keys_file(path: Path) -> None:
-    """Make the key file if it is missing: mode 0600, never overwriting one that exists."""
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return
-    with os.fdopen(descriptor, "w") as file:
-        file.write(new_key_file())
-
-
-def _parse(content: str, name: str, source: Callable[[], Keyring | None] | None = None) -> Keyring:
-    # It is a kind of key ring itself.
-    from masking.privacy.ingress import parsed_ingress
-
-    if (ingress := parsed_ingress(content, source)) is not None:
-        return ingress
-    try:
-        parsed = _KeyFile.model_validate_json(content)
-        master = {key_id: key_bytes(key) for key_id, key in parsed.master.items()}
-        lookup = key_bytes(parsed.lookup)
-    except (ValidationError, ValueError):
-        raise StartupError(
-            f'{name} is no key ring: JSON with "current", "master" and "lookup", each key 32 bytes in base64'
-        ) from None
-    if parsed.current not in master:
-        raise StartupError(f"{name}: the current key is not among its master keys")
-    return Keyring(master, parsed.current, lookup, source)
 
 
 def key_bytes(encoded: SecretStr) -> bytes:

@@ -20,7 +20,8 @@ from masking.embedded import postgres, temporal
 from masking.errors import StartupError
 from masking.health import is_healthy, is_polling
 from masking.ports import Place, check_ports
-from masking.privacy.keyring import Keyring, ensure_keys_file, load_keyring
+from masking.privacy.key_files import ensure_keys_file, load_keyring
+from masking.privacy.keyring import Keyring
 from masking.provision import DemoAccount, provision_demo
 from masking.rate_card import load_rate_card
 from masking.run.service import RunningService, Service

@@ -21,7 +21,8 @@ from typer.testing import CliRunner
 
 import activities.archive
 from activities.archive import ArchiveActivities, ArchiveBatch
-from masking.audit.archive import name_of, open_archive
+from masking.audit.archive import name_of
+from masking.audit.chosen_archive import open_archive
 from masking.audit.object_archive import ObjectArchive
 from masking.cli import app
 from masking.errors import ArchiveAway, MaskingError

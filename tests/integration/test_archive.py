@@ -17,7 +17,8 @@ from temporalio.client import Client
 from temporalio.testing import ActivityEnvironment
 
 from activities.archive import ArchiveActivities, ArchiveBatch, Archived
-from masking.audit.archive import Archive, open_archive
+from masking.audit.archive import Archive
+from masking.audit.chosen_archive import open_archive
 from masking.contract import ARCHIVE_SCHEDULE
 from masking.errors import ArchiveAway
 from masking.gateway.metrics import Metrics

@@ -12,7 +12,8 @@ from temporalio.client import Client
 
 from masking.contract import session_workflow_id
 from masking.privacy import keyring as keyrings
-from masking.privacy.keyring import Keyring, add_master_key, load_keyring
+from masking.privacy.key_files import add_master_key, load_keyring
+from masking.privacy.keyring import Keyring
 from masking.privacy.payload_codec import ENCODING
 from masking.privacy.payload_keys import named
 from masking.settings import Settings

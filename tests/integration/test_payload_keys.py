@@ -33,7 +33,8 @@ from masking.domain.terms import Change, SessionRequest
 from masking.erasure.retention import sweep
 from masking.gateway.codec_endpoint import codec_served
 from masking.privacy.ingress import ingress_key_id
-from masking.privacy.keyring import Keyring, Unreadable, load_keyring
+from masking.privacy.key_files import load_keyring
+from masking.privacy.keyring import Keyring, Unreadable
 from masking.privacy.payload_codec import ENCODING, EncryptingCodec
 from masking.privacy.payload_keys import named
 from masking.settings import Settings

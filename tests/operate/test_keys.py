@@ -13,7 +13,8 @@ from typer.testing import CliRunner, Result
 
 from masking.cli import app
 from masking.errors import StartupError
-from masking.privacy.keyring import Keyring, Unreadable, load_keyring
+from masking.privacy.key_files import load_keyring
+from masking.privacy.keyring import Keyring, Unreadable
 from masking.settings import Settings
 from masking.storage import rewrapping
 from masking.storage.accounts import Principal, auth_tokens

@@ -10,7 +10,8 @@ import pytest
 
 from masking.errors import StartupError
 from masking.privacy.ingress import IngressKeyring, ingress_day, ingress_file, ingress_key_id, must_be_whole
-from masking.privacy.keyring import Keyring, Unreadable, load_keyring
+from masking.privacy.key_files import load_keyring
+from masking.privacy.keyring import Keyring, Unreadable
 from masking.settings import Settings
 from tests.conftest import KEYS
 

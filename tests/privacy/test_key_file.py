@@ -13,7 +13,8 @@ import pytest
 from masking.errors import StartupError
 from masking.privacy import key_command
 from masking.privacy import keyring as keyrings
-from masking.privacy.keyring import Keyring, Unreadable, add_master_key, load_keyring, new_key_file
+from masking.privacy.key_files import add_master_key, load_keyring, new_key_file
+from masking.privacy.keyring import Keyring, Unreadable
 from masking.settings import Settings
 
 

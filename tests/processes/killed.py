@@ -24,7 +24,7 @@ import httpx
 from aiohttp import web
 
 from masking.carriers.simulator.client import SimulatorClient
-from masking.privacy.keyring import load_keyring
+from masking.privacy.key_files import load_keyring
 from masking.settings import Settings
 from tests.integration.conftest import free_port
 from tests.processes.disk_search import dump, readable

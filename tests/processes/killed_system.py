@@ -18,7 +18,7 @@ import psycopg
 
 from masking.client import MaskingClient
 from masking.embedded.postgres import running_database_url
-from masking.privacy.keyring import load_keyring
+from masking.privacy.key_files import load_keyring
 from masking.settings import Settings
 from masking.storage.database import Unpooled
 from masking.storage.payload_keys import StoredPayloadKeys

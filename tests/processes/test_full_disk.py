@@ -23,7 +23,7 @@ import pytest
 
 from masking.carriers.signature import signed_headers
 from masking.embedded.postgres import running_database_url
-from masking.privacy.keyring import load_keyring
+from masking.privacy.key_files import load_keyring
 from masking.settings import Settings
 from tests.processes.test_run import FIRST, SECOND, Run, environment, until
 

@@ -22,7 +22,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from masking.cli import app
-from masking.privacy.keyring import ensure_keys_file
+from masking.privacy.key_files import ensure_keys_file
 from masking.process import OURS as LOGGERS
 from tests.integration.conftest import free_port
 

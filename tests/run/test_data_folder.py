@@ -11,7 +11,7 @@ import pytest
 
 from masking.embedded.postgres import prepare_postgres
 from masking.errors import StartupError
-from masking.privacy.keyring import load_keyring
+from masking.privacy.key_files import load_keyring
 from masking.run.system import running_system, temporal_environment
 from masking.settings import Settings
 
