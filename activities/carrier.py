@@ -13,10 +13,10 @@ from masking.carriers import words
 from masking.carriers.errors import CarrierRefused, CarrierUnavailable, CredentialsRefused, OutcomeUnknown
 from masking.carriers.missed import Missed, missed
 from masking.carriers.protocol import CallOrder, Orders
+from masking.domain.bill.rates import RateCard
 from masking.domain.decisions import placed_call
 from masking.domain.events import Call, Hangup, Placed, RecordingCompleted
 from masking.domain.interaction import longest_call
-from masking.domain.rates import RateCard
 from masking.domain.terms import Terms
 from masking.privacy.keyring import Keyring
 from masking.rate_card import placed_rates

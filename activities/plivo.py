@@ -20,10 +20,10 @@ from masking.carriers.plivo.records import Records
 from masking.carriers.plivo.sessions_api import SessionsApi
 from masking.contract import POOL_EXHAUSTED, ErrorType
 from masking.domain.agreement import Agreement, Left
-from masking.domain.counterpart import ToldSession
-from masking.domain.following import opened_at_carrier
+from masking.domain.bill.rates import RateCard
+from masking.domain.counterpart.following import opened_at_carrier
+from masking.domain.counterpart.told import ToldSession
 from masking.domain.model import Model
-from masking.domain.rates import RateCard
 from masking.domain.session import REVISION, Session
 from masking.domain.terms import Change
 from masking.privacy.keyring import Keyring

@@ -24,8 +24,8 @@ from rich.progress import track
 
 from benchmarks.measured import Limits, Measured, report
 from benchmarks.system import ACCOUNT, KEYRING, TOKEN, own_postgres
+from masking.domain.bill.money import Rate
 from masking.domain.lifecycle import requested
-from masking.domain.money import Rate
 from masking.domain.session import Session
 from masking.domain.terms import SessionRequest, Terms
 from masking.storage.accounts import ensure_account, ensure_numbers

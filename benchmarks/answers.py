@@ -37,8 +37,8 @@ from benchmarks.system import (
     session_row,
 )
 from masking.carriers.signature import signed_headers
+from masking.domain.bill.money import Rate
 from masking.domain.lifecycle import opened, requested
-from masking.domain.money import Rate
 from masking.domain.terms import PinTerms, SessionRequest, Terms
 from masking.storage.accounts import ensure_account, ensure_numbers
 from masking.storage.database import Database

@@ -24,9 +24,9 @@ from rich.progress import Progress
 from rich.table import Table
 
 from examples.demand.make import MIDNIGHTS, SEED, ride_hailing
-from masking.domain.numbers import PoolNumber, candidates
-from masking.domain.planning import most_at_a_time
-from masking.domain.pool import Demand
+from masking.domain.pool.choice import PoolNumber, candidates
+from masking.domain.pool.planning import most_at_a_time
+from masking.domain.pool.simulation import Demand
 
 GRACE = 1800
 HOUR = timedelta(hours=1)

@@ -24,8 +24,8 @@ from rich.console import Console
 from rich.progress import Progress
 
 from benchmarks.system import ACCOUNT, KEYRING, TOKEN, own_postgres
+from masking.domain.bill.money import Rate
 from masking.domain.lifecycle import changed, expired, opened, requested
-from masking.domain.money import Rate
 from masking.domain.routing import CallPolicy, Connect, Guesses, decide
 from masking.domain.session import Session
 from masking.domain.terms import Change, SessionRequest, Terms

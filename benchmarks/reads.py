@@ -25,8 +25,8 @@ from rich.progress import track
 
 from benchmarks.measured import Limits, Measured, report
 from benchmarks.system import ACCOUNT, KEYRING, SESSION_COLUMNS, TOKEN, gateway_app, own_postgres, served, session_row
+from masking.domain.bill.money import Rate
 from masking.domain.lifecycle import expired, opened, requested
-from masking.domain.money import Rate
 from masking.domain.session import Phase, Session
 from masking.domain.terms import SessionRequest, Terms
 from masking.storage.accounts import ensure_account, ensure_numbers

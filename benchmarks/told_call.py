@@ -7,6 +7,7 @@ from decimal import Decimal
 from uuid import uuid4
 
 from benchmarks.system import ACCOUNT
+from masking.domain.bill.money import Rate
 from masking.domain.events import (
     Answer,
     AnyCarrierEvent,
@@ -19,7 +20,6 @@ from masking.domain.events import (
     Ring,
     Side,
 )
-from masking.domain.money import Rate
 from masking.domain.terms import PinTerms, SessionRequest, Terms
 
 CALLBACKS = 10

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from masking.domain.agreement import Agreement
-from masking.domain.money import ZERO
-from masking.domain.rates import RateCard
+from masking.domain.bill.money import ZERO
+from masking.domain.bill.rates import RateCard
 from masking.domain.session import Session
 from masking.domain.terms import Carrier
 from masking.rate_card import flat_rate

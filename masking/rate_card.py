@@ -12,8 +12,8 @@ from typing import Annotated, Any, NamedTuple
 import phonenumbers
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from masking.domain.money import ZERO, CallRates, Direction, Rate
-from masking.domain.rates import Legs, Party, RateCard, RateEntry, SessionFee, WrongCard, checked
+from masking.domain.bill.money import ZERO, CallRates, Direction, Rate
+from masking.domain.bill.rates import Legs, Party, RateCard, RateEntry, SessionFee, WrongCard, checked
 from masking.domain.routing import Route
 from masking.e164 import country_of
 from masking.errors import StartupError

@@ -15,10 +15,10 @@ with workflow.unsafe.imports_passed_through():
     from activities.plivo import ChangeAtCarrier, OfSession, OpenAtCarrier, OpenedAtCarrier, PlivoActivities
     from masking.contract import CARRIER_AWAY, ErrorType
     from masking.domain.agreement import Left
-    from masking.domain.counterpart import ToldSession
+    from masking.domain.counterpart.following import concerns_carrier
+    from masking.domain.counterpart.told import ToldSession
     from masking.domain.deadlines import live_calls
     from masking.domain.events import Call
-    from masking.domain.following import concerns_carrier
     from masking.domain.session import Phase, Session
     from masking.domain.terms import Change
 

@@ -26,10 +26,11 @@ with workflow.unsafe.imports_passed_through():
         refusal_type,
     )
     from masking.domain.agreement import Left
-    from masking.domain.counterpart import ToldSession
+    from masking.domain.counterpart.following import changed_at_carrier, followed, opened_at_carrier
+    from masking.domain.counterpart.reconciling import reconciled
+    from masking.domain.counterpart.told import ToldSession
     from masking.domain.deadlines import Deadline, calls_deadline, overdue_calls, own_deadline, soonest, waiting_for
     from masking.domain.events import AnyCarrierEvent, Call
-    from masking.domain.following import changed_at_carrier, followed, opened_at_carrier
     from masking.domain.lifecycle import (
         Rejected,
         changed,
@@ -42,7 +43,6 @@ with workflow.unsafe.imports_passed_through():
         remarked,
         requested,
     )
-    from masking.domain.reconciling import reconciled
     from masking.domain.session import Bill, Phase, Session, SessionSnapshot, bill, snapshot
     from masking.domain.start import SessionStart
     from masking.domain.story import story

@@ -8,10 +8,10 @@ from decimal import Decimal
 from typing import Any, NamedTuple, TypeVar
 
 from masking.audit.contents import Settlement, StoredCorrection, StoredSession, VirtualNumber
+from masking.domain.bill.corrections import corrected, correction
+from masking.domain.bill.ledger import Kind, LedgerEntry, Sums, correction_entries, entries_of, sums_by_currency
 from masking.domain.callbacks import Callback
-from masking.domain.corrections import corrected, correction
 from masking.domain.events import AnyCarrierEvent, Call
-from masking.domain.ledger import Kind, LedgerEntry, Sums, correction_entries, entries_of, sums_by_currency
 from masking.domain.model import Model
 from masking.domain.session import Bill, Charge, Session, bill
 from masking.domain.terms import Terms

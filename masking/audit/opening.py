@@ -29,9 +29,9 @@ from masking.audit.contents import (
 )
 from masking.audit.pack import Record
 from masking.contract import EVENTS
+from masking.domain.bill.ledger import LedgerEntry
 from masking.domain.callbacks import AnswerStart, Callback
 from masking.domain.events import AnyCarrierEvent, Call
-from masking.domain.ledger import LedgerEntry
 from masking.domain.model import Model
 from masking.domain.session import Session
 from masking.domain.terms import Terms

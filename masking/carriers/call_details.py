@@ -24,8 +24,8 @@ from pydantic import (
     field_validator,
 )
 
+from masking.domain.bill.money import CarrierCharge
 from masking.domain.model import Model
-from masking.domain.money import CarrierCharge
 
 _AMOUNT = re.compile(r"[0-9]{1,9}(\.[0-9]{1,12})?")
 _NUMBER: TypeAdapter[float] = TypeAdapter(FiniteFloat)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from masking.domain.bill.money import Rate
 from masking.domain.model import Model
-from masking.domain.money import Rate
 from masking.domain.session import Session
 from masking.domain.terms import AtExpiry
 

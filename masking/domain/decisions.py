@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from masking.domain.bill.money import CallRates
 from masking.domain.events import Answer, AnyCarrierEvent, Call, Declined, LegName, PinStatus, Ring
-from masking.domain.money import CallRates
 from masking.domain.routing import AskPin, Connect, Decision, Reason, Route
 
 

@@ -13,8 +13,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from masking.domain.bill.money import CallRates, CarrierCharge
 from masking.domain.model import Model
-from masking.domain.money import CallRates, CarrierCharge
 
 
 class Side(StrEnum):

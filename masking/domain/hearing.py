@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from masking.domain.callbacks import timeout_notice
+from masking.domain.counterpart.placing import placed
 from masking.domain.events import AnyCarrierEvent, Declined, PinStatus, SessionEnded
 from masking.domain.lifecycle import Step, stepped, took
-from masking.domain.placing import placed
 from masking.domain.session import Phase, Session
 
 

@@ -12,11 +12,11 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from masking.domain.agreement import Agreement
+from masking.domain.bill.money import ZERO, Rate
 from masking.domain.callbacks import Callback, Notice, addressed, notices_about, notices_of, timeout_notice
 from masking.domain.deadlines import overdue_events, policy_expiry, waiting_for
 from masking.domain.events import AnyCarrierEvent, Declined, PinStatus, Side
 from masking.domain.interaction import begin, fold
-from masking.domain.money import ZERO, Rate
 from masking.domain.session import REVISION, FormerParties, Phase, Session
 from masking.domain.terms import Change, SessionRequest
 

@@ -9,11 +9,11 @@ from enum import StrEnum
 
 from pydantic import Field
 
-from masking.domain.counterpart import Counterpart
+from masking.domain.bill.money import QUANTUM, ZERO, CarrierCharge, LegRates, Rate, billed_seconds, leg_amount
+from masking.domain.counterpart.told import Counterpart
 from masking.domain.events import Call, Declined, Hangup, LegName, PinStatus
 from masking.domain.interaction import Interaction
 from masking.domain.model import Model
-from masking.domain.money import QUANTUM, ZERO, CarrierCharge, LegRates, Rate, billed_seconds, leg_amount
 from masking.domain.terms import AtExpiry, Carrier, Terms
 
 REVISION = 3

@@ -11,9 +11,9 @@ from typing import Literal
 
 from pydantic import Field
 
+from masking.domain.bill.money import ZERO, Rate
 from masking.domain.events import Side
 from masking.domain.model import Model
-from masking.domain.money import ZERO, Rate
 
 Method = Literal["GET", "POST"]
 FileFormat = Literal["mp3", "wav"]
@@ -54,7 +54,7 @@ class Terms(Model):
         single_party: whether the session was created with `create_session_with_single_party`.
         pin: None when no PIN is asked for.
         preferred_number: the virtual number (E.164) on which the parties met before and would meet again; they get it
-            where that is safe (`masking.domain.numbers.may_meet_again`), else another one. Empty for any.
+            where that is safe (docs/numbers.md), else another one. Empty for any.
     """
 
     first_party: str

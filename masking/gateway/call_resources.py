@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from aiohttp import web
 
+from masking.domain.bill.money import QUANTUM
 from masking.domain.callbacks import media_url
 from masking.domain.events import LegName, RecordingCompleted
 from masking.domain.interaction import Interaction, Leg
-from masking.domain.money import QUANTUM
 from masking.domain.session import Charge, Session, leg_charge, leg_price
 from masking.domain.wire_format import plivo_number, plivo_time
 from masking.gateway.authentication import PATH_AUTH_ID, PRINCIPAL

@@ -9,7 +9,7 @@ from aiohttp import web
 from masking.carriers.chosen import AudioSource
 from masking.carriers.protocol import Webhooks
 from masking.client import MaskingClient
-from masking.domain.rates import RateCard
+from masking.domain.bill.rates import RateCard
 from masking.domain.routing import CallPolicy
 from masking.gateway.inbox_forwarder import InboxForwarder
 from masking.gateway.login_limit import LoginLimiter

@@ -14,7 +14,7 @@ from aiohttp import web
 
 from masking.carriers.plivo.callbacks import PATH, About, read_callback, session_path
 from masking.carriers.signature import is_signed_by
-from masking.domain.money import CallRates
+from masking.domain.bill.money import CallRates
 from masking.gateway.context import CONTEXT, Context
 from masking.gateway.errors import ApiError
 from masking.rate_card import Decided, rates_of

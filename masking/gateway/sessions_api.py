@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from aiohttp import web
 
 from masking.client import SessionAlreadyExpired, SessionError
-from masking.domain.money import ZERO
+from masking.domain.bill.money import ZERO
 from masking.domain.session import Session
 from masking.domain.terms import Carrier, SessionRequest
 from masking.gateway.arguments import CreateArguments, read_create, read_update

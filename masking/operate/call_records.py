@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
-from masking.domain.reconciliation import CarrierRecord
+from masking.domain.bill.reconciliation import CarrierRecord
 from masking.errors import MaskingError
 from masking.operate.csv_lines import opened, taken
 

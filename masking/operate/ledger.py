@@ -16,8 +16,8 @@ from typing import Annotated, Literal, NamedTuple
 import typer
 
 from masking.command_line import AsJson, or_exit, plain
-from masking.domain.ledger import Sums, sums_by_currency
-from masking.domain.reconciliation import CarrierRecord, Difference, Unposted, differences, missing_there, twice
+from masking.domain.bill.ledger import Sums, sums_by_currency
+from masking.domain.bill.reconciliation import CarrierRecord, Difference, Unposted, differences, missing_there, twice
 from masking.errors import MaskingError
 from masking.operate.call_records import read_call_records
 from masking.operate.console import on_system

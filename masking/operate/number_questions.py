@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from masking.command_line import MOMENTS, AsJson, or_exit
-from masking.domain.availability import Situation, obstacle
-from masking.domain.numbers import PoolNumber, candidates
+from masking.domain.pool.availability import Situation, obstacle
+from masking.domain.pool.choice import PoolNumber, candidates
 from masking.domain.reach import Reach, in_words, reaches
 from masking.e164 import country_of
 from masking.operate.console import on_system

@@ -15,8 +15,8 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from masking.command_line import AsJson, or_exit
-from masking.domain.planning import Plan, planned
-from masking.domain.pool import Demand, Level
+from masking.domain.pool.planning import Plan, planned
+from masking.domain.pool.simulation import Demand, Level
 from masking.operate.numbers import app
 from masking.operate.plan_history import read_history
 from masking.settings import load_settings

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
-from masking.domain.pool import Demand
+from masking.domain.pool.simulation import Demand
 from masking.e164 import country_of, valid_e164
 from masking.errors import MaskingError
 from masking.operate.csv_lines import opened, taken

@@ -11,9 +11,9 @@ from typing import Annotated
 import typer
 
 from masking.command_line import AsJson, or_exit
+from masking.domain.bill.quotes import Charged, LegQuote, Quote, quoted
+from masking.domain.bill.rates import Legs, RateCard, RateEntry, Validity
 from masking.domain.events import LegName
-from masking.domain.quotes import Charged, LegQuote, Quote, quoted
-from masking.domain.rates import Legs, RateCard, RateEntry, Validity
 from masking.e164 import valid_e164
 from masking.errors import MaskingError
 from masking.rate_card import party, read_rate_card

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from psycopg.rows import class_row
 
-from masking.domain.corrections import corrected, correction
-from masking.domain.ledger import correction_entries
+from masking.domain.bill.corrections import corrected, correction
+from masking.domain.bill.ledger import correction_entries
 from masking.privacy.keyring import Keyring
 from masking.storage import ledger
 from masking.storage.database import Connection

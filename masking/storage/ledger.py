@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from psycopg.rows import class_row
 
-from masking.domain.ledger import SETTLEMENT, LedgerEntry
-from masking.domain.reconciliation import LedgerLeg, Unposted, as_leg
+from masking.domain.bill.ledger import SETTLEMENT, LedgerEntry
+from masking.domain.bill.reconciliation import LedgerLeg, Unposted, as_leg
 from masking.domain.session import Bill
 from masking.storage.database import Connection
 

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from psycopg.rows import class_row
 
-from masking.domain.availability import Situation
+from masking.domain.pool.availability import Situation
 from masking.domain.session import Session
 from masking.privacy.keyring import Keyring
 from masking.storage.database import Connection

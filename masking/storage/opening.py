@@ -8,7 +8,7 @@ from typing import NamedTuple
 from psycopg.rows import class_row
 
 from masking.domain.lifecycle import opened
-from masking.domain.numbers import LastHold, PoolNumber, candidates, may_meet_again
+from masking.domain.pool.choice import LastHold, PoolNumber, candidates, may_meet_again
 from masking.domain.session import Session
 from masking.domain.terms import Terms
 from masking.privacy.keyring import Keyring
@@ -173,7 +173,7 @@ _LAST_HOLDS = (
 
 
 class _Pool(NamedTuple):
-    """An owner's numbers as two parties find them, by the order of `masking.domain.numbers.preference`.
+    """An owner's numbers as two parties find them, by the order of `masking.domain.pool.choice.preference`.
 
     Those that neither ever used are read from the index by rank, a few at a time, and the others
     only if these do not suffice, so that neither the pool nor the past makes the choice slow.

@@ -14,7 +14,7 @@ from psycopg import AsyncCursor
 
 from masking.domain.events import Side
 from masking.domain.leases import Identity, Kind, identities, shares_a_number
-from masking.domain.pins import pin_length
+from masking.domain.pool.pins import pin_length
 from masking.domain.session import Session
 from masking.domain.terms import Terms
 from masking.privacy.keyring import Keyring

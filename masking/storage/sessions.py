@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 from psycopg.rows import class_row
 
+from masking.domain.bill.ledger import entries_of
 from masking.domain.callbacks import Callback
 from masking.domain.events import Side
 from masking.domain.interaction import Interaction, resource_ids
-from masking.domain.ledger import entries_of
 from masking.domain.session import Bill, Session, bill
 from masking.domain.terms import Terms
 from masking.privacy.keyring import Keyring

@@ -6,8 +6,8 @@ import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from masking.domain.quotes import quoted
-from masking.domain.rates import Legs
+from masking.domain.bill.quotes import quoted
+from masking.domain.bill.rates import Legs
 from masking.rate_card import party, read_rate_card
 
 PAGE = (Path(__file__).parent.parent.parent / "docs" / "billing.md").read_text()

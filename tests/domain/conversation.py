@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
+from masking.domain.bill.money import Rate
 from masking.domain.callbacks import Callback
 from masking.domain.events import (
     Answer,
@@ -21,7 +22,6 @@ from masking.domain.events import (
     Side,
 )
 from masking.domain.lifecycle import Step, opened, requested, took
-from masking.domain.money import Rate
 from masking.domain.routing import Reason
 from masking.domain.session import Session
 from masking.domain.terms import SessionRequest, Terms

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from masking.domain.agreement import Agreement, Left, agreed
+from masking.domain.bill.money import Rate
 from masking.domain.lifecycle import NO_RATE, opened, requested
-from masking.domain.money import Rate
 from masking.domain.terms import SessionRequest
 from tests.domain.conversation import START, VIRTUAL, request
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from masking.domain.corrections import corrected, correction
+from masking.domain.bill.corrections import corrected, correction
 from masking.domain.events import AnyCarrierEvent, Hangup, Side
 from masking.domain.lifecycle import elapsed, given_up, settled
 from masking.domain.session import Charge, Phase, Session, bill

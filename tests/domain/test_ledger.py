@@ -9,9 +9,8 @@ from fractions import Fraction
 from hypothesis import given
 from hypothesis import strategies as st
 
-from masking.domain.corrections import corrected
-from masking.domain.events import AnyCarrierEvent, Call, Hangup, LegName
-from masking.domain.ledger import (
+from masking.domain.bill.corrections import corrected
+from masking.domain.bill.ledger import (
     LedgerEntry,
     Sums,
     balances,
@@ -19,7 +18,8 @@ from masking.domain.ledger import (
     entries_of,
     sums_by_currency,
 )
-from masking.domain.money import QUANTUM, CallRates, CarrierCharge, LegRates, Rate
+from masking.domain.bill.money import QUANTUM, CallRates, CarrierCharge, LegRates, Rate
+from masking.domain.events import AnyCarrierEvent, Call, Hangup, LegName
 from masking.domain.session import Session, bill
 from masking.gateway.call_resources import leg_object
 from masking.gateway.session_objects import session_object

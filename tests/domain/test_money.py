@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from masking.domain.money import QUANTUM, Rate, billed_seconds, leg_amount
+from masking.domain.bill.money import QUANTUM, Rate, billed_seconds, leg_amount
 
 MINUTES, HALVES, SECONDS = (Rate(per_minute=Decimal("0.0085"), increment=n) for n in (60, 30, 1))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from masking.domain.numbers import LastHold, PoolNumber, candidates, may_meet_again
+from masking.domain.pool.choice import LastHold, PoolNumber, candidates, may_meet_again
 from tests.domain.conversation import at
 
 pools = st.lists(

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from masking.domain.pins import ACCEPTED_CHANCE, guess_chance, pin_length
+from masking.domain.pool.pins import ACCEPTED_CHANCE, guess_chance, pin_length
 
 
 @given(st.integers(4, 15), st.integers(0, 1_000_000), st.integers(1, 6))

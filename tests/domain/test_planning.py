@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from masking.domain.numbers import PoolNumber, candidates
-from masking.domain.planning import most_at_a_time, most_at_rest, planned
-from masking.domain.pool import Demand, Level, numbers_in_use, simulated
+from masking.domain.pool.choice import PoolNumber, candidates
+from masking.domain.pool.planning import most_at_a_time, most_at_rest, planned
+from masking.domain.pool.simulation import Demand, Level, numbers_in_use, simulated
 from tests.domain.conversation import at
 
 parties = st.sampled_from("abcdef")

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from masking.domain.money import Direction, Rate
-from masking.domain.quotes import quoted
-from masking.domain.rates import Legs, Party, RateCard, RateEntry, SessionFee, WrongCard, checked
+from masking.domain.bill.money import Direction, Rate
+from masking.domain.bill.quotes import quoted
+from masking.domain.bill.rates import Legs, Party, RateCard, RateEntry, SessionFee, WrongCard, checked
 
 INBOUND, OUTBOUND = Direction.INBOUND, Direction.OUTBOUND
 DECEMBER, JANUARY = datetime(2026, 12, 1, tzinfo=UTC), datetime(2027, 1, 1, tzinfo=UTC)

@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 
 from masking.carriers.plivo.callbacks import About, read_callback
 from masking.carriers.plivo.session_resource import read_session
-from masking.domain.corrections import corrected
-from masking.domain.counterpart import ToldSession
+from masking.domain.bill.corrections import corrected
+from masking.domain.counterpart.following import opened_at_carrier
+from masking.domain.counterpart.reconciling import reconciled
+from masking.domain.counterpart.told import ToldSession
 from masking.domain.deadlines import waiting_for
 from masking.domain.events import AnyCarrierEvent, Side
-from masking.domain.following import opened_at_carrier
 from masking.domain.hearing import heard
 from masking.domain.lifecycle import requested
-from masking.domain.reconciling import reconciled
 from masking.domain.session import REVISION, Session, bill, interaction_charge
 from tests.carriers.plivo.truth import PLIVO_UUID, Talk, Truth
 from tests.domain.conversation import START, VIRTUAL, at, request

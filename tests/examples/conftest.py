@@ -20,8 +20,8 @@ from examples.sessions import SessionActivities
 from masking.client import MaskingClient
 from masking.contract import QUERY_SNAPSHOT, session_workflow_id
 from masking.domain.agreement import Agreement
+from masking.domain.bill.money import ZERO, Rate
 from masking.domain.events import AnyCarrierEvent
-from masking.domain.money import ZERO, Rate
 from masking.domain.session import SessionSnapshot, Status
 from tests.domain.conversation import moved_to
 from tests.workflow.conftest import Remembered, client, environment, task_queue

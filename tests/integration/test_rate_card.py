@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import pytest
 
-from masking.domain.ledger import LedgerEntry, sums_by_currency
+from masking.domain.bill.ledger import LedgerEntry, sums_by_currency
 from masking.storage.database import Database
 from masking.storage.ledger import PostedEntry, ledger_of
 from tests.conftest import ACCOUNT

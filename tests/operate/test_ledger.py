@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from masking.cli import app
-from masking.domain.reconciliation import Unposted
+from masking.domain.bill.reconciliation import Unposted
 from masking.domain.session import Session, bill
 from masking.privacy.keyring import Keyring
 from masking.storage import sessions

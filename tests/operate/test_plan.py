@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 
 from examples.demand import make
 from masking.cli import app
-from masking.domain.pool import Demand, Level
+from masking.domain.pool.simulation import Demand, Level
 from masking.operate.csv_lines import MAX_TOLD
 from masking.operate.plan import most_per_span, plot
 from masking.operate.plan_history import read_history

@@ -8,7 +8,7 @@ import pytest
 from temporalio.testing import ActivityEnvironment
 
 from activities.sessions import OpenSession, SessionActivities
-from masking.domain.availability import Situation, obstacle
+from masking.domain.pool.availability import Situation, obstacle
 from masking.privacy.keyring import Keyring
 from masking.storage.database import Database
 from masking.storage.number_questions import sessions_around, situations

@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 
 from masking.carriers.plivo.session_resource import read_session
-from masking.domain.following import opened_at_carrier
+from masking.domain.counterpart.following import opened_at_carrier
 from masking.domain.lifecycle import requested
 from masking.domain.session import REVISION, Session
 from masking.privacy.keyring import Keyring

@@ -12,7 +12,7 @@ from temporalio.exceptions import ApplicationError
 from activities.plivo import ChangeAtCarrier, Done, OfSession, OpenedAtCarrier
 from masking.carriers.plivo.callbacks import About, read_callback
 from masking.carriers.plivo.session_resource import read_session
-from masking.domain.counterpart import ToldSession
+from masking.domain.counterpart.told import ToldSession
 from masking.domain.events import AnyCarrierEvent
 from masking.domain.session import REVISION, Session
 from tests.carriers.plivo.truth import Talk, Truth

@@ -36,7 +36,7 @@ from masking.client import (
 )
 from masking.contract import session_workflow_id
 from masking.domain.agreement import Agreement
-from masking.domain.money import Rate
+from masking.domain.bill.money import Rate
 from masking.domain.terms import Change
 from masking.privacy.keyring import Keyring
 from masking.temporal import data_converter

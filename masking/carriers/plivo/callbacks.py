@@ -1,8 +1,8 @@
 """What Plivo posts about a session, in our words (masking-session-api.txt, "Session Callbacks").
 
 Its callbacks name the session and the moment, never the call: which conversation an event belongs to, the
-session's workflow finds (`masking/domain/placing.py`). In the names of its events the "first party" is the leg that
-began the interaction (plivo-wire.md §5.11); `From` and `To` tell who it is.
+session's workflow finds (`masking/domain/counterpart/placing.py`). In the names of its events the "first party" is the
+leg that began the interaction (plivo-wire.md §5.11); `From` and `To` tell who it is.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Literal, NamedTuple
 
 from masking.carriers.plivo.wire import amount, e164, moment, text, whole
+from masking.domain.bill.money import CallRates, CarrierCharge
 from masking.domain.events import (
     NO_CALL,
     Answer,
@@ -28,7 +29,6 @@ from masking.domain.events import (
     SessionEnded,
     Side,
 )
-from masking.domain.money import CallRates, CarrierCharge
 from masking.domain.terms import Terms
 from masking.privacy.keyring import Keyring
 

@@ -8,11 +8,11 @@ from masking.carriers.call_details import CallDetails, RecordingDetails
 from masking.carriers.errors import CarrierUnavailable
 from masking.carriers.plivo.sessions_api import SessionsApi
 from masking.carriers.plivo.wire import amount
-from masking.domain.counterpart import ToldInteraction, ToldLeg, ToldRecording, ToldSession
+from masking.domain.bill.money import ZERO, CallRates
+from masking.domain.bill.rates import RateCard
+from masking.domain.counterpart.reconciling import reconcile
+from masking.domain.counterpart.told import ToldInteraction, ToldLeg, ToldRecording, ToldSession
 from masking.domain.events import RecordingCompleted, Side
-from masking.domain.money import ZERO, CallRates
-from masking.domain.rates import RateCard
-from masking.domain.reconciling import reconcile
 from masking.domain.session import Session
 from masking.rate_card import Decided, rates_of
 

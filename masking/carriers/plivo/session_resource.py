@@ -9,8 +9,8 @@ from decimal import Decimal
 from typing import Any
 
 from masking.carriers.plivo.wire import amount, e164, last_part, moment, text, whole
-from masking.domain.counterpart import ToldInteraction, ToldRecording, ToldSession
-from masking.domain.money import ZERO
+from masking.domain.bill.money import ZERO
+from masking.domain.counterpart.told import ToldInteraction, ToldRecording, ToldSession
 
 Fields = Mapping[str, object]
 

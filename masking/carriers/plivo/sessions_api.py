@@ -20,7 +20,7 @@ from masking.carriers.plivo.arguments import Arguments
 from masking.carriers.plivo.session_resource import NotUnderstood, part, read_json, read_session
 from masking.carriers.plivo.wire import text
 from masking.carriers.rest import RestApi
-from masking.domain.counterpart import ToldSession
+from masking.domain.counterpart.told import ToldSession
 from masking.domain.model import Model
 
 PAGE, MOST_PAGES = 20, 50

@@ -16,7 +16,7 @@ from masking.carriers.plivo.arguments import create_arguments, update_arguments
 from masking.carriers.plivo.configured import plivo_auth, plivo_credentials
 from masking.carriers.plivo.session_resource import read_session
 from masking.carriers.plivo.sessions_api import SessionsApi
-from masking.domain.following import opened_at_carrier
+from masking.domain.counterpart.following import opened_at_carrier
 from masking.domain.lifecycle import requested
 from masking.domain.terms import Change, PinTerms, Terms
 from masking.domain.wire_format import plivo_time

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from masking.domain.agreement import Agreement
 from masking.domain.callbacks import timeout_notice
-from masking.domain.counterpart import Counterpart, ToldSession
+from masking.domain.counterpart.told import Counterpart, ToldSession
 from masking.domain.lifecycle import Step, changed, opened, stepped
 from masking.domain.session import Phase, Session
 from masking.domain.terms import Change

@@ -13,8 +13,8 @@ from functools import cached_property
 from itertools import pairwise
 from typing import NamedTuple
 
+from masking.domain.bill.money import ZERO, CallRates, Direction, LegRates, Rate
 from masking.domain.model import Model
-from masking.domain.money import ZERO, CallRates, Direction, LegRates, Rate
 
 EVER = datetime.min.replace(tzinfo=UTC)
 

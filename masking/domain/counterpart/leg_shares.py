@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import NamedTuple
 
-from masking.domain.counterpart import ToldInteraction, ToldLeg
+from masking.domain.bill.money import ZERO, CarrierCharge
+from masking.domain.counterpart.told import ToldInteraction, ToldLeg
 from masking.domain.events import LegName
-from masking.domain.money import ZERO, CarrierCharge
 
 NO_CHARGE = CarrierCharge(amount=ZERO, billed_duration=0)
 

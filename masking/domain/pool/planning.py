@@ -9,7 +9,7 @@ from datetime import datetime
 from operator import attrgetter
 from typing import NamedTuple
 
-from masking.domain.pool import Demand, Level, Simulated, numbers_in_use, simulated
+from masking.domain.pool.simulation import Demand, Level, Simulated, numbers_in_use, simulated
 
 
 class Plan(NamedTuple):

@@ -12,13 +12,13 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
-from masking.domain.counterpart import ToldInteraction, ToldSession
+from masking.domain.bill.money import CarrierCharge
+from masking.domain.counterpart.leg_shares import NO_CHARGE, LegShare, shared_out
+from masking.domain.counterpart.placing import facts_of, moment_of, next_call_uuid, slot_of
+from masking.domain.counterpart.told import ToldInteraction, ToldSession
 from masking.domain.events import Answer, AnyCarrierEvent, Call, Hangup, LegName, RecordingCompleted, Side
 from masking.domain.interaction import Interaction, fold
-from masking.domain.leg_shares import NO_CHARGE, LegShare, shared_out
 from masking.domain.lifecycle import Step, stepped, took
-from masking.domain.money import CarrierCharge
-from masking.domain.placing import facts_of, moment_of, next_call_uuid, slot_of
 from masking.domain.session import Session
 
 

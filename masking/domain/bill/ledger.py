@@ -13,10 +13,10 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Literal, NamedTuple
 
+from masking.domain.bill.money import ZERO
 from masking.domain.events import AnyCarrierEvent, Hangup, LegName
 from masking.domain.interaction import Interaction, Leg
 from masking.domain.model import Model
-from masking.domain.money import ZERO
 from masking.domain.session import Session, leg_charge, leg_cost, session_amount
 
 SETTLEMENT = "settlement"

@@ -1,6 +1,6 @@
 """A demand served by a pool of numbers of one country, simulated.
 
-Every session gets its number by the rule of `masking.domain.numbers`, which real sessions get
+Every session gets its number by the rule of `masking.domain.pool.choice`, which real sessions get
 theirs by. What each party ever used is kept as bits, and in the order of the last use, so that
 a choice looks at a few numbers instead of the whole pool.
 """

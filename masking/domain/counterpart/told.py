@@ -8,9 +8,9 @@ from typing import Literal
 
 from pydantic import Field
 
+from masking.domain.bill.money import ZERO, CallRates
 from masking.domain.events import Side
 from masking.domain.model import Model
-from masking.domain.money import ZERO, CallRates
 
 
 class Counterpart(Model):

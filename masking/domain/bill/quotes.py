@@ -7,9 +7,9 @@ from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple
 
+from masking.domain.bill.money import ZERO, Direction, Rate, billed_seconds, exact_amount, leg_amount
+from masking.domain.bill.rates import Legs, Party, RateCard, RateEntry
 from masking.domain.events import LegName
-from masking.domain.money import ZERO, Direction, Rate, billed_seconds, exact_amount, leg_amount
-from masking.domain.rates import Legs, Party, RateCard, RateEntry
 
 
 class Charged(NamedTuple):

@@ -9,8 +9,8 @@ from decimal import ROUND_HALF_UP, Decimal
 from enum import StrEnum
 from typing import NamedTuple
 
-from masking.domain.ledger import Kind, LedgerEntry
-from masking.domain.money import QUANTUM, ZERO
+from masking.domain.bill.ledger import Kind, LedgerEntry
+from masking.domain.bill.money import QUANTUM, ZERO
 
 NEAR_THE_EDGE = timedelta(hours=1)
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from masking.domain.counterpart.placing import placed
 from masking.domain.events import AnyCarrierEvent, Hangup, RecordingCompleted, SessionEnded
 from masking.domain.interaction import Interaction, begin, fold
-from masking.domain.placing import placed
 from masking.domain.session import Charge, Session, bill
 
 
