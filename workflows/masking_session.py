@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Collection
 from datetime import timedelta
-from functools import partial
-from typing import Literal, TypeVar
+from typing import Literal
 
 from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
     from activities.callbacks import DeliverCallbacks
-    from activities.sessions import ChangeParties, OpenSession, RecordSession, SessionActivities, SessionRef
+    from activities.sessions import OpenSession, RecordSession, SessionActivities, SessionRef
     from masking.contract import (
         QUERY_SNAPSHOT,
         QUERY_STORY,
@@ -22,21 +20,16 @@ with workflow.unsafe.imports_passed_through():
         UPDATE_MODIFY,
         UPDATE_OPENED,
         WORKFLOW_TYPE,
-        ErrorType,
         refusal_type,
     )
     from masking.domain.agreement import Left
-    from masking.domain.counterpart.following import changed_at_carrier, followed, opened_at_carrier
+    from masking.domain.counterpart.following import followed, opened_at_carrier
     from masking.domain.counterpart.reconciling import reconciled
     from masking.domain.counterpart.told import ToldSession
     from masking.domain.deadlines import Deadline, calls_deadline, overdue_calls, own_deadline, soonest, waiting_for
     from masking.domain.events import AnyCarrierEvent, Call
     from masking.domain.lifecycle import (
-        Rejected,
-        changed,
-        check_changeable,
         elapsed,
-        expired,
         given_up,
         opened,
         refused,
@@ -46,10 +39,11 @@ with workflow.unsafe.imports_passed_through():
     from masking.domain.session import Bill, Phase, Session, SessionSnapshot, bill, snapshot
     from masking.domain.start import SessionStart
     from masking.domain.story import story
-    from masking.domain.terms import Change, Expire, Extend, Terms
+    from masking.domain.terms import Change, Expire, Extend
     from masking.lookup import told_at_end
 
 from workflows.answered_updates import AnsweredUpdates
+from workflows.asked_changes import AskedChanges
 from workflows.carrier_orders import CarrierOrders
 from workflows.carrier_signals import CarrierSignals
 from workflows.counterpart import CounterpartOrders
@@ -61,8 +55,6 @@ LOOK_AGAIN_FIRST, LOOK_AGAIN_LAST = timedelta(seconds=2), timedelta(minutes=5)
 WAIT_FOR_UNREPORTED = timedelta(hours=25)
 
 BEFORE_CONTINUING = timedelta(milliseconds=10)
-
-ResultT = TypeVar("ResultT")
 
 
 @workflow.defn(name=WORKFLOW_TYPE)
@@ -80,7 +72,6 @@ class MaskingSession(CarrierSignals):
         session = carried.session if carried is not None else requested(start, workflow.info().start_time)
         self._courier = Courier(DeliverCallbacks(session_uuid=session.session_uuid, account_id=session.owner_id))
         self._state = RecordedState(session, self._queued, self._may_close, carried)
-        self._changing = asyncio.Lock()
         self._updates = AnsweredUpdates(carried.update_ids if carried is not None else ())
         # Where the carrier masks: the session there, which this one follows.
         self._counterpart = (
@@ -88,6 +79,7 @@ class MaskingSession(CarrierSignals):
             if session.carrier != "voice"
             else None
         )
+        self._changes = AskedChanges(self._state, self._updates, self._counterpart)
         ending = carried.ending if carried is not None else ()
         self._orders = self._counterpart or CarrierOrders(self._hear, self._give_up, self._remark, ending)
         self._answers_seen = 0
@@ -352,11 +344,11 @@ class MaskingSession(CarrierSignals):
         Raises:
             ApplicationError: `SessionAlreadyExpired`, `SamePartyTwice`, `PartyTaken`.
         """
-        return await self._change(change)
+        return await self._changes.change(change)
 
     @modify.validator
     def _may_modify(self, change: Change) -> None:
-        self._check_changeable()
+        self._changes.check()
 
     @workflow.update(name=UPDATE_EXTEND, description="Let the session expire so many seconds from now.")
     async def extend(self, extend: Extend) -> SessionSnapshot:
@@ -365,11 +357,11 @@ class MaskingSession(CarrierSignals):
         Raises:
             ApplicationError: `SessionAlreadyExpired`.
         """
-        return await self._change(Change(session_expiry=extend.session_expiry))
+        return await self._changes.change(Change(session_expiry=extend.session_expiry))
 
     @extend.validator
     def _may_extend(self, extend: Extend) -> None:
-        self._check_changeable()
+        self._changes.check()
 
     @workflow.update(name=UPDATE_EXPIRE, description="End the session now.")
     async def expire(self, expire: Expire) -> SessionSnapshot:
@@ -378,15 +370,11 @@ class MaskingSession(CarrierSignals):
         Raises:
             ApplicationError: `SessionAlreadyExpired`.
         """
-        await self._opening_over()
-        if not self._updates.has_current() and not await self._expired_at_carrier():
-            self._state.take_now(await self._or_rejected(lambda: expired(self._session, workflow.now())))
-        await self._state.written()
-        return self._answer()
+        return await self._changes.expire()
 
     @expire.validator
     def _may_expire(self, expire: Expire) -> None:
-        self._check_changeable()
+        self._changes.check()
 
     @workflow.query(name=QUERY_SNAPSHOT, description="The session now, in short.")
     def snapshot(self) -> SessionSnapshot:
@@ -397,88 +385,3 @@ class MaskingSession(CarrierSignals):
     def story(self) -> str:
         """What has happened, in words and without numbers."""
         return story(self._session)
-
-    async def _opening_over(self) -> None:
-        """Wait until the session can be changed; where it can, act before `run` looks at what there is to do."""
-        if self._session.revision == 1 or self._session.phase is Phase.OPENING:
-            await workflow.wait_condition(lambda: self._session.phase is not Phase.OPENING)
-
-    async def _expired_at_carrier(self) -> bool:
-        """Whether the session has ended because the carrier ended it for us; that may tell so before it answers."""
-        if self._counterpart is None:
-            return False
-        await self._or_rejected(lambda: check_changeable(self._session, workflow.now()))
-        await self._counterpart.expire()
-        return self._session.phase is not Phase.ACTIVE
-
-    async def _change(self, change: Change) -> SessionSnapshot:
-        await self._opening_over()
-        if self._updates.has_current():
-            return snapshot(self._session)
-        async with self._changing:
-            terms = (await self._or_rejected(lambda: changed(self._session, change, workflow.now()))).session.terms
-            if terms.parties != self._session.terms.parties:
-                await self._take_routes_of(terms)
-            if self._counterpart is not None and (told := await self._at_carrier(self._counterpart, change, terms)):
-                decide = partial(changed_at_carrier, change=change, told=told)
-            else:
-                decide = partial(changed, change=change)
-            self._state.take_now(await self._or_rejected(lambda: decide(self._session, now=workflow.now())))
-        await self._state.written()
-        if self._state.routes_lost:
-            raise ApplicationError("The session lost its number.", type=ErrorType.ROUTE_LOST, non_retryable=True)
-        return self._answer()
-
-    async def _at_carrier(self, carrier: CounterpartOrders, change: Change, terms: Terms) -> ToldSession | None:
-        """What the carrier makes of a change; the routes of new parties are given back where it makes nothing of it."""
-        try:
-            return await carrier.change(change)
-        except ApplicationError:
-            if terms.parties != self._session.terms.parties:
-                await self._take_routes_of(self._session.terms)
-            raise
-
-    async def _take_routes_of(self, terms: Terms) -> None:
-        """Hold the routes of new parties before they count as the session's."""
-        result = await self._state.write(
-            SessionActivities.change_parties,
-            ChangeParties(session=self._session, terms=terms),
-            "take the routes of the new parties",
-            local=False,
-        )
-        if not result.holds_routes:
-            raise ApplicationError(
-                "Another session holds this party on the session's virtual number; create a new session.",
-                type=ErrorType.PARTY_TAKEN,
-                non_retryable=True,
-            )
-
-    async def _or_rejected(self, decide: Callable[[], ResultT]) -> ResultT:
-        """What was decided; a rejection is told only once what it rests on is written down."""
-        try:
-            return decide()
-        except Rejected as rejection:
-            await self._state.written()
-            raise _told(rejection) from None
-
-    def _answer(self) -> SessionSnapshot:
-        self._updates.note_current()
-        return snapshot(self._session)
-
-    def _check_changeable(self) -> None:
-        """Reject at once, without a trace in the history, what surely comes to nothing.
-
-        While the end of the session is not written down, calls may still be connected: nobody is
-        told of it before.
-        """
-        if self._session.phase is Phase.OPENING or not self._state.is_written or self._updates.has_current():
-            return
-        try:
-            check_changeable(self._session, workflow.now())
-        except Rejected as rejection:
-            raise _told(rejection) from None
-
-
-def _told(rejection: Rejected) -> ApplicationError:
-    """The error that an update may fail with."""
-    return ApplicationError(str(rejection), type=rejection.code, non_retryable=True)
