@@ -38,6 +38,7 @@ from masking.house import House
 from masking.nexus_handler import MaskingServiceHandler
 from masking.privacy.key_files import load_keyring
 from masking.privacy.keyring import Keyring
+from masking.privacy.party_hash import party_hash
 from masking.process import run_process, until_stopped
 from masking.rate_card import load_rate_card
 from masking.recordings.keeper import RecordingKeeper, keeping
@@ -116,7 +117,9 @@ def build_worker(
             plivo.expire_at_carrier,
             plivo.look_at_carrier,
         ],
-        nexus_service_handlers=[MaskingServiceHandler(client, task_queue, lookup=settings.lookup)],
+        nexus_service_handlers=[
+            MaskingServiceHandler(client, task_queue, lookup=settings.lookup, party_hash=party_hash(keyring), keys=keys)
+        ],
         workflow_runner=workflow_runner(),
         workflow_task_poller_behavior=PollerBehaviorAutoscaling(),
         activity_task_poller_behavior=PollerBehaviorAutoscaling(),
@@ -212,7 +215,7 @@ async def working(
     if keyed:
         most = max(MOST, 4 * settings.cached_sessions)
         keys = StoredPayloadKeys(database, keyring, runs_workflows=True, most=most)
-        client = with_keys(client, keyring, keys)
+        client = with_keys(client, keyring, keys, callers_in_clear=settings.nexus_clear)
     patience = Patience(
         timedelta(seconds=settings.callback_give_up_after), timedelta(seconds=settings.callback_longest_pause)
     )

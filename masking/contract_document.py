@@ -81,7 +81,7 @@ def contract_document() -> dict[str, Any]:
         },
         "payloads": {
             "encoding": "json/plain, one JSON object each, encrypted by the payload codec as binary/encrypted",
-            "codec": "docs/client.md",
+            "codec": "docs/client.md; one to copy: examples/nexus/codec.py",
         },
         "$defs": schema["$defs"],
     }

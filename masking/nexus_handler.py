@@ -21,13 +21,20 @@ from masking.client import (
     OutcomeUnknown,
     SessionAlreadyExpired,
     SessionError,
+    SessionRefused,
 )
 from masking.client.errors import failure_of
 from masking.client.starting import SUMMARY, Starter
 from masking.contract import MEMO_REQUEST, TASK_QUEUE, WORKFLOW_TYPE, session_of, session_workflow_id
 from masking.domain.session import Bill, SessionSnapshot
 from masking.domain.terms import SessionRequest
+from masking.errors import KeysAway
+from masking.lookup import PartyHash
 from masking.nexus import ExpireSession, ExtendSession, MaskingService, ModifySession, Named
+from masking.privacy.callers_codec import written_under
+from masking.privacy.ingress import ingress_day
+from masking.storage.payload_keys import StoredPayloadKeys
+from masking.storage.session_keys import CLEAR, MASTER
 
 TIMEOUT = timedelta(seconds=4)
 """For one answer of a session; the server gives a whole operation 10 s to begin, of which one may need two."""
@@ -42,17 +49,28 @@ class MaskingServiceHandler:
     Args:
         client: the worker's.
         task_queue: the one that the sessions' workers serve.
+        lookup: whether sessions get search attributes.
+        party_hash: what parties are found by among them; None leaves the parties out.
+        keys: what the client's codec has its keys from; None where it has the key ring alone.
     """
 
-    def __init__(self, client: Client, task_queue: str = TASK_QUEUE, *, lookup: bool = True) -> None:
+    def __init__(
+        self,
+        client: Client,
+        task_queue: str = TASK_QUEUE,
+        *,
+        lookup: bool = True,
+        party_hash: PartyHash | None = None,
+        keys: StoredPayloadKeys | None = None,
+    ) -> None:
         self._sessions = MaskingClient(client, task_queue=task_queue, timeout=TIMEOUT, lookup=lookup)
-        self._starter = Starter(client, task_queue, TIMEOUT, lookup=lookup, party_hash=None)
-        self._task_queue = task_queue
+        self._starter = Starter(client, task_queue, TIMEOUT, lookup=lookup, party_hash=party_hash)
+        self._task_queue, self._keys = task_queue, keys
 
     @operation_handler
     def start(self) -> OperationHandler[NewSession, Bill]:
         """Open a session; its result is the final bill."""
-        return _Start(self._sessions, self._starter, self._task_queue)
+        return _Start(self._sessions, self._starter, self._task_queue, self._keys)
 
     @sync_operation
     async def opened(self, context: StartOperationContext, named: Named) -> SessionSnapshot:
@@ -93,8 +111,10 @@ class MaskingServiceHandler:
 
 
 class _Start(nexus.TemporalOperationHandler[NewSession, Bill]):
-    def __init__(self, sessions: MaskingClient, starter: Starter, task_queue: str) -> None:
-        self._sessions, self._starter, self._task_queue = sessions, starter, task_queue
+    def __init__(
+        self, sessions: MaskingClient, starter: Starter, task_queue: str, keys: StoredPayloadKeys | None
+    ) -> None:
+        self._sessions, self._starter, self._task_queue, self._keys = sessions, starter, task_queue, keys
 
     async def start_operation(
         self, ctx: nexus.TemporalStartOperationContext, client: nexus.TemporalNexusClient, input: NewSession
@@ -107,6 +127,7 @@ class _Start(nexus.TemporalOperationHandler[NewSession, Bill]):
             )
 
         async def open_(request: SessionRequest, digest: str) -> Started:
+            await self._bill_must_be_readable(request.session_uuid)
             return await self._started(client, request, digest)
 
         async def ended(session_uuid: str) -> Started:
@@ -116,18 +137,38 @@ class _Start(nexus.TemporalOperationHandler[NewSession, Bill]):
             return await self._starter.once(input, open_, ended)
         except SessionError as error:
             raise told(error) from failure_of(error)
+        except KeysAway as error:
+            raise HandlerError(str(error), type=HandlerErrorType.UNAVAILABLE) from None
+
+    async def _bill_must_be_readable(self, session_uuid: str) -> None:
+        """Have a new session begin under its caller's key. Of one that is there, the bill is under another's, maybe.
+
+        The bill is the workflow's result, which Temporal itself hands to every caller as it is.
+        """
+        if self._keys is None:
+            return
+        key_id = written_under()
+        under = await self._keys.begin(session_uuid, key_id or await self._keys.today(), bill_in_clear=not key_id)
+        if under == CLEAR or _same_kind(key_id, under):
+            return
+        if await self._starter.has_ended(session_uuid):
+            raise SessionAlreadyExpired("a session with this key has already ended")
+        raise SessionRefused(
+            "the session of this key was started by a caller with other keys, who alone can read its bill: wait for the"
+            " bill there; the other operations are open to you"
+        )
 
     async def _started(self, client: nexus.TemporalNexusClient, request: SessionRequest, digest: str) -> Started:
+        # Before the operation hangs on it: else a refused session's end could be told as the operation's result.
+        # A worker that is slow to answer is no reason to fail: the workflow goes on.
+        with suppress(OutcomeUnknown):
+            await self._starter.open(request, digest)
         try:
-            started = await self._begun(client, request, digest)
+            return await self._begun(client, request, digest)
         except RPCError as error:
             if not self._starter.do_without_attributes(error):
                 raise
-            started = await self._begun(client, request, digest)
-        # A refusal is told at once. A worker that is slow to answer is no reason to fail: the workflow goes on.
-        with suppress(OutcomeUnknown):
-            await self._sessions.opened(request.session_uuid)
-        return started
+        return await self._begun(client, request, digest)
 
     async def _begun(self, client: nexus.TemporalNexusClient, request: SessionRequest, digest: str) -> Started:
         try:
@@ -158,6 +199,13 @@ class _Start(nexus.TemporalOperationHandler[NewSession, Bill]):
                 await self._sessions.expire(session_uuid, update_id=f"cancel-{session_uuid}", reason="cancelled")
         except SessionError as error:
             raise told(error) from failure_of(error)
+
+
+def _same_kind(key_id: str, answers_under: str) -> bool:
+    """Whether who writes under a key reads what is under another one: services have ingress keys of several days."""
+    if ingress_day(key_id):
+        return ingress_day(answers_under) is not None
+    return bool(key_id) and answers_under == MASTER
 
 
 def _update_id(context: StartOperationContext) -> str:

@@ -170,6 +170,8 @@ class Settings(BaseSettings):
 
     lookup: bool = True
     """Whether new sessions get search attributes, by which Temporal's lists find them."""
+    nexus_clear: bool = False
+    """Whether callers of the Nexus service may write in the clear, and are answered so."""
     sticky_timeout: int = Field(default=30, ge=1, le=600)
     """Seconds for which what happens to a session waits for the worker that has it in memory."""
     cached_sessions: int = Field(default=2000, ge=1, le=1_000_000)

@@ -6,19 +6,27 @@ import asyncio
 import copy
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
-from temporalio.converter import DataConverter, DefaultFailureConverterWithEncodedAttributes, SerializationContext
+from temporalio.converter import (
+    DataConverter,
+    DefaultFailureConverterWithEncodedAttributes,
+    NexusSerializationContext,
+    PayloadCodec,
+    SerializationContext,
+)
 from temporalio.envconfig import ClientConfig, ClientConnectConfig
 from temporalio.plugin import SimplePlugin
 from temporalio.service import RPCError, RPCStatusCode
 
 from masking.contract import session_of
 from masking.errors import StartupError
+from masking.privacy.callers_codec import CallersCodec
 from masking.privacy.keyring import Keyring
 from masking.privacy.payload_codec import EncryptingCodec
 from masking.privacy.payload_keys import PayloadKeys
@@ -26,51 +34,77 @@ from masking.privacy.payload_keys import PayloadKeys
 CONNECT_TIMEOUT_S = 10.0
 
 
+@dataclass(frozen=True)
 class _SessionsConverter(DataConverter):
-    """Tells the codec whose payloads it has before it."""
+    """Tells the codec whose payloads it has before it.
+
+    Attributes:
+        callers_in_clear: whether callers of our Nexus service may write in the clear; None where none are served.
+    """
+
+    callers_in_clear: bool | None = None
 
     def with_context(self, context: SerializationContext) -> Self:
         """The same for what belongs to a workflow. The SDK asks for each call, and would make all parts of it anew."""
         codec = self.payload_codec
         if not isinstance(codec, EncryptingCodec):
             return self
+        if isinstance(context, NexusSerializationContext):
+            if self.callers_in_clear is None:
+                return self
+            return self._with(CallersCodec(codec, takes_clear=self.callers_in_clear))
         of_session = codec.of_session(session_of(getattr(context, "workflow_id", None) or ""))
-        if of_session is codec:
-            return self
+        return self if of_session is codec else self._with(of_session)
+
+    def _with(self, codec: PayloadCodec) -> Self:
         converter = copy.copy(self)
-        object.__setattr__(converter, "payload_codec", of_session)
+        object.__setattr__(converter, "payload_codec", codec)
         return converter
 
 
-def data_converter(keyring: Keyring, keys: PayloadKeys | None = None) -> DataConverter:
+def data_converter(
+    keyring: Keyring, keys: PayloadKeys | None = None, *, callers_in_clear: bool | None = None
+) -> DataConverter:
     """Pydantic models, encrypted; failures too.
 
     Args:
         keys: those of sessions and days; None where the key ring is all there is.
+        callers_in_clear: in a worker that serves our Nexus service, whether its callers may write in the clear.
     """
     return _SessionsConverter(
         payload_converter_class=pydantic_data_converter.payload_converter_class,
         payload_codec=EncryptingCodec(keyring, keys),
         failure_converter_class=DefaultFailureConverterWithEncodedAttributes,
+        callers_in_clear=callers_in_clear,
     )
 
 
 def masking_plugin(
-    keyring: Keyring, workflows: Sequence[type] | None = None, keys: PayloadKeys | None = None
+    keyring: Keyring,
+    workflows: Sequence[type] | None = None,
+    keys: PayloadKeys | None = None,
+    *,
+    callers_in_clear: bool | None = None,
 ) -> SimplePlugin:
     """What client, worker and replayer have in common. Give it to the client, or to a replayer.
 
     Args:
         keyring: ours, or one of ingress keys in other services.
         keys: those of sessions and days, in processes of ours.
+        callers_in_clear: see `data_converter`.
     """
-    return SimplePlugin("masking", data_converter=data_converter(keyring, keys), workflows=workflows)
+    converter = data_converter(keyring, keys, callers_in_clear=callers_in_clear)
+    return SimplePlugin("masking", data_converter=converter, workflows=workflows)
 
 
-def with_keys(client: Client, keyring: Keyring, keys: PayloadKeys) -> Client:
-    """The same connection, by which the payloads of sessions are under keys of their own."""
+def with_keys(client: Client, keyring: Keyring, keys: PayloadKeys, *, callers_in_clear: bool | None = None) -> Client:
+    """The same connection, by which the payloads of sessions are under keys of their own.
+
+    Args:
+        callers_in_clear: see `data_converter`.
+    """
     config = client.config()
-    config["plugins"] = [masking_plugin(keyring, keys=keys)]
+    config["plugins"] = [masking_plugin(keyring, keys=keys, callers_in_clear=callers_in_clear)]
     return Client(**config)
 
 

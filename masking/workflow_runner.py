@@ -8,7 +8,7 @@ from temporalio.converter import StorageDriverStoreContext, WorkflowSerializatio
 from temporalio.worker import WorkflowInstance, WorkflowInstanceDetails
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
-from masking.privacy.payload_codec import mark_for_caller
+from masking.privacy.payload_codec import mark_bill, mark_for_caller
 
 if TYPE_CHECKING:
     from temporalio.api.failure.v1 import Failure
@@ -81,7 +81,7 @@ def _mark_answers(completion: WorkflowActivationCompletion) -> None:
                     _mark_failure(command.update_response.rejected)
             case "complete_workflow_execution":
                 if command.complete_workflow_execution.HasField("result"):
-                    mark_for_caller(command.complete_workflow_execution.result)
+                    mark_bill(command.complete_workflow_execution.result)
             case "fail_workflow_execution":
                 _mark_failure(command.fail_workflow_execution.failure)
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 from uuid import uuid4
 
-from temporalio.client import Client, WithStartWorkflowOperation, WorkflowHandle
+from temporalio.client import Client, WithStartWorkflowOperation, WorkflowExecutionStatus, WorkflowHandle
 from temporalio.common import TypedSearchAttributes, WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
@@ -98,6 +98,14 @@ class Starter:
         )
         try:
             return (await handle.result(rpc_timeout=self._timeout)).refusal
+        except FAULTS as error:
+            raise named(error) from None
+
+    async def has_ended(self, session_uuid: str) -> bool:
+        """Whether the workflow of a session that was started has ended. Asks Temporal, and no worker."""
+        handle = self._client.get_workflow_handle(session_workflow_id(session_uuid))
+        try:
+            return (await handle.describe(rpc_timeout=self._timeout)).status is WorkflowExecutionStatus.COMPLETED
         except FAULTS as error:
             raise named(error) from None
 

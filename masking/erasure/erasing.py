@@ -15,7 +15,7 @@ from masking.privacy.certificates import Certificate, signed
 from masking.privacy.keyring import Keyring
 from masking.storage.database import Database
 from masking.storage.erasure import Erased, certify, erase
-from masking.storage.session_keys import MASTER, OWN
+from masking.storage.session_keys import CLEAR, MASTER, OWN
 
 NOT_DELETED = "its key is destroyed, but Temporal has not deleted its copies: repeat this"
 
@@ -99,4 +99,9 @@ def _backups(answers_under: str | None) -> str:
         return f"unreadable, but for {wrote}: until the master keys of its time are destroyed"
     if answers_under == OWN:
         return "unreadable, but for updates by other services: until the ingress keys of their days are destroyed"
+    if answers_under == CLEAR:
+        return (
+            f"unreadable, but for {wrote}: until the ingress keys of its days are destroyed; the bill, which names no"
+            " party, is in the clear"
+        )
     return f"unreadable, but for {wrote}: until {answers_under} and the ingress keys of its other days are destroyed"

@@ -10,12 +10,24 @@ from temporalio.converter import PayloadCodec
 
 from masking.privacy.ingress import ingress_day
 from masking.privacy.keyring import Keyring, Unreadable
-from masking.privacy.payload_keys import PURPOSE, SESSION, UNDER_MASTER, PayloadKey, PayloadKeys, named, naming
+from masking.privacy.payload_keys import (
+    BILL_IN_CLEAR,
+    PURPOSE,
+    SESSION,
+    UNDER_MASTER,
+    PayloadKey,
+    PayloadKeys,
+    Writing,
+    named,
+    naming,
+)
 
 ENCODING = b"binary/encrypted"
 
 FOR_CALLER = "masking-for-caller"
 """Marks a payload, until it is encrypted, as one that whoever started the session reads."""
+
+_ANSWER, _BILL = b"answer", b"bill"
 
 COMPRESSED_FROM = 2048
 """Bytes."""
@@ -47,10 +59,16 @@ class EncryptingCodec(PayloadCodec):
         writing = UNDER_MASTER
         if self._keys is not None and self._session_uuid is not None:
             writing = await self._keys.writing(self._session_uuid)
-        return [
-            self._encoded(payload, writing.answers if _is_for_caller(payload) else writing.inner)
-            for payload in payloads
-        ]
+        return [self._written(payload, writing) for payload in payloads]
+
+    async def encode_under(self, payloads: Sequence[Payload], key_id: str) -> list[Payload]:
+        """Encrypt each payload under the ingress key of this id; under the master key where it is none's.
+
+        Raises:
+            KeysAway, Unreadable: see `decode`.
+        """
+        key = await self._keys.reading(key_id) if self._keys is not None and ingress_day(key_id) else None
+        return [self._encoded(payload, key) for payload in payloads]
 
     async def answers_apart(self) -> bool:
         """Whether whoever started the session reads its answers only, and not what else belongs to it.
@@ -88,7 +106,7 @@ class EncryptingCodec(PayloadCodec):
             if is_own or ingress_day(key_id):
                 found[key_id] = await self._keys.reading(key_id)
             if self._session_uuid is not None and not is_own:
-                self._keys.note_start(self._session_uuid, key_id)
+                self._keys.note_start(self._session_uuid, key_id, bill_in_clear=BILL_IN_CLEAR in payload.metadata)
         return found
 
     def decoded(self, payload: Payload, keys: Mapping[str, PayloadKey]) -> Payload:
@@ -108,6 +126,17 @@ class EncryptingCodec(PayloadCodec):
             content = self._keyring.open(key_id, payload.data, PURPOSE)
         return Payload.FromString(zlib.decompress(content) if "compression" in payload.metadata else content)
 
+    def _written(self, payload: Payload, writing: Writing) -> Payload:
+        mark = _mark_of(payload)
+        if mark == _BILL and writing.bill_in_clear:
+            return payload
+        key = writing.inner if mark is None else writing.answers
+        encoded = self._encoded(payload, key)
+        if writing.bill_in_clear and (key is None or not key.key_id.startswith(SESSION)):
+            # There is no row yet that tells it.
+            encoded.metadata[BILL_IN_CLEAR] = b""
+        return encoded
+
     def _encoded(self, payload: Payload, key: PayloadKey | None) -> Payload:
         content, metadata = payload.SerializeToString(), {"encoding": ENCODING}
         if len(content) >= COMPRESSED_FROM:
@@ -120,13 +149,19 @@ class EncryptingCodec(PayloadCodec):
 
 def mark_for_caller(payload: Payload) -> Payload:
     """Mark a payload as one that whoever started the session reads."""
-    payload.metadata[FOR_CALLER] = b""
+    payload.metadata[FOR_CALLER] = _ANSWER
     return payload
 
 
-def _is_for_caller(payload: Payload) -> bool:
-    """Whether a payload was marked so; the mark goes."""
-    if FOR_CALLER not in payload.metadata:
-        return False
-    del payload.metadata[FOR_CALLER]
-    return True
+def mark_bill(payload: Payload) -> Payload:
+    """Mark a payload as the final bill, which Temporal itself hands to whoever started the session by Nexus."""
+    payload.metadata[FOR_CALLER] = _BILL
+    return payload
+
+
+def _mark_of(payload: Payload) -> bytes | None:
+    """How a payload was marked, if it was; the mark goes."""
+    mark = payload.metadata.get(FOR_CALLER)
+    if mark is not None:
+        del payload.metadata[FOR_CALLER]
+    return mark

@@ -25,6 +25,9 @@ SESSION = "session-"
 KEY_ID, OF_SESSION = "encryption-key-id", "session"
 """The metadata that name a key: by its id, or a session's own by the session."""
 
+BILL_IN_CLEAR = "masking-bill-in-clear"
+"""Besides, on what a session is started with: whoever asked for it wrote in the clear, and gets its bill so."""
+
 UUID_BYTES = 16
 
 
@@ -90,10 +93,12 @@ class Writing(NamedTuple):
     Attributes:
         inner: what the session alone reads.
         answers: what whoever started it reads: answers to updates and queries, failures of these, the final bill.
+        bill_in_clear: the final bill is under no key at all, since whoever started it has none.
     """
 
     inner: PayloadKey | None
     answers: PayloadKey | None
+    bill_in_clear: bool = False
 
 
 UNDER_MASTER = Writing(None, None)
@@ -113,5 +118,5 @@ class PayloadKeys(Protocol):
     async def writing(self, session_uuid: str) -> Writing:
         """What a session's payloads are to be under. Raises what `reading` raises."""
 
-    def note_start(self, session_uuid: str, key_id: str) -> None:
+    def note_start(self, session_uuid: str, key_id: str, *, bill_in_clear: bool = False) -> None:
         """A payload of the session is under a key that is not its own. The first one is its start."""

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import psycopg
 from psycopg_pool import PoolTimeout
 
 from masking.errors import KeysAway
-from masking.privacy.ingress import ingress_day
+from masking.privacy.ingress import ingress_day, ingress_key_id
 from masking.privacy.keyring import Keyring, Unreadable
 from masking.privacy.payload_keys import SESSION, UNDER_MASTER, PayloadKey, Writing, of_ingress, of_session
 from masking.privacy.session_cipher import SessionCipher
 from masking.storage.database import Transactions
-from masking.storage.ingress_keys import read_ingress_key
-from masking.storage.session_keys import MASTER, OWN, StoredPayloadKey, read_payload_key
+from masking.storage.ingress_keys import make_ahead, read_ingress_key
+from masking.storage.session_keys import CLEAR, MASTER, OWN, StoredPayloadKey, read_payload_key
 
 MOST = 10_000
 """Of so many sessions are the keys at hand."""
@@ -31,12 +32,24 @@ class _Known:
         answers_under: what its answers are under, as in its row; until it is open, what its start was under.
         cipher, own: of its data key; None until it has one, and for sessions of before they had one for payloads.
         writing: what to write under; None until somebody asked.
+        bill_in_clear: whether its bill is under no key.
+        is_asked_for: whether it is only about to be started here. Its start tells better.
     """
 
     answers_under: str
     cipher: SessionCipher | None = None
     own: PayloadKey | None = None
     writing: Writing | None = None
+    bill_in_clear: bool = False
+    is_asked_for: bool = False
+
+    @property
+    def stored(self) -> str:
+        """What its row has, or is to have, for what its answers are under."""
+        if self.bill_in_clear:
+            return CLEAR
+        is_known = self.own is not None or ingress_day(self.answers_under) is not None
+        return self.answers_under if is_known else MASTER
 
 
 class StoredPayloadKeys:
@@ -88,22 +101,47 @@ class StoredPayloadKeys:
             if known.answers_under != OWN:
                 is_of_day = ingress_day(known.answers_under) is not None
                 answers = await self._of_day(known.answers_under) if is_of_day else None
-            known.writing = Writing(known.own or answers, answers)
+            known.writing = Writing(known.own or answers, answers, known.bill_in_clear)
         return known.writing
 
-    def note_start(self, session_uuid: str, key_id: str) -> None:
+    def note_start(self, session_uuid: str, key_id: str, *, bill_in_clear: bool = False) -> None:
         """A payload of the session is under a key that is not its own. The first one is its start."""
-        if self._runs_workflows and session_uuid not in self._sessions:
-            self._keep(session_uuid, _Known(key_id))
+        known = self._sessions.get(session_uuid)
+        if self._runs_workflows and (known is None or known.is_asked_for):
+            self._keep(session_uuid, _Known(key_id, bill_in_clear=bill_in_clear))
+
+    async def begin(self, session_uuid: str, key_id: str, *, bill_in_clear: bool = False) -> str:
+        """A session is about to be started for somebody who writes under this key, unless it is there already.
+
+        Until it is open, what belongs to it is written under that key.
+
+        Returns:
+            What its answers are under.
+
+        Raises:
+            KeysAway, Unreadable: see `reading`.
+        """
+        known = self._at_hand(session_uuid) or await self._fetched(session_uuid)
+        if known is None or known.is_asked_for:
+            known = _Known(key_id, bill_in_clear=bill_in_clear, is_asked_for=True)
+            self._keep(session_uuid, known)
+        return known.stored
+
+    async def today(self) -> str:
+        """The id of today's ingress key, which is made if there is none yet. Raises `KeysAway`."""
+        key_id = ingress_key_id(datetime.now(UTC).date())
+        if key_id not in self._days:
+            try:
+                async with self._database.transaction() as connection:
+                    await make_ahead(connection, self._keyring, 1)
+            except (psycopg.Error, PoolTimeout) as error:
+                raise _away(error) from None
+        return key_id
 
     async def answers_under(self, session_uuid: str) -> str:
         """What answers of a session that is about to be opened here are to be under. Raises what `reading` raises."""
         known = self._at_hand(session_uuid) or await self._fetched(session_uuid)
-        if known is None:
-            return MASTER
-        if known.own is not None:
-            return OWN
-        return known.answers_under if ingress_day(known.answers_under) is not None else MASTER
+        return MASTER if known is None else known.stored
 
     def cipher(self, session_uuid: str) -> SessionCipher | None:
         """The session's data key, if it is at hand."""
@@ -114,8 +152,8 @@ class StoredPayloadKeys:
         """A session was given its key here, or got its row."""
         known = _Known(MASTER)
         if stored.answers_under is not None:
-            own = of_session(session_uuid, stored.cipher)
-            known = _Known(stored.answers_under, stored.cipher, own)
+            own, in_clear = of_session(session_uuid, stored.cipher), stored.answers_under == CLEAR
+            known = _Known(OWN if in_clear else stored.answers_under, stored.cipher, own, bill_in_clear=in_clear)
         self._keep(session_uuid, known)
 
     async def _fetched(self, session_uuid: str) -> _Known | None:

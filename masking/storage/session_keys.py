@@ -11,8 +11,9 @@ from masking.privacy.keyring import Keyring, Unreadable
 from masking.privacy.session_cipher import SessionCipher, new_wrapped_key, unwrapped
 from masking.storage.database import Connection
 
-OWN, MASTER = "session", "master"
-"""What answers are under, besides ingress keys, which stand there by their ids: the session's own key; master keys."""
+OWN, MASTER, CLEAR = "session", "master", "clear"
+"""What answers are under, besides ingress keys, which stand there by their ids: the session's own key; master keys; the
+session's own, and the bill under none, for whoever asked by Nexus in the clear."""
 
 REFUSED_FOR = timedelta(days=2)
 """For how long the key of a session that is not open is kept at least: of one that was refused, in the end."""

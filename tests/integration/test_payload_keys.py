@@ -36,7 +36,7 @@ from masking.privacy.ingress import ingress_key_id
 from masking.privacy.key_files import load_keyring
 from masking.privacy.keyring import Keyring, Unreadable
 from masking.privacy.payload_codec import ENCODING, EncryptingCodec
-from masking.privacy.payload_keys import named
+from masking.privacy.payload_keys import UNDER_MASTER, named
 from masking.settings import Settings
 from masking.storage.creates import UnansweredCreates
 from masking.storage.database import Database
@@ -328,8 +328,8 @@ async def test_what_a_row_says_is_what_a_new_run_writes_under(
 
     async with database.transaction() as connection:
         await connection.execute("UPDATE sessions SET answers_under = NULL")
-    assert await StoredPayloadKeys(database, keyring).writing(asked.session_uuid) == (None, None)
-    assert await StoredPayloadKeys(database, keyring).writing(str(uuid4())) == (None, None)
+    assert await StoredPayloadKeys(database, keyring).writing(asked.session_uuid) == UNDER_MASTER
+    assert await StoredPayloadKeys(database, keyring).writing(str(uuid4())) == UNDER_MASTER
 
 
 async def test_the_key_of_a_day_lives_as_long_as_a_session_that_lived_on_it_is_kept(
