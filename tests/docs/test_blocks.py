@@ -1,7 +1,8 @@
 """Every code block of README.md, docs/ and the examples' pages is run, or says why it is not.
 
 The first word of a block is its language. `sh usage` lists commands, of which the test looks up every word and option;
-`text output` is what the block before it prints, at least; `not run: …` gives one of the reasons below.
+`text output` is what the block before it prints, at least; `not run: …` gives one of the reasons below. `run apart: …`
+tells what `test_usage.py` runs it with, which also runs the commands of the `usage` blocks.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import ast
 import importlib.util
 import inspect
 import json
+import os
 import re
 import sys
 import tomllib
@@ -28,12 +30,11 @@ pytestmark = [pytest.mark.processes, pytest.mark.timeout(150)]
 
 NOT_RUN = {
     "needs Docker": "no engine is there where this is developed; tests/deployment checks the file",
-    "needs a bucket": "tests/audit runs the archive against an S3 server of its own",
-    "needs workers with versions": "an embedded system has none",
-    "needs an account at Plivo": "tests/operate/test_carriers.py runs the commands against a simulator of its API",
-    "sets the machine up": "the test's own system is set up already",
 }
-"""Why a block is not run here, and what stands for it."""
+"""Why a block is run nowhere, and what stands for it."""
+
+APART = ("with a bucket", "with versions of workers", "with an account at Plivo")
+"""What `test_usage.py` runs a block with."""
 
 ELSEWHERE = {
     "docs/client.md": ("bash", "tests/integration/test_command_line_client.py"),
@@ -59,9 +60,11 @@ RUN = sorted({block.page for block in ALL if runs(block)}, key=[str(p.relative_t
 
 @pytest.mark.parametrize("block", ALL, ids=str)
 def test_every_block_is_run_or_says_why_not(block: Block) -> None:
-    reason = block.note.partition("not run: ")[2]
+    reason, apart = block.note.partition("not run: ")[2], block.note.partition("run apart: ")[2]
     if reason:
         assert reason in NOT_RUN, f"{block}: give one of the reasons that this test lists"
+    elif apart:
+        assert apart in APART, f"{block}: say what it is run with"
     elif block.language == "text":
         assert block.note in ("diagram", "output"), f"{block}: say what it is"
     elif block.language in ("bash", "console"):
@@ -82,6 +85,7 @@ def test_every_block_is_run_or_says_why_not(block: Block) -> None:
 def test_each_reason_is_needed() -> None:
     given = {block.note.partition("not run: ")[2] for block in ALL}
     assert given - {""} == set(NOT_RUN)
+    assert {block.note.partition("run apart: ")[2] for block in ALL} - {""} == set(APART)
 
 
 @pytest.mark.parametrize("block", [block for block in ALL if block.note == "usage"], ids=str)
@@ -138,8 +142,16 @@ def shell(system: Run, tmp_path: Path) -> Shell:
         "http://127.0.0.1:8083": f"http://127.0.0.1:{env['MASKING_CODEC_PORT']}",
         "localhost:7233": temporal,
         ".masking/keys.json": of_this_page["MASKING_KEYS_FILE"],
+        "source .venv/bin/activate": f"source {activate_script()}",
+        "AUTH_ID=MA… AUTH_TOKEN=…": f"AUTH_ID={of_this_page['AUTH_ID']} AUTH_TOKEN={of_this_page['AUTH_TOKEN']}",
     }
     return Shell({**env, **of_this_page}, addresses, tmp_path)
+
+
+def activate_script() -> Path:
+    """What enters the environment of this Python; where it is none that has one, something that changes nothing."""
+    script = Path(sys.executable).parent / "activate"
+    return script if script.exists() else Path(os.devnull)
 
 
 @pytest.mark.parametrize("page", RUN)

@@ -1,0 +1,446 @@
+"""Every command that a page lists is run, with each option that the page names, against a running system.
+
+The system here is nearer to production than the one of `test_blocks.py`: it archives into a bucket of an S3 server, and
+its worker has a version. So the blocks that need these are run here, too. Measurements take minutes each: they are what
+`make benchmarks` and `make chaos` run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+from typer.testing import CliRunner, Result
+
+from masking.cli import app
+from masking.embedded.postgres import running_database_url
+from masking.privacy.keyring import Keyring, load_keyring
+from masking.settings import Settings
+from masking.storage.database import Database
+from masking.storage.ingress_keys import make_ahead
+from tests.archives import s3_environment
+from tests.docs.blocks import ROOT, Block, Synopsis, blocks, commands, synopses
+from tests.processes.test_run import FIRST, SECOND, Run, environment, logging_of_its_own, until
+
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(300)]
+
+ALL = blocks()
+USAGES = [block for block in ALL if block.note == "usage"]
+MEASURES = {"docs/costs.md"}
+PAGES = sorted({block.page for block in USAGES} - MEASURES)
+
+
+def block_of(page: str, part: str) -> Block:
+    """The block of a page that has this in it."""
+    (found,) = (block for block in ALL if block.page == page and part in block.text)
+    return found
+
+
+BUCKET = block_of("docs/audit.md", "s3://evidence")
+VERSIONS = block_of("docs/operations.md", "set-current-version")
+PLIVO = block_of("docs/carriers.md", "MASKING_CARRIER_API_URL=")
+
+
+class _Took(BaseHTTPRequestHandler):
+    """A customer's endpoint that takes everything, or nothing."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.send_response(200 if self.path == "/takes" else 500)
+        self.end_headers()
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Took)
+    Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture(scope="module")
+def bucket(s3_endpoint: str) -> dict[str, str]:
+    """What the first line of the page's block sets, and what its bucket needs."""
+    setting, *started = shlex.split(commands(BUCKET.text)[0])
+    assert started == ["masking", "run"]
+    name, _, place = setting.partition("=")
+    httpx.put(f"{s3_endpoint}/{place.removeprefix('s3://').partition('/')[0]}").raise_for_status()
+    return {name: place, **s3_environment(s3_endpoint)}
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory, bucket: dict[str, str]) -> Iterator[Run]:
+    more = {
+        **bucket,
+        "MASKING_ARCHIVE_AFTER": "0",
+        "MASKING_SIMULATOR_SPEED": "50",
+        "MASKING_CALLBACK_GIVE_UP_AFTER": "1",
+        "MASKING_RECORDING_WAIT": "2",
+        "MASKING_DEPLOYMENT_NAME": "masking",
+        "MASKING_BUILD_ID": "docs",
+    }
+    running = Run(environment(tmp_path_factory.mktemp("usage") / "data", **more))
+    try:
+        yield running
+    finally:
+        if running.process.poll() is None:
+            running.kill()
+
+
+class Operator:
+    """Runs commands beside the system, and keeps what was run."""
+
+    def __init__(self, system: Run, endpoint: str, folder: Path) -> None:
+        self.system, self.endpoint, self.folder = system, endpoint, folder
+        self.account = str(system.ready["auth_id"])
+        self.environment = {**system.env, "MASKING_OPERATOR": "docs", "COLUMNS": "200"}
+        self.run: list[Synopsis] = []
+
+    def __call__(self, command: str, code: int = 0, say: str | None = None) -> str:
+        """What a command of ours prints, once it has ended with this code."""
+        self.run += synopses(command)
+        words = shlex.split(command)[1:]
+        with contextlib.chdir(self.folder), logging_of_its_own():
+            done: Result = CliRunner().invoke(app, words, env=self.environment, input=say, prog_name="masking")
+        assert done.exit_code == code, f"{command}\n{done.output}\n{done.exception!r}"
+        return done.stdout
+
+    def told(self, command: str, code: int = 0) -> Any:
+        """The same as an object."""
+        return json.loads(self(f"{command} --json", code))
+
+    def bash(self, command: str, within: float = 60) -> str:
+        """What any command prints, once it has succeeded. Its words are kept as those of a page are read."""
+        self.run += synopses(command)
+        env = {**self.environment, "PATH": f"{Path(sys.executable).parent}:{self.environment['PATH']}"}
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", command], cwd=self.folder, env={**env, "PYTHONPATH": str(ROOT)},
+            capture_output=True, text=True, timeout=within, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    def file(self, name: str, content: str) -> Path:
+        path = self.folder / name
+        path.write_text(content)
+        return path
+
+    def sql(self, statement: str) -> None:
+        url = running_database_url(Path(self.system.env["MASKING_DATA"]) / "postgres") or ""
+        with psycopg.connect(url) as connection:
+            connection.execute(statement)
+
+    def keyring(self) -> Keyring:
+        return load_keyring(Settings(keys_file=Path(self.system.env["MASKING_DATA"]) / "keys.json"))
+
+    def session(self, to: str = "takes") -> dict[str, Any]:
+        """A session whose callbacks go to a customer's endpoint."""
+        self.sql("DELETE FROM routes")
+        return self.system.create(callback_url=f"{self.endpoint}/{to}")
+
+    def settled(self, to: str = "takes") -> str:
+        """The id of a session with a call, whose bill is closed."""
+        session = self.session(to)
+        self(f"masking phones call {FIRST} {plus(session)} --hangs-up-after 30")
+        uuid: str = session["session_uuid"]
+        self.system.http.delete(f"{self.system.api}/{uuid}/").raise_for_status()
+        url = running_database_url(Path(self.system.env["MASKING_DATA"]) / "postgres") or ""
+        with psycopg.connect(url, autocommit=True) as connection:
+            closed = "SELECT FROM sessions WHERE session_uuid = %s AND settled_at IS NOT NULL"
+            until(lambda: connection.execute(closed, (uuid,)).fetchone() is not None)
+        return uuid
+
+
+def plus(session: dict[str, Any]) -> str:
+    return f"+{str(session['virtual_number']).removeprefix('+')}"
+
+
+@pytest.fixture
+def operator(system: Run, endpoint: str, tmp_path: Path, versioned: None) -> Operator:
+    del versioned
+    return Operator(system, endpoint, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def versioned(system: Run, endpoint: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Nothing runs on a version until the page's command made it the current one."""
+    operator = Operator(system, endpoint, tmp_path_factory.mktemp("versions"))
+    operator.environment["TEMPORAL_ADDRESS"] = f"127.0.0.1:{system.env['MASKING_TEMPORAL_PORT']}"
+    (command,) = commands(VERSIONS.text)
+    command = command.replace("BUILD_ID", system.env["MASKING_BUILD_ID"])
+    described = "temporal worker deployment describe --name masking -o json"
+    until(lambda: '"BuildID": "docs"' in operator.bash(f"{described} || true"))
+    # It asks whether it is meant.
+    operator.bash(f"echo y | {command}")
+    assert json.loads(operator.bash(described))["routingConfig"]["currentVersionBuildID"] == "docs"
+
+
+# One for each page with a usage block. Each asserts a little of what comes of it: that commands do what they say, their
+# own tests hold them to.
+
+
+def readme(operator: Operator) -> None:
+    made(operator, "run")
+    made(operator, "demo")
+
+
+MADE: set[str] = set()
+"""Targets that were run for another page."""
+
+
+def made(operator: Operator, target: str) -> None:
+    """Run a target of the Makefile on its own data and ports, without making the environment anew."""
+    binaries = Path(sys.executable).parent
+    env = environment(operator.folder / f"data of {target}")
+    command = ["make", "-C", str(ROOT), "-o", ".venv/.ready", f"BIN={binaries}", target]
+    operator.run += synopses(f"make {target}")
+    if target in MADE:
+        return
+    MADE.add(target)
+    with (operator.folder / "said").open("w+") as said:
+        process = subprocess.Popen(command, env=env, stdout=said, stderr=said, start_new_session=True)
+        try:
+            if target == "run":
+                api = f"http://127.0.0.1:{env['MASKING_PORT']}"
+                until(lambda: _answers(f"{api}/healthz"), within=60)
+                until(lambda: "Ctrl-C" in (operator.folder / "said").read_text())
+                # As a terminal does at Ctrl-C.
+                os.killpg(process.pid, signal.SIGINT)
+            code = process.wait(200)
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+        told = (operator.folder / "said").read_text()
+    # Make itself ends by what it was interrupted with.
+    assert (code, "Stopped." in told) == ((-signal.SIGINT, True) if target == "run" else (0, False)), told
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(url, trust_env=False).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def security(operator: Operator) -> None:
+    uuid, other = operator.settled(), operator.settled()
+    operator.sql("DELETE FROM routes")
+    operator(f"masking privacy hold {uuid} --reason 'case 12'")
+    assert uuid in operator("masking privacy holds")
+    assert "case 12" in json.dumps(operator.told(f"masking privacy erase {uuid} --yes", code=1)["left"])
+    operator(f"masking privacy release {uuid}")
+    assert operator.told("masking privacy erase --older-than 90d --dry-run")
+    assert uuid in operator(f"masking privacy erase --party {FIRST} --dry-run")
+    (certificate,) = operator.told(f"masking privacy erase {uuid} --yes")["erased"]
+    operator.file("certificate.json", json.dumps(certificate))
+    operator("masking privacy verify certificate.json")
+    operator(f"masking sessions show {other} --numbers")
+    since = (datetime.now(UTC) - timedelta(minutes=5)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    looks = operator.told(f"masking privacy looks --session {other} --since {since} --limit 5")
+    assert "docs" in json.dumps(looks)
+
+
+def production(operator: Operator) -> None:
+    assert "k1" in operator("masking keys list")
+    operator.environment["MASKING_KEYS_FILE"] = f"{operator.system.env['MASKING_DATA']}/keys.json"
+    operator("masking keys rotate")
+    operator("masking keys rewrap")
+    assert "k2" in operator("masking keys list")
+    long_ago = datetime.now(UTC).date() - timedelta(days=9)
+    asyncio.run(_an_old_day(operator, long_ago))
+    operator("masking keys ingress export service.json --days 7 --back 10")
+    keys = json.loads((operator.folder / "service.json").read_text())["ingress"]
+    assert len(keys) == 8
+    assert (operator.folder / "service.json").stat().st_mode & 0o077 == 0
+    assert str(long_ago) in operator("masking keys ingress list")
+    operator(f"masking keys ingress destroy {long_ago} --yes")
+
+
+async def _an_old_day(operator: Operator, day: Any) -> None:
+    url = running_database_url(Path(operator.system.env["MASKING_DATA"]) / "postgres") or ""
+    async with Database(url) as database, database.transaction() as connection:
+        await make_ahead(connection, operator.keyring(), 1, day)
+
+
+def callbacks(operator: Operator) -> None:
+    uuid = operator.settled(to="takes-not")
+    until(lambda: len(_callbacks(operator, f"list --state dead --session {uuid}")) >= 3)
+    dead = _callbacks(operator, f"list --state dead --session {uuid} --kind session")
+    one = dead[0]["callback_id"]
+    operator(f"masking callbacks show {one} --answers")
+    operator("masking callbacks endpoints")
+    operator(f"masking callbacks replay {one}")
+    operator(f"masking callbacks replay --session {uuid} --from 1 --kind session --dead")
+    operator("masking callbacks replay --dead")
+
+
+def _callbacks(operator: Operator, command: str) -> list[dict[str, Any]]:
+    told: list[dict[str, Any]] = operator.told(f"masking callbacks {command}")["callbacks"]
+    return told
+
+
+def audit(operator: Operator) -> None:
+    uuid = operator.settled()
+    # Temporal's lists, by which it finds the session's runs, lag behind.
+    until(lambda: operator.bash(f"masking audit export {uuid} -o first.jsonl && echo there || true"))
+    key = operator.told(f"masking audit export {uuid} -o pack.jsonl")["header"]["public_key"]
+    operator(f"masking audit export {uuid} -o open.jsonl --open")
+    operator.bash(f"masking audit key {uuid} > key.json")
+    for more in ("", "--key key.json --offline --numbers", f"--signer {key}"):
+        assert operator.told(f"masking audit verify pack.jsonl {more}")["outcome"] == "proven"
+    operator("masking audit show pack.jsonl --key key.json --numbers")
+    assert operator.told("masking audit show pack.jsonl")
+    assert operator.told(f"masking sessions show {uuid}")
+    operator(f"masking sessions show {uuid} --numbers")
+    # The archive, in the bucket of the page's block.
+    temporal = f"temporal --address 127.0.0.1:{operator.system.env['MASKING_TEMPORAL_PORT']}"
+    operator.bash(f"{temporal} schedule trigger --schedule-id archive-sessions")
+    _, verify = commands(BUCKET.text)
+    until(lambda: json.loads(operator.bash(f"{verify} --json || true"))["packs"], within=60)
+    operator(verify)
+    assert operator.told(f"masking audit verify --all {shlex.split(verify)[-1]} --signer {key} --offline", code=3)
+
+
+def numbers(operator: Operator) -> None:
+    operator.file("numbers.csv", "number\n+12025550160\n+12025550161\n")
+    operator(f"masking numbers import numbers.csv --account {operator.account}")
+    operator(f"masking numbers add +12025550162 --account {operator.account}")
+    session = operator.session()
+    operator("masking numbers drain +12025550160")
+    found = operator(f"masking numbers list --account {operator.account} --country US --state draining")
+    assert "+12025550160" in found or "no number" in found.lower()
+    operator("masking numbers block +12025550161 --drain")
+    operator("masking numbers reopen +12025550161")
+    operator("masking numbers remove +12025550162 --drain")
+    operator(f"masking numbers explain {FIRST} {SECOND} --account {operator.account}")
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    time.sleep(1)
+    assert session["session_uuid"] in operator(f"masking numbers who {plus(session)} {FIRST}")
+    operator(f"masking numbers who {plus(session)} {FIRST} --at {now}")
+    operator.bash(f"masking numbers plan --history {ROOT}/examples/demand/ride-hailing-day.csv")
+
+
+def carriers(operator: Operator) -> None:
+    made = operator.told("masking accounts create")
+    operator(f"masking accounts carrier {made['auth_id']} plivo")
+    assert "plivo" in operator("masking accounts list")
+    operator(f"masking accounts carrier {made['auth_id']} default")
+    # Plivo's part is played by the simulator, which has its REST API: the page's lines set its account instead.
+    env = operator.system.env
+    lines = PLIVO.text.replace("https://api.plivo.com", str(operator.system.ready["simulator_url"]))
+    lines = lines.replace("AUTH_ID=MA…", "AUTH_ID=MASIMULATEDCARRIER00")
+    lines = lines.replace("AUTH_TOKEN=…", f"AUTH_TOKEN={operator.keyring().derived_token('carrier')}")
+    lines = lines.replace("https://masking.example.com", f"http://127.0.0.1:{env['MASKING_PORT']}")
+    told = operator.bash(f"{lines}\nenv -0").split("\0")
+    operator.environment |= dict(pair.partition("=")[::2] for pair in told if "MASKING_" in pair)
+    operator("masking carriers plivo setup", say="n\n", code=3)
+    operator("masking carriers plivo setup --dry-run")
+    assert operator.told("masking carriers plivo setup --yes")["missing"] == []
+    assert operator.told("masking carriers check")["works"]
+
+
+def client(operator: Operator) -> None:
+    one, two = operator.session(), operator.session()
+    ended = operator.told(f"masking sessions expire {one['session_uuid']} --reason 'end of day' --yes")
+    assert ended["expired"] == [one["session_uuid"]]
+    until(lambda: two["session_uuid"] in operator(f"masking sessions expire --party {SECOND} --dry-run"))
+    assert two["session_uuid"] in operator("masking sessions expire --query \"MaskingCarrier = 'voice'\" --dry-run")
+    operator(f"masking sessions expire --account {operator.account} --yes --at-once 20")
+
+
+def billing(operator: Operator) -> None:
+    uuid = operator.settled()
+    month = datetime.now(UTC).strftime("%Y-%m")
+    assert "receivable:MA" in operator(f"masking ledger show {uuid}")
+    posted = operator(f"masking ledger export --month {month} --account {operator.account} --format json")
+    legs = [json.loads(line) for line in posted.splitlines()]
+    operator(f"masking ledger export --month {month} --format csv")
+    costs = {leg["leg_uuid"]: leg["amount"] for leg in legs if leg["kind"] == "cost"}
+    operator.file("records.csv", "call_uuid,amount\n" + "".join(f"{call},{amount}\n" for call, amount in costs.items()))
+    operator("masking ledger reconcile records.csv")
+    operator(f"masking ledger reconcile records.csv --month {month}", code=0)
+
+
+def operations(operator: Operator) -> None:
+    uuid = operator.settled()
+    assert operator.told(f"masking inbox list --state late --session {uuid}")
+    operator("masking inbox list")
+    operator("masking inbox retry")
+    operator(f"masking inbox corrections {uuid}")
+
+
+def simulator(operator: Operator) -> None:
+    number = plus(operator.session())
+    operator(f"masking phones call {FIRST} {number} --hangs-up-after 10")
+    operator(f"masking phones call +12025550150 {number} --presses 0000# --presses 1234#", code=1)
+    operator(f"masking phones behave {SECOND} --on-ring manual")
+    operator.system.phone("POST", f"{FIRST}/dial", {"to": number})
+    until(lambda: operator.told(f"masking phones show {SECOND}")["state"] == "ringing")
+    operator(f"masking phones answer {SECOND}")
+    operator(f"masking phones press {SECOND} 1")
+    operator(f"masking phones hangup {SECOND}")
+    operator(f"masking phones behave {SECOND} --on-ring answer")
+    calls = operator.told("masking phones calls")["calls"]
+    operator(f"masking phones transcript {calls[0]['call_uuid']}")
+    assert number in operator("masking phones numbers")
+    operator("masking phones chaos --drop 0.2 --duplicate 0.2 --reorder 0.3 --seed 7")
+    operator("masking phones chaos")
+    operator("masking phones magic")
+
+
+SCENES: dict[str, Callable[[Operator], None]] = {
+    "README.md": readme,
+    "docs/quickstart.md": lambda operator: made(operator, "run"),
+    "docs/security.md": security,
+    "docs/production.md": production,
+    "docs/callbacks.md": callbacks,
+    "docs/audit.md": audit,
+    "docs/numbers.md": numbers,
+    "docs/carriers.md": carriers,
+    "docs/client.md": client,
+    "docs/billing.md": billing,
+    "docs/operations.md": operations,
+    "docs/simulator.md": simulator,
+}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_what_a_page_lists_is_run(page: str, operator: Operator) -> None:
+    SCENES[page](operator)
+    for block in USAGES:
+        for listed in synopses(block.text) if block.page == page else ():
+            if listed.words[0] == "python":
+                continue
+            run = [each for each in operator.run if each.words[: len(listed.words)] == listed.words]
+            assert run, f"{block}: `{' '.join(listed.words)}` was not run"
+            missing = set(listed.options) - {option for each in run for option in each.options}
+            assert not missing, f"{block}: `{' '.join(listed.words)}` was not run with {missing}"
+
+
+def test_what_measures_is_run_by_make() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    measured = [each.words[1] for block in USAGES for each in synopses(block.text) if each.words[0] == "python"]
+    assert {block.page for block in USAGES} == {*SCENES, *MEASURES}
+    assert len(measured) == 5
+    for module in measured:
+        assert f"-m {module}\n" in makefile, f"no target of the Makefile runs {module}"
