@@ -24,6 +24,7 @@ from temporalio.envconfig import ClientConfig, ClientConnectConfig
 from temporalio.plugin import SimplePlugin
 from temporalio.service import RPCError, RPCStatusCode
 
+from masking.client.errors import shut_out
 from masking.contract import session_of
 from masking.errors import StartupError
 from masking.privacy.callers_codec import CallersCodec
@@ -128,9 +129,8 @@ async def connect(keyring: Keyring, *, lazy: bool = False, environment: Mapping[
                 await client.workflow_service.describe_namespace(DescribeNamespaceRequest(namespace=client.namespace))
     except RPCError as error:
         raise _refusal(error, address) from None
-    except (RuntimeError, OSError, ValueError):
-        encrypted = ", over TLS as TEMPORAL_API_KEY or TEMPORAL_TLS asks" if config.get("tls") else ""
-        raise StartupError(f"TEMPORAL_ADDRESS: no Temporal server answers at {address}{encrypted}") from None
+    except (RuntimeError, OSError, ValueError) as error:
+        raise _unreachable(error, address, over_tls=bool(config.get("tls"))) from None
     return client
 
 
@@ -149,6 +149,30 @@ def _refusal(error: RPCError, address: str) -> StartupError:
     """What to tell when a Temporal server would not describe our namespace."""
     if error.status in (RPCStatusCode.NOT_FOUND, RPCStatusCode.INVALID_ARGUMENT):
         return StartupError(f"TEMPORAL_NAMESPACE: the Temporal server at {address} has no such namespace")
-    if error.status in (RPCStatusCode.PERMISSION_DENIED, RPCStatusCode.UNAUTHENTICATED):
-        return StartupError(f"TEMPORAL_API_KEY: the Temporal server at {address} does not let us into the namespace")
+    if shut_out(error):
+        return _shut_out(address)
     return StartupError(f"TEMPORAL_ADDRESS: the Temporal server at {address} is not ready ({error.status.name})")
+
+
+def _shut_out(address: str) -> StartupError:
+    return StartupError(f"TEMPORAL_API_KEY: the Temporal server at {address} does not let us into the namespace")
+
+
+def _unreachable(error: Exception, address: str, *, over_tls: bool) -> StartupError:
+    """What to tell when there was no connection. The SDK says in its core's words what of TLS went wrong."""
+    told = str(error)
+    if shut_out(error):
+        return _shut_out(address)
+    if over_tls and "InvalidCertificate" in told:
+        return StartupError(
+            f"TEMPORAL_TLS_SERVER_CA_CERT_PATH: the certificate of the Temporal server at {address} is not one that we"
+            " trust under this name; name the file of its authority, or its name by TEMPORAL_TLS_SERVER_NAME"
+        )
+    # Who refuses a client's certificate says so when the client takes the connection for made, or just hangs up.
+    if over_tls and ("received fatal alert" in told or ("after connection" in told and "transport error" in told)):
+        return StartupError(
+            f"TEMPORAL_TLS_CLIENT_CERT_PATH: the Temporal server at {address} ends the TLS connection at once, as one"
+            " does that wants another client certificate"
+        )
+    encrypted = ", over TLS as TEMPORAL_API_KEY or TEMPORAL_TLS asks" if over_tls else ""
+    return StartupError(f"TEMPORAL_ADDRESS: no Temporal server answers at {address}{encrypted}")

@@ -101,9 +101,18 @@ def named(error: Exception) -> SessionError:
         if "completed" in error.message:
             return SessionAlreadyExpired("the session has ended; start another")
         return SessionNotFound("Temporal knows no session with this id; check it, and the client's namespace")
-    if isinstance(error, RPCError) and error.status is RPCStatusCode.PERMISSION_DENIED:
+    if shut_out(error):
         return SessionRefused("Temporal does not let this client into the namespace; check its API key or certificate")
     return OutcomeUnknown("no answer came in time; repeat with the same id, nothing happens twice")
+
+
+def shut_out(error: Exception) -> bool:
+    """Whether Temporal does not know who we are, or does not let us in. The SDK tells it in words while it connects."""
+    if isinstance(error, RPCError):
+        return error.status in (RPCStatusCode.PERMISSION_DENIED, RPCStatusCode.UNAUTHENTICATED)
+    return isinstance(error, RuntimeError) and any(
+        f"code: {code}" in str(error) for code in ("Unauthenticated", "PermissionDenied")
+    )
 
 
 def refused(reason: str) -> SessionError:
