@@ -83,7 +83,8 @@ def build_worker(
     """
     card = load_rate_card(settings)
     house = House(settings, card)
-    sessions = SessionActivities(database, keyring, sender, house, keys)
+    hashed = party_hash(keyring) if settings.lookup else None
+    sessions = SessionActivities(database, keyring, sender, house, keys, hashed)
     callbacks = CallbackActivities(sender.wake if sender is not None else lambda: None)
     carrier = CarrierActivities(
         database,
@@ -94,7 +95,7 @@ def build_worker(
         Recordings(settings.delete_carrier_recordings) if settings.recordings is not None else None,
     )
     at_plivo = plivo_sessions(settings, http, shared_leave(database, plivo_account(keyring, settings), settings))
-    plivo = PlivoActivities(database, keyring, at_plivo, settings.base_url, card, house, keys)
+    plivo = PlivoActivities(database, keyring, at_plivo, settings.base_url, card, house, keys, hashed)
     return Worker(
         client,
         task_queue=task_queue,
@@ -118,7 +119,7 @@ def build_worker(
             plivo.look_at_carrier,
         ],
         nexus_service_handlers=[
-            MaskingServiceHandler(client, task_queue, lookup=settings.lookup, party_hash=party_hash(keyring), keys=keys)
+            MaskingServiceHandler(client, task_queue, lookup=settings.lookup, party_hash=hashed, keys=keys)
         ],
         workflow_runner=workflow_runner(),
         workflow_task_poller_behavior=PollerBehaviorAutoscaling(),

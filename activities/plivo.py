@@ -26,6 +26,7 @@ from masking.domain.counterpart.told import ToldSession
 from masking.domain.model import Model
 from masking.domain.session import REVISION, Session
 from masking.domain.terms import Change
+from masking.lookup import PartyHash
 from masking.privacy.keyring import Keyring
 from masking.storage import opening
 from masking.storage.database import Database
@@ -55,9 +56,11 @@ class OpenAtCarrier(OfSession):
 
     Attributes:
         left: what its request left to the operator.
+        asks_parties: whether lists are to find it by its parties, and do not yet.
     """
 
     left: Left = Left()
+    asks_parties: bool = Field(default=False, exclude_if=lambda asks: not asks)
 
 
 class OpenedAtCarrier(Model):
@@ -66,12 +69,14 @@ class OpenedAtCarrier(Model):
     Attributes:
         agreement: what the operator decided about the session; None where it is what was asked for.
         revision: of the rules that the session follows from here to its end.
+        parties: what lists are to find its parties by, where that was asked.
     """
 
     told: ToldSession | None
     refusal: str = ""
     revision: int = 1
     agreement: Agreement | None = Field(default=None, exclude_if=lambda agreement: agreement is None)
+    parties: tuple[str, ...] = Field(default=(), exclude_if=lambda parties: not parties)
 
 
 class ChangeAtCarrier(OfSession):
@@ -93,7 +98,7 @@ class PlivoActivities:
         api: None where the settings name no credentials.
         base_url: where Plivo reaches our gateway, without a slash at the end.
         rate_card: None where Plivo's own amounts are passed on.
-        house, keys: see `Starts`.
+        house, keys, party_hash: see `Starts`.
     """
 
     def __init__(
@@ -105,9 +110,10 @@ class PlivoActivities:
         rate_card: RateCard | None = None,
         house: HouseTerms | None = None,
         keys: StoredPayloadKeys | None = None,
+        party_hash: PartyHash | None = None,
     ) -> None:
         self._database, self._keyring = database, keyring
-        self._starts = Starts(house, keys)
+        self._starts = Starts(house, keys, party_hash)
         self._api, self._base_url, self._rate_card = api, base_url, rate_card
 
     @activity.defn
@@ -145,7 +151,8 @@ class PlivoActivities:
         if opened is None:
             activity.logger.warning("the carrier has no number on which both parties of a session are free")
             return OpenedAtCarrier(told=None, refusal=POOL_EXHAUSTED)
-        return OpenedAtCarrier(told=opened, revision=REVISION, agreement=agreement)
+        parties = self._starts.parties(session) if command.asks_parties else ()
+        return OpenedAtCarrier(told=opened, revision=REVISION, agreement=agreement, parties=parties)
 
     def _arguments(self, session: Session) -> Arguments:
         return create_arguments(session, session.duration, self._callbacks_url(session))

@@ -18,6 +18,7 @@ from masking.domain.model import Model
 from masking.domain.session import REVISION, Bill, Session
 from masking.domain.terms import Terms
 from masking.e164 import country_of
+from masking.lookup import PartyHash
 from masking.privacy.keyring import Keyring
 from masking.privacy.session_cipher import RecentCiphers
 from masking.storage import inbox, opening, routes, sessions
@@ -34,10 +35,12 @@ class OpenSession(Model):
 
     Attributes:
         left: what its request left to the operator.
+        asks_parties: whether lists are to find it by its parties, and do not yet.
     """
 
     session: Session
     left: Left = Left()
+    asks_parties: bool = Field(default=False, exclude_if=lambda asks: not asks)
 
 
 class Opened(Model):
@@ -46,6 +49,7 @@ class Opened(Model):
     Attributes:
         revision: of the rules that the session follows from here to its end.
         agreement: what the operator decided about the session; None where it is what was asked for.
+        parties: what lists are to find its parties by, where that was asked.
     """
 
     virtual_number: str | None
@@ -53,6 +57,7 @@ class Opened(Model):
     refusal: str = POOL_EXHAUSTED
     revision: int = 1
     agreement: Agreement | None = Field(default=None, exclude_if=lambda agreement: agreement is None)
+    parties: tuple[str, ...] = Field(default=(), exclude_if=lambda parties: not parties)
 
 
 class ChangeParties(Model):
@@ -134,7 +139,7 @@ class SessionActivities:
 
     Args:
         outbox: takes the callbacks; None leaves them to the senders of other processes.
-        house, keys: see `Starts`.
+        house, keys, party_hash: see `Starts`.
     """
 
     def __init__(
@@ -144,11 +149,12 @@ class SessionActivities:
         outbox: Outbox | None = None,
         house: HouseTerms | None = None,
         keys: StoredPayloadKeys | None = None,
+        party_hash: PartyHash | None = None,
     ) -> None:
         self._database = database
         self._keyring = keyring
         self._outbox = outbox
-        self._starts = Starts(house, keys)
+        self._starts = Starts(house, keys, party_hash)
         self._ciphers = RecentCiphers()
 
     @activity.defn
@@ -176,7 +182,11 @@ class SessionActivities:
                 result.left,
             )
         return Opened(
-            virtual_number=result.virtual_number, pins=result.terms.pins, revision=REVISION, agreement=agreement
+            virtual_number=result.virtual_number,
+            pins=result.terms.pins,
+            revision=REVISION,
+            agreement=agreement,
+            parties=self._starts.parties(session) if command.asks_parties else (),
         )
 
     @activity.defn

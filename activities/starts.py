@@ -9,6 +9,7 @@ from masking.domain.agreement import Agreement, Left, agreed
 from masking.domain.session import Session
 from masking.domain.terms import Carrier
 from masking.e164 import valid_e164
+from masking.lookup import PartyHash
 from masking.privacy.session_cipher import SessionCipher
 from masking.storage.accounts import carrier_of, is_open
 from masking.storage.database import Connection
@@ -40,10 +41,13 @@ class Starts:
     Args:
         house: what the operator decides about them; None leaves them as they are asked for.
         keys: what this worker's codec has its keys from; None where all payloads are under master keys.
+        party_hash: what lists find parties by; None where they are not to.
     """
 
-    def __init__(self, house: HouseTerms | None, keys: StoredPayloadKeys | None) -> None:
-        self._house, self._keys = house, keys
+    def __init__(
+        self, house: HouseTerms | None, keys: StoredPayloadKeys | None, party_hash: PartyHash | None = None
+    ) -> None:
+        self._house, self._keys, self._party_hash = house, keys, party_hash
 
     def agreed(self, session: Session, left: Left) -> tuple[Session, Agreement | None]:
         """A session under the operator's terms, and these where they are not what was asked for."""
@@ -66,6 +70,11 @@ class Starts:
             return StartKey()
         answers_under = await self._keys.answers_under(session_uuid)
         return StartKey(self._keys.cipher(session_uuid), answers_under)
+
+    def parties(self, session: Session) -> tuple[str, ...]:
+        """What lists are to find a session's parties by."""
+        hashed = self._party_hash
+        return tuple(map(hashed, session.terms.parties.values())) if hashed is not None else ()
 
     def opened(self, session_uuid: str, key: StoredPayloadKey) -> None:
         """The session has its row, and its key there."""

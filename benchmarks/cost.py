@@ -37,10 +37,12 @@ from benchmarks.bare import TASK_QUEUE, BareSession, Heard
 from benchmarks.price import LIMIT_ACTIONS, LIMIT_EVENTS, Price, price
 from benchmarks.processor_time import processor_seconds
 from benchmarks.real_system import Endpoint, RealSystem, bare_worker, our_worker, real_system
+from benchmarks.system import KEYRING
 from benchmarks.told_call import CALLBACKS, request, webhooks
 from masking.client import MaskingClient
 from masking.contract import UPDATE_EXPIRE, UPDATE_OPENED, session_workflow_id, signal_of
 from masking.domain.terms import Expire, SessionRequest
+from masking.privacy.party_hash import party_hash
 from masking.process import to_the_end
 
 LIMIT_RATIO = 0.6
@@ -169,7 +171,7 @@ class Rates(NamedTuple):
 
 async def lifecycles(system: RealSystem, ours: int, bare: int, count: int, console: Console) -> Rates:
     """So many of ours and as many bare ones, in turns, with these processes as workers."""
-    sessions = MaskingClient(system.client, timeout=PATIENCE)
+    sessions = MaskingClient(system.client, timeout=PATIENCE, party_hash=party_hash(KEYRING))
     numbered = itertools.count(1)
 
     def some(how_many: int) -> list[SessionRequest]:
@@ -235,7 +237,9 @@ async def main(count: int, *, as_json: bool) -> int:
             bare_worker(system) as bare,
         ):
             asked = request(0, system.endpoint.url, session_expiry=8, recording_wait=3)
-            one = await one_session(system.client, MaskingClient(system.client, timeout=PATIENCE), asked)
+            one = await one_session(
+                system.client, MaskingClient(system.client, timeout=PATIENCE, party_hash=party_hash(KEYRING)), asked
+            )
             await asyncio.wait_for(system.endpoint.has_taken(CALLBACKS), SETTLE_WITHIN_S)
             rates = await lifecycles(system, ours, bare, count, console)
     ok = one.price.ok and rates.ratio >= LIMIT_RATIO

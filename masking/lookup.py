@@ -19,7 +19,7 @@ EXPIRY = SearchAttributeKey.for_datetime("MaskingExpiry")
 CARRIER = SearchAttributeKey.for_keyword("MaskingCarrier")
 """Who carries its calls."""
 PARTIES = SearchAttributeKey.for_keyword_list("MaskingParties")
-"""Keyed hashes of the parties' numbers at its start; only where the starter holds the look-up key."""
+"""Keyed hashes of the parties' numbers at its start. A starter without the look-up key leaves them to our worker."""
 
 ATTRIBUTES: tuple[SearchAttributeKey[Any], ...] = (STATUS, ACCOUNT, EXPIRY, CARRIER, PARTIES)
 
@@ -53,6 +53,16 @@ def _pairs(
     yield SearchAttributePair(CARRIER, carrier)
     if party_hash is not None:
         yield SearchAttributePair(PARTIES, [party_hash(number) for number in request.terms.parties.values()])
+
+
+def lacks_parties(known: TypedSearchAttributes) -> bool:
+    """Whether lists find a session, but not by its parties: whoever started it could not hash them."""
+    return known.get(STATUS) is not None and known.get(PARTIES) is None
+
+
+def told_when_open(parties: Sequence[str]) -> Sequence[SearchAttributeUpdate[Any]]:
+    """What is added for a session that lacks its parties, given their hashes."""
+    return (PARTIES.value_set(parties),) if parties else ()
 
 
 def told_at_end(

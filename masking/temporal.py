@@ -24,7 +24,7 @@ from temporalio.envconfig import ClientConfig, ClientConnectConfig
 from temporalio.plugin import SimplePlugin
 from temporalio.service import RPCError, RPCStatusCode
 
-from masking.client.errors import shut_out
+from masking.admission import shut_out
 from masking.contract import session_of
 from masking.errors import StartupError
 from masking.privacy.callers_codec import CallersCodec

@@ -88,13 +88,13 @@ class CounterpartOrders(CarrierOrders):
         session, known = self._session(), self._session().counterpart
         return session.phase is not Phase.SETTLED and known is not None and not known.reconciled and not self._gave_up
 
-    async def make(self, left: Left) -> OpenedAtCarrier:
+    async def make(self, left: Left, *, asks_parties: bool) -> OpenedAtCarrier:
         """Have the carrier make the session. What may have been made although nobody knows, is expired later."""
         session = self._session()
         try:
             return await self._ask_carrier(
                 PlivoActivities.open_at_carrier,
-                OpenAtCarrier(session=session, left=left),
+                OpenAtCarrier(session=session, left=left, asks_parties=asks_parties),
                 "have the carrier make the session",
             )
         except ActivityError:

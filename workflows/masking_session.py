@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from datetime import timedelta
 from typing import Literal
 
@@ -40,7 +40,7 @@ with workflow.unsafe.imports_passed_through():
     from masking.domain.start import SessionStart
     from masking.domain.story import story
     from masking.domain.terms import Change, Expire, Extend
-    from masking.lookup import told_at_end
+    from masking.lookup import lacks_parties, told_at_end, told_when_open
 
 from workflows.answered_updates import AnsweredUpdates
 from workflows.asked_changes import AskedChanges
@@ -94,6 +94,10 @@ class MaskingSession(CarrierSignals):
         """What the request left to the operator."""
         return Left(terms_of_business=self._start.rate is None, at_expiry=self._start.at_expiry is None)
 
+    @property
+    def _lacks_parties(self) -> bool:
+        return lacks_parties(workflow.info().typed_search_attributes)
+
     @workflow.run
     async def run(self, start: SessionStart) -> Bill:
         """The story of a session. Returns its final bill."""
@@ -121,7 +125,7 @@ class MaskingSession(CarrierSignals):
             return
         result = await workflow.execute_local_activity_method(
             SessionActivities.open_session,
-            OpenSession(session=self._session, left=self._left),
+            OpenSession(session=self._session, left=self._left, asks_parties=self._lacks_parties),
             start_to_close_timeout=WRITE_TIMEOUT,
             retry_policy=WRITE_RETRIES,
             summary="choose a virtual number",
@@ -136,11 +140,12 @@ class MaskingSession(CarrierSignals):
             )
             if not heard_meanwhile:
                 self._state.note_written()
+            self._tell_parties(result.parties)
         self._state.tell()
 
     async def _open_at_carrier(self, carrier: CounterpartOrders) -> None:
         """An ordinary activity on purpose: the carrier is asked, which takes its time and must not be done again."""
-        result = await carrier.make(self._left)
+        result = await carrier.make(self._left, asks_parties=self._lacks_parties)
         if result.told is None:
             self._state.take(refused(self._session, result.refusal))
             self._tell_lists("refused")
@@ -149,6 +154,7 @@ class MaskingSession(CarrierSignals):
             self._state.take(opened_at_carrier(self._session, result.told, result.revision, result.agreement))
             if not heard_meanwhile:
                 self._state.note_written()
+            self._tell_parties(result.parties)
         self._state.tell()
 
     async def _advance_until(self, done: Callable[[], bool]) -> None:
@@ -313,6 +319,11 @@ class MaskingSession(CarrierSignals):
     def _tell_lists(self, status: Literal["expired", "refused"]) -> None:
         """Let lists find the session as what it is now. Costs an Action, so it is done once, at the end."""
         if told := told_at_end(workflow.info().typed_search_attributes, status, self._session.expires_at):
+            workflow.upsert_search_attributes(told)
+
+    def _tell_parties(self, hashes: Sequence[str]) -> None:
+        """Let lists find the session by its parties. Costs an Action, where whoever started it cannot hash them."""
+        if told := told_when_open(hashes):
             workflow.upsert_search_attributes(told)
 
     def _hear(self, event: AnyCarrierEvent) -> None:

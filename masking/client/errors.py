@@ -19,6 +19,7 @@ from temporalio.client import WorkflowFailureError, WorkflowUpdateFailedError, W
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
+from masking.admission import shut_out
 from masking.contract import REFUSALS, ErrorType
 from masking.errors import KeysAway, MaskingError
 
@@ -104,15 +105,6 @@ def named(error: Exception) -> SessionError:
     if shut_out(error):
         return SessionRefused("Temporal does not let this client into the namespace; check its API key or certificate")
     return OutcomeUnknown("no answer came in time; repeat with the same id, nothing happens twice")
-
-
-def shut_out(error: Exception) -> bool:
-    """Whether Temporal does not know who we are, or does not let us in. The SDK tells it in words while it connects."""
-    if isinstance(error, RPCError):
-        return error.status in (RPCStatusCode.PERMISSION_DENIED, RPCStatusCode.UNAUTHENTICATED)
-    return isinstance(error, RuntimeError) and any(
-        f"code: {code}" in str(error) for code in ("Unauthenticated", "PermissionDenied")
-    )
 
 
 def refused(reason: str) -> SessionError:

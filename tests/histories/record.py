@@ -200,9 +200,18 @@ async def refused(scene: Scene) -> None:
         return
 
 
+async def looked_up(scene: Scene) -> None:
+    """Whoever started it could not hash its parties: they are told to lists once it is open."""
+    scene.remembered.parties = ("hash-of-the-first", "hash-of-the-second")
+    await scene.open()
+    await scene.hear(answered_call(call("golden")))
+    await scene.wait(3700)
+
+
 SCENES: tuple[Callable[[Scene], Awaitable[None]], ...] = (
     quiet,
     answered,
+    looked_up,
     disturbed,
     draining,
     warned,

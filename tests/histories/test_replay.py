@@ -23,6 +23,7 @@ FILES = sorted(Path(__file__).parent.glob("*.json"))
 
 BILLED = {
     "answered": 240,
+    "looked_up": 240,
     "draining": 240,
     "disturbed": 360,
     "warned": 240,

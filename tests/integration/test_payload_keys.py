@@ -32,9 +32,11 @@ from masking.contract import session_workflow_id
 from masking.domain.terms import Change, SessionRequest
 from masking.erasure.retention import sweep
 from masking.gateway.codec_endpoint import codec_served
+from masking.lookup import PARTIES
 from masking.privacy.ingress import ingress_key_id
 from masking.privacy.key_files import load_keyring
 from masking.privacy.keyring import Keyring, Unreadable
+from masking.privacy.party_hash import party_hash
 from masking.privacy.payload_codec import ENCODING, EncryptingCodec
 from masking.privacy.payload_keys import UNDER_MASTER, named
 from masking.settings import Settings
@@ -171,6 +173,11 @@ async def test_a_service_with_ingress_keys_alone_starts_changes_and_ends_session
     with pytest.raises(SessionAlreadyExpired):
         await service.sessions.extend(uuid, 3600)
     assert "settled" in await service.sessions.story(uuid)
+
+    # It has no look-up key; lists find its sessions by their parties all the same.
+    described = await system.client.get_workflow_handle(session_workflow_id(uuid)).describe()
+    hashed = party_hash(keyring)
+    assert described.typed_search_attributes.get(PARTIES) == [hashed(each) for each in asked.terms.parties.values()]
 
     backup = sealed(await history(system.client, uuid))
     assert set(backup) == {TODAY, f"session-{uuid}"}

@@ -94,12 +94,14 @@ class Remembered:
         self.held_locally: asyncio.Event | None = None
         self.revision = REVISION
         self.house: Agreement | None = None
+        self.parties: tuple[str, ...] = ()
 
     @activity.defn
     async def open_session(self, command: OpenSession) -> Opened:
         self.sessions[command.session.session_uuid] = command.session
         agreement = agreed(command.session, self.house, command.left) if self.house is not None else None
-        return Opened(virtual_number=self.number, revision=self.revision, agreement=agreement)
+        parties = self.parties if command.asks_parties else ()
+        return Opened(virtual_number=self.number, revision=self.revision, agreement=agreement, parties=parties)
 
     @activity.defn
     async def record_session(self, command: RecordSession) -> Recorded:

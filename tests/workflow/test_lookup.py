@@ -116,9 +116,27 @@ async def test_what_lists_show_holds_no_number_and_costs_one_command_at_the_end(
         assert number.removeprefix("+").encode() not in in_the_clear
 
 
+async def test_a_session_whose_starter_cannot_hash_its_parties_tells_them_once_it_is_open_for_one_command(
+    environment: WorkflowEnvironment, client: Client, task_queue: str, remembered: Remembered
+) -> None:
+    remembered.parties = (f"hash-{uuid4()}", f"hash-{uuid4()}")
+    sessions, asked = MaskingClient(client, task_queue=task_queue), fresh()
+    with environment.with_time_skipping_disabled():
+        await sessions.start(asked)
+        for party in remembered.parties:
+            await found(client, f"MaskingParties = '{party}' AND MaskingStatus = 'active'", {asked.session_uuid})
+        await sessions.expire(asked.session_uuid)
+        await sessions.final_bill(asked.session_uuid)
+    history = await client.get_workflow_handle(session_workflow_id(asked.session_uuid)).fetch_history()
+    told = [event for event in history.events if event.HasField("upsert_workflow_search_attributes_event_attributes")]
+    assert [set(each.upsert_workflow_search_attributes_event_attributes.search_attributes.indexed_fields)
+            for each in told] == [{"MaskingParties"}, {"MaskingStatus", "MaskingExpiry"}]  # fmt: skip
+
+
 async def test_a_session_that_was_started_without_attributes_tells_lists_nothing(
     environment: WorkflowEnvironment, client: Client, task_queue: str, remembered: Remembered
 ) -> None:
+    remembered.parties = ("a-hash",)
     sessions, asked = MaskingClient(client, task_queue=task_queue, lookup=False), fresh()
     with environment.with_time_skipping_disabled():
         await sessions.start(asked)
