@@ -8,7 +8,7 @@ import json
 import random
 import sys
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from rich.console import Console
@@ -40,6 +40,7 @@ class Stage:
 
     Attributes:
         task_queue: of the example's own worker.
+        options: what the command line says besides.
     """
 
     account_id: str
@@ -47,6 +48,7 @@ class Stage:
     task_queue: str
     phones: SimulatorClient
     timeline: Timeline
+    options: argparse.Namespace = field(default_factory=argparse.Namespace)
 
     def tell(self, who: str, what: str, strong: str = "") -> None:
         """Tell what somebody did."""
@@ -98,15 +100,31 @@ def shown(virtual_number: str | None) -> str:
     return virtual_number
 
 
-def perform(title: str, story: Story, workflow: type, *activities: Callable[..., Any]) -> NoReturn:
-    """Play a story on the system that runs, and exit: 0 when every step happened, else 1; 2 without a system."""
+def no_options(parser: argparse.ArgumentParser) -> None:
+    """Of a story that has none of its own."""
+    del parser
+
+
+def perform(
+    title: str,
+    story: Story,
+    workflow: type,
+    *activities: Callable[..., Any],
+    options: Callable[[argparse.ArgumentParser], None] = no_options,
+) -> NoReturn:
+    """Play a story on the system that runs, and exit: 0 when every step happened, else 1; 2 without a system.
+
+    Args:
+        options: adds what the story's command line knows besides.
+    """
     parser = argparse.ArgumentParser(description=f"{title}, on the system of `make run`.")
     parser.add_argument("--json", action="store_true", help="print one JSON object for machines")
-    as_json = parser.parse_args().json
+    options(parser)
+    told = parser.parse_args()
     try:
         settings = load_settings()
         configure_logging(settings, "example")
-        sys.exit(asyncio.run(to_the_end(_perform(settings, title, story, workflow, activities, as_json=as_json))))
+        sys.exit(asyncio.run(to_the_end(_perform(settings, title, story, workflow, activities, told))))
     except StartupError as error:
         sys.stderr.write(f"masking: {error}\n")
         sys.exit(EXIT_CANNOT_START)
@@ -118,15 +136,15 @@ async def _perform(
     story: Story,
     workflow: type,
     activities: tuple[Callable[..., Any], ...],
-    *,
-    as_json: bool,
+    options: argparse.Namespace,
 ) -> int:
+    as_json: bool = options.json
     console = Console(highlight=False, stderr=as_json, quiet=as_json)
     async with system_in_use(settings, console) as system, SimulatorClient(system.simulator_url) as phones:
         client, task_queue = await operated_client(settings), f"example-{workflow.__name__}"
         of_sessions = SessionActivities(MaskingClient(client, lookup=settings.lookup))
         timeline = Timeline(console)
-        stage = Stage(system.account.auth_id, client, task_queue, phones, timeline)
+        stage = Stage(system.account.auth_id, client, task_queue, phones, timeline, options)
         console.print(f"\n[bold]{title}[/]\n")
         async with Worker(
             client, task_queue=task_queue, workflows=[workflow], activities=[*of_sessions.all, *activities]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import asyncio
 import secrets
 from datetime import timedelta
 from uuid import uuid4
@@ -18,9 +20,8 @@ PIN_DIGITS = 8
 async def evening(stage: Stage) -> None:
     """Three customers at once, one of them on a borrowed phone, and something that was left behind."""
     courier, *customers, borrowed = some_phones(5)
-    orders = [
-        order_of(stage, courier, customer, patience) for customer, patience in zip(customers, (60, 1, 1), strict=True)
-    ]
+    patience = (60 + stage.options.later, 1, 1)
+    orders = [order_of(stage, courier, *each) for each in zip(customers, patience, strict=True)]
     deliveries = [await started(stage, order) for order in orders]
     numbers = [shown((await delivery.execute_update(Delivery.line)).virtual_number) for delivery in deliveries]
     for n, number in enumerate(numbers, 1):
@@ -53,13 +54,30 @@ async def lost_and_found(
     stage: Stage, delivery: WorkflowHandle[Delivery, Costs], courier: str, customer: str, number: str
 ) -> None:
     """A customer misses something, and asks for the number that the two know."""
+    if later := stage.options.later:
+        await asyncio.sleep(later)
+        stage.tell("customer 1", f"goes on without calling for {later} s; the number rests no more")
     again = await delivery.execute_update(Delivery.miss_something)
     number_again = shown(again.virtual_number)
     told = "the same as before" if again.as_before else f"not {number}, which still rests since the hand-over"
     stage.tell("customer 1", f"misses an umbrella; the app shows {number_again}, {told}", number_again)
+    check(
+        again.as_before or not later, "the number still rests: MASKING_PAIR_GRACE of the system is longer than --later"
+    )
     call = await stage.talk("customer 1", customer, number_again, "courier", courier)
     await stage.hang_up("customer 1", customer, call)
     await delivery.execute_update(Delivery.find_it)
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """The day after, in short."""
+    parser.add_argument(
+        "--later",
+        type=int,
+        default=0,
+        metavar="SECONDS",
+        help="miss something only so long after the hand-over, and insist on the number that the two know",
+    )
 
 
 def order_of(stage: Stage, courier: str, customer: str, patience: int) -> Order:
@@ -80,4 +98,4 @@ async def started(stage: Stage, order: Order) -> WorkflowHandle[Delivery, Costs]
 
 
 if __name__ == "__main__":
-    perform("A courier's evening", evening, Delivery)
+    perform("A courier's evening", evening, Delivery, options=options)

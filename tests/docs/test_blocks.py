@@ -33,7 +33,7 @@ NOT_RUN = {
 }
 """Why a block is run nowhere, and what stands for it."""
 
-APART = ("with a bucket", "with versions of workers", "with an account at Plivo")
+APART = ("with a bucket", "with versions of workers", "with an account at Plivo", "with a short grace")
 """What `test_usage.py` runs a block with."""
 
 ELSEWHERE = {

@@ -54,6 +54,7 @@ def block_of(page: str, part: str) -> Block:
 
 BUCKET = block_of("docs/audit.md", "s3://evidence")
 VERSIONS = block_of("docs/operations.md", "set-current-version")
+GRACE = block_of("examples/delivery/README.md", "MASKING_PAIR_GRACE=")
 PLIVO = block_of("docs/carriers.md", "MASKING_CARRIER_API_URL=")
 
 
@@ -92,6 +93,7 @@ def bucket(s3_endpoint: str) -> dict[str, str]:
 def system(tmp_path_factory: pytest.TempPathFactory, bucket: dict[str, str]) -> Iterator[Run]:
     more = {
         **bucket,
+        **dict(each.partition("=")[::2] for each in commands(GRACE.text)[0].split() if "=" in each),
         "MASKING_ARCHIVE_AFTER": "0",
         "MASKING_SIMULATOR_SPEED": "50",
         "MASKING_CALLBACK_GIVE_UP_AFTER": "1",
@@ -435,6 +437,15 @@ def test_what_a_page_lists_is_run(page: str, operator: Operator) -> None:
             assert run, f"{block}: `{' '.join(listed.words)}` was not run"
             missing = set(listed.options) - {option for each in run for option in each.options}
             assert not missing, f"{block}: `{' '.join(listed.words)}` was not run with {missing}"
+
+
+def test_two_who_meet_again_once_their_number_rests_no_more_get_it_again(operator: Operator) -> None:
+    operator.sql("DELETE FROM routes")
+    _, command = commands(GRACE.text)
+    told = json.loads(operator.bash(f"{command} --json", within=180))
+    assert told["ok"], told["failure"]
+    (missed,) = [each["what"] for each in told["timeline"] if "misses an umbrella" in each["what"]]
+    assert missed.endswith("the same as before")
 
 
 def test_what_measures_is_run_by_make() -> None:
