@@ -30,7 +30,8 @@ from typer.testing import CliRunner, Result
 
 from masking.cli import app
 from masking.embedded.postgres import running_database_url
-from masking.privacy.keyring import Keyring, load_keyring
+from masking.privacy.key_files import load_keyring
+from masking.privacy.keyring import Keyring
 from masking.settings import Settings
 from masking.storage.database import Database
 from masking.storage.ingress_keys import make_ahead
