@@ -102,9 +102,15 @@ class MaskingServiceHandler:
 
     async def _on(self, named: Named, act: Callable[[str], Awaitable[SessionSnapshot]]) -> SessionSnapshot:
         try:
-            return await act(await self._uuid(named))
+            session_uuid = await self._uuid(named)
+            if self._keys is not None:
+                # Another worker may have opened what was started here.
+                await self._keys.look_again(session_uuid)
+            return await act(session_uuid)
         except SessionError as error:
             raise told(error) from failure_of(error)
+        except KeysAway as error:
+            raise away(error) from None
 
     async def _uuid(self, named: Named) -> str:
         return named.session_uuid or await self._sessions.session_of(named.account_id, named.idempotency_key)
@@ -138,7 +144,7 @@ class _Start(nexus.TemporalOperationHandler[NewSession, Bill]):
         except SessionError as error:
             raise told(error) from failure_of(error)
         except KeysAway as error:
-            raise HandlerError(str(error), type=HandlerErrorType.UNAVAILABLE) from None
+            raise away(error) from None
 
     async def _bill_must_be_readable(self, session_uuid: str) -> None:
         """Have a new session begin under its caller's key. Of one that is there, the bill is under another's, maybe.
@@ -206,6 +212,11 @@ def _same_kind(key_id: str, answers_under: str) -> bool:
     if ingress_day(key_id):
         return ingress_day(answers_under) is not None
     return bool(key_id) and answers_under == MASTER
+
+
+def away(error: KeysAway) -> HandlerError:
+    """What the caller's server is told while no key can be had: to try again."""
+    return HandlerError(str(error), type=HandlerErrorType.UNAVAILABLE)
 
 
 def _update_id(context: StartOperationContext) -> str:

@@ -169,7 +169,7 @@ def _unreachable(error: Exception, address: str, *, over_tls: bool) -> StartupEr
             " trust under this name; name the file of its authority, or its name by TEMPORAL_TLS_SERVER_NAME"
         )
     # Who refuses a client's certificate says so when the client takes the connection for made, or just hangs up.
-    if over_tls and ("received fatal alert" in told or ("after connection" in told and "transport error" in told)):
+    if over_tls and ("received fatal alert" in told or ("after connection" in told and "transport::Error" in told)):
         return StartupError(
             f"TEMPORAL_TLS_CLIENT_CERT_PATH: the Temporal server at {address} ends the TLS connection at once, as one"
             " does that wants another client certificate"

@@ -127,6 +127,15 @@ class StoredPayloadKeys:
             self._keep(session_uuid, known)
         return known.stored
 
+    async def look_again(self, session_uuid: str) -> None:
+        """Learn of a session that was only about to be started, as far as is known here, whether it is open by now.
+
+        Raises what `reading` raises.
+        """
+        known = self._sessions.get(session_uuid)
+        if known is not None and known.own is None:
+            await self._fetched(session_uuid)
+
     async def today(self) -> str:
         """The id of today's ingress key, which is made if there is none yet. Raises `KeysAway`."""
         key_id = ingress_key_id(datetime.now(UTC).date())

@@ -339,6 +339,24 @@ async def test_what_a_row_says_is_what_a_new_run_writes_under(
     assert await StoredPayloadKeys(database, keyring).writing(str(uuid4())) == UNDER_MASTER
 
 
+async def test_what_is_started_here_and_opened_elsewhere_is_told_of_under_its_own_key(
+    database: Database, keyring: Keyring, task_queue: str, worker: None, service: Service
+) -> None:
+    """As where one worker serves the Nexus operation, and another runs the workflow."""
+    asked = request()
+    uuid, keys = asked.session_uuid, StoredPayloadKeys(database, keyring, runs_workflows=True)
+    assert await keys.begin(uuid, TODAY) == TODAY
+    assert [key and key.key_id for key in (await keys.writing(uuid))[:2]] == [TODAY, TODAY]
+    await keys.look_again(uuid)
+    assert (await keys.begin(str(uuid4()), TODAY, bill_in_clear=True)) == "clear"
+    await service.sessions.start(asked)
+    await keys.look_again(uuid)
+    writing = await keys.writing(uuid)
+    assert writing.inner is not None
+    assert writing.inner.key_id == f"session-{uuid}"
+    assert await keys.begin(uuid, "k1") == TODAY, "somebody else's start does not change it"
+
+
 async def test_the_key_of_a_day_lives_as_long_as_a_session_that_lived_on_it_is_kept(
     system: System, keys_operator: KeyOperator, keyring: Keyring
 ) -> None:
