@@ -35,11 +35,12 @@ from masking.delivery.sender import CallbackSender, Patience
 from masking.erasure.retention import retaining
 from masking.errors import ArchiveAway
 from masking.house import House
+from masking.lifeline import until_stopped
 from masking.nexus_handler import MaskingServiceHandler
 from masking.privacy.key_files import load_keyring
 from masking.privacy.keyring import Keyring
 from masking.privacy.party_hash import party_hash
-from masking.process import run_process, until_stopped
+from masking.process import run_process
 from masking.rate_card import load_rate_card
 from masking.recordings.keeper import RecordingKeeper, keeping
 from masking.recordings.store import open_store

@@ -16,8 +16,9 @@ with workflow.unsafe.imports_passed_through():
     from masking.domain.events import AnyCarrierEvent
     from masking.domain.model import Model
     from masking.domain.terms import Expire, SessionRequest
+    from masking.lifeline import until_stopped
     from masking.privacy.key_files import load_keyring
-    from masking.process import to_the_end, until_stopped
+    from masking.process import to_the_end
     from masking.settings import load_settings
     from masking.temporal import connect
     from masking.workflow_runner import workflow_runner

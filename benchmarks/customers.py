@@ -15,7 +15,7 @@ from typing import NamedTuple
 from aiohttp import web
 
 from benchmarks.real_system import child, free_ports, until
-from masking.process import until_stopped
+from masking.lifeline import until_stopped
 
 
 class Customers(NamedTuple):

@@ -15,8 +15,9 @@ from temporalio.converter import DataConverter, DefaultFailureConverterWithEncod
 from temporalio.plugin import SimplePlugin
 
 from benchmarks.system import ACCOUNT, KEYRING, TOKEN
+from masking.lifeline import until_stopped
 from masking.privacy import keyring, session_cipher
-from masking.process import to_the_end, until_stopped
+from masking.process import to_the_end
 from masking.settings import load_settings
 from masking.storage.accounts import ensure_account, ensure_numbers
 from masking.storage.database import Database, database_url

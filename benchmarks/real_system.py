@@ -21,7 +21,7 @@ from temporalio.client import Client
 
 from benchmarks.system import ACCOUNT, KEYRING, TOKEN
 from masking.embedded import postgres, temporal
-from masking.process import LIFELINE_VARIABLE
+from masking.lifeline import LIFELINE_VARIABLE
 from masking.settings import Settings
 from masking.storage.accounts import ensure_account, ensure_numbers
 from masking.storage.database import Database

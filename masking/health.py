@@ -17,6 +17,7 @@ from masking.contract import TASK_QUEUE
 from masking.privacy.key_files import load_keyring
 from masking.settings import Settings
 from masking.temporal import connect
+from masking.tls import trusted
 
 Process = Literal["gateway", "worker"]
 
@@ -27,7 +28,7 @@ POLLED_WITHIN_S = 90.0
 async def is_healthy(url: str) -> bool:
     """Whether `GET /healthz` answers 200 there."""
     try:
-        async with httpx.AsyncClient(timeout=2, trust_env=False) as http:
+        async with httpx.AsyncClient(timeout=2, trust_env=False, verify=trusted()) as http:
             return (await http.get(f"{url}/healthz")).status_code == 200
     except httpx.HTTPError:
         return False

@@ -1,11 +1,9 @@
-"""How every process of ours starts, logs, and stops."""
+"""How every process of ours starts, logs, and ends."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import signal
 import sys
 from collections.abc import Callable, Coroutine
 from typing import Any, NoReturn, TypeVar
@@ -15,29 +13,12 @@ from masking.log_format import LogFormatter
 from masking.log_lines import OncePerOutage
 from masking.settings import Settings, load_settings
 
-LIFELINE_VARIABLE = "MASKING_LIFELINE_FD"
-"""Names the read end of a pipe that only the supervisor holds open; its end means the supervisor died."""
-
 EXIT_CANNOT_START = 2
 
 OURS = ("masking", "workflows", "activities", "temporalio.workflow", "temporalio.activity")
 """The loggers of our own records; the last two are those on which workflows and activities log."""
 
 ResultT = TypeVar("ResultT")
-
-
-async def until_stopped() -> None:
-    """Return on SIGTERM or SIGINT, or when the supervisor that started this process is gone."""
-    loop = asyncio.get_running_loop()
-    stopped = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopped.set)
-    lifeline = os.environ.get(LIFELINE_VARIABLE)
-    if lifeline is not None:
-        loop.add_reader(int(lifeline), stopped.set)
-    await stopped.wait()
-    if lifeline is not None:
-        loop.remove_reader(int(lifeline))
 
 
 def run_process(main: Callable[[Settings], Coroutine[Any, Any, None]], name: str) -> NoReturn:

@@ -16,7 +16,7 @@ import signal
 import sys
 from collections.abc import Callable
 
-from masking.process import LIFELINE_VARIABLE, until_stopped
+from masking.lifeline import LIFELINE_VARIABLE, until_stopped
 
 GRACE_S = 15.0
 PR_SET_PDEATHSIG = 1

@@ -28,10 +28,10 @@ from masking.gateway.inbox_forwarder import InboxForwarder
 from masking.gateway.metrics import metrics_served
 from masking.gateway.protocol import GatewayRunner
 from masking.gateway.request_limit import RequestLimiter
+from masking.lifeline import until_stopped
 from masking.ports import Place, listening
 from masking.privacy.key_files import load_keyring
 from masking.privacy.party_hash import party_hash
-from masking.process import until_stopped
 from masking.rate_card import load_rate_card
 from masking.recordings.store import open_store
 from masking.settings import Settings

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.syntax import Syntax
 
-from masking.process import until_stopped
+from masking.lifeline import until_stopped
 from masking.run.system import ReadySystem, running_system
 from masking.settings import Settings
 

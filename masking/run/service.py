@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from masking.errors import StartupError
-from masking.process import EXIT_CANNOT_START, LIFELINE_VARIABLE
+from masking.lifeline import LIFELINE_VARIABLE
+from masking.process import EXIT_CANNOT_START
 
 READY_WITHIN_S = 60.0
 STOP_GRACE_S = 25.0

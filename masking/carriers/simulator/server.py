@@ -19,8 +19,8 @@ from masking.carriers.simulator.network import Network
 from masking.carriers.simulator.phones import Behaviour, Digits, WrongState
 from masking.carriers.simulator.requests import NETWORK, Refused, body_of, e164
 from masking.errors import StartupError
+from masking.lifeline import until_stopped
 from masking.ports import Place, listening
-from masking.process import until_stopped
 from masking.settings import Settings
 
 HOST = "127.0.0.1"
