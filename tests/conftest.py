@@ -14,6 +14,8 @@ from uuid import uuid4
 import psycopg
 import pytest
 from psycopg import sql
+from temporalio.client import Client
+from temporalio.testing import WorkflowEnvironment
 
 with warnings.catch_warnings():
     # Looks for a runtime folder that a bare machine lacks, and says so; it uses another.
@@ -24,6 +26,8 @@ from masking.privacy.keyring import Keyring
 from masking.storage.accounts import ensure_account, ensure_numbers
 from masking.storage.database import Database
 from masking.storage.migrate import migrate
+from masking.temporal import masking_plugin
+from tests.servers import skipping_server, temporal_server
 
 if TYPE_CHECKING:
     from tests.archives import Place
@@ -99,6 +103,21 @@ async def database(migrated_url: str, keyring: Keyring) -> AsyncIterator[Databas
             await ensure_account(connection, keyring, ACCOUNT, TOKEN)
             await ensure_numbers(connection, ACCOUNT, POOL)
         yield database
+
+
+@pytest.fixture(scope="session")
+async def temporal(anyio_backend: str, keyring: Keyring) -> AsyncIterator[Client]:
+    """A real Temporal server of the test run's own, reached as our processes reach it."""
+    async with temporal_server() as environment:
+        address = environment.client.service_client.config.target_host
+        yield await Client.connect(address, plugins=[masking_plugin(keyring)])
+
+
+@pytest.fixture(scope="session")
+async def environment(anyio_backend: str, keyring: Keyring) -> AsyncIterator[WorkflowEnvironment]:
+    """Another one, whose time can be skipped."""
+    async with skipping_server(keyring) as environment:
+        yield environment
 
 
 @pytest.fixture(scope="session")

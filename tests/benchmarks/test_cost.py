@@ -19,11 +19,10 @@ from tests.integration.conftest import (
     simulator_port,
     system,
     task_queue,
-    temporal,
     worker,
 )
 
-__all__ = ["creates", "more_settings", "settings", "simulator_port", "system", "task_queue", "temporal", "worker"]
+__all__ = ["creates", "more_settings", "settings", "simulator_port", "system", "task_queue", "worker"]
 
 pytestmark = pytest.mark.anyio
 

@@ -10,7 +10,6 @@ from tests.integration.conftest import (
     simulator_port,
     system,
     task_queue,
-    temporal,
     worker,
 )
 
@@ -22,6 +21,5 @@ __all__ = [
     "simulator_port",
     "system",
     "task_queue",
-    "temporal",
     "worker",
 ]

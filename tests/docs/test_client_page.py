@@ -25,12 +25,11 @@ from tests.integration.conftest import (
     settings,
     simulator_port,
     system,
-    temporal,
     worker,
 )
 from tests.integration.test_command_line_client import PAGE, commands, sh
 
-__all__ = ["creates", "more_settings", "settings", "simulator_port", "system", "temporal", "worker"]
+__all__ = ["creates", "more_settings", "settings", "simulator_port", "system", "worker"]
 
 pytestmark = pytest.mark.anyio
 

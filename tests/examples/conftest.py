@@ -24,10 +24,10 @@ from masking.domain.bill.money import ZERO, Rate
 from masking.domain.events import AnyCarrierEvent
 from masking.domain.session import SessionSnapshot, Status
 from tests.domain.conversation import moved_to
-from tests.workflow.conftest import Remembered, client, environment, task_queue
+from tests.workflow.conftest import Remembered, client, task_queue
 from workflows.masking_session import MaskingSession
 
-__all__ = ["client", "environment", "task_queue"]
+__all__ = ["client", "task_queue"]
 
 
 class Pool(Remembered):

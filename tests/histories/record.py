@@ -33,8 +33,9 @@ from tests.domain.conversation import (
     wrong_pin_of,
 )
 from tests.histories import KEYRING
+from tests.servers import skipping_server
 from tests.workflow.at_plivo import AtPlivo
-from tests.workflow.conftest import Remembered, skipping_server
+from tests.workflow.conftest import Remembered
 from workflows.masking_session import MaskingSession
 
 FOLDER = Path(__file__).parent

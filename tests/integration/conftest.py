@@ -6,14 +6,11 @@ import asyncio
 import itertools
 import os
 import random
-import shutil
 import socket
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from ipaddress import ip_network
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -25,7 +22,6 @@ from pydantic import SecretStr
 from temporalio.api.workflowservice.v1 import RegisterNamespaceRequest
 from temporalio.client import Client
 from temporalio.service import RPCError
-from temporalio.testing import WorkflowEnvironment
 
 from masking.carriers.chosen import audio_of
 from masking.carriers.signature import signed_headers
@@ -37,7 +33,6 @@ from masking.gateway.protocol import GatewayRunner
 from masking.gateway.request_limit import RequestLimiter
 from masking.gateway.server import build_app
 from masking.gateway.switchboard import call_policy
-from masking.lookup import ATTRIBUTES
 from masking.privacy.keyring import Keyring
 from masking.privacy.party_hash import party_hash
 from masking.rate_card import load_rate_card
@@ -46,7 +41,7 @@ from masking.settings import Settings
 from masking.storage.creates import UnansweredCreates
 from masking.storage.database import Database
 from masking.storage.payload_keys import StoredPayloadKeys
-from masking.temporal import masking_plugin, with_keys
+from masking.temporal import with_keys
 from masking.tls import trusted
 from tests.conftest import ACCOUNT, TOKEN
 from worker import working
@@ -120,20 +115,6 @@ class System:
         """Post what a carrier would post, signed as it would sign."""
         url = path if path.startswith("http") else f"{self.settings.base_url}{path}"
         return await self.http.post(url, data=form, headers=signed_headers("POST", url, form, [token]))
-
-
-@pytest.fixture(scope="session")
-async def temporal(anyio_backend: str, keyring: Keyring) -> AsyncIterator[Client]:
-    binary = shutil.which("temporal", path=str(Path(sys.executable).parent))
-    # A closed workflow is deleted only once the server has noted how far it has come, else every 30 s.
-    quick = ("history.transferProcessorUpdateAckInterval", "history.visibilityProcessorUpdateAckInterval")
-    options = [word for name in quick for word in ("--dynamic-config-value", f'{name}="1s"')]
-    async with await WorkflowEnvironment.start_local(
-        dev_server_existing_path=binary, dev_server_extra_args=options, search_attributes=ATTRIBUTES
-    ) as environment:
-        yield await Client.connect(
-            environment.client.service_client.config.target_host, plugins=[masking_plugin(keyring)]
-        )
 
 
 async def another_namespace(client: Client, name: str, **options: Any) -> Client:

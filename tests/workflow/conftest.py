@@ -1,13 +1,9 @@
-"""A Temporal server whose time can be skipped, and a worker with activities that only remember."""
+"""A worker with activities that only remember, on a Temporal server whose time can be skipped."""
 
 from __future__ import annotations
 
 import asyncio
-import shutil
-import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -39,37 +35,8 @@ from masking.domain.events import Call, Placed, Side
 from masking.domain.lifecycle import settled
 from masking.domain.routing import Reason
 from masking.domain.session import REVISION, Bill, Session, bill
-from masking.lookup import ATTRIBUTES
-from masking.privacy.keyring import Keyring
-from masking.temporal import data_converter
 from tests.domain.conversation import FIRST, VIRTUAL
 from workflows.masking_session import MaskingSession
-
-DYNAMIC_CONFIG = [
-    "--dynamic-config-value",
-    "frontend.WorkflowTimeSkippingEnabled=true",
-    "--dynamic-config-value",
-    'history.timerProcessorMaxTimeShift="1ms"',
-]
-
-
-@asynccontextmanager
-async def skipping_server(keyring: Keyring, *, continue_after: int | None = None) -> AsyncIterator[WorkflowEnvironment]:
-    """A real Temporal server whose time can be skipped.
-
-    Args:
-        continue_after: events of history after which it suggests to continue as new; its own 4,096 when None.
-    """
-    config = [*DYNAMIC_CONFIG]
-    if continue_after is not None:
-        config += ["--dynamic-config-value", f"limit.historyCount.suggestContinueAsNew={continue_after}"]
-    async with await WorkflowEnvironment.start_time_skipping_v2(
-        dev_server_existing_path=shutil.which("temporal", path=str(Path(sys.executable).parent)),
-        data_converter=data_converter(keyring),
-        dev_server_extra_args=config,
-        search_attributes=ATTRIBUTES,
-    ) as environment:
-        yield environment
 
 
 class Remembered:
@@ -202,12 +169,6 @@ class Remembered:
     def names(self) -> list[str]:
         """The names of the callbacks so far, in their order."""
         return [callback.name for callback in self.callbacks]
-
-
-@pytest.fixture(scope="session")
-async def environment(anyio_backend: str, keyring: Keyring) -> AsyncIterator[WorkflowEnvironment]:
-    async with skipping_server(keyring) as environment:
-        yield environment
 
 
 @pytest.fixture

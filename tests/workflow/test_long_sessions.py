@@ -30,7 +30,8 @@ from masking.lookup import STATUS
 from masking.privacy.keyring import Keyring
 from masking.temporal import masking_plugin
 from tests.domain.conversation import answered_call, call, moved_to
-from tests.workflow.conftest import Remembered, skipping_server
+from tests.servers import skipping_server
+from tests.workflow.conftest import Remembered
 from tests.workflow.ends_with_a_query import EndsWithAQuery
 from tests.workflow.test_masking_session import fresh
 from workflows.masking_session import MaskingSession
