@@ -16,6 +16,7 @@ from masking.storage.routes import identity_hash
 from tests.conftest import ACCOUNT
 from tests.integration.conftest import System
 from tests.integration.test_sessions_api import create, error_of
+from tests.storage.test_routes import asked, open_
 
 pytestmark = pytest.mark.anyio
 
@@ -123,18 +124,18 @@ PARTY, NAMES = "+12025550300", itertools.count()
 
 
 async def aged(system: System, keyring: Keyring, days: float) -> str:
-    """A session of the walks' party, created so long ago."""
+    """A session of the walks' party, created so long ago; opened in the tables alone, since the walks take many."""
     # Of another pair, so that any number of them fit on the pool's numbers.
     first, second = (f"+1202{side}{next(NAMES):06}" for side in (6, 7))
-    created = await create(system, first_party=first, second_party=second)
-    session: str = created.json()["session_uuid"]
-    await age(system, session, timedelta(days=days))
+    session = asked(first, second, session_expiry=3600)
+    assert await open_(system.database, keyring, session)
+    await age(system, session.session_uuid, timedelta(days=days))
     async with system.database.transaction() as connection:
         await connection.execute(
             "UPDATE sessions SET first_party_hash = %s WHERE session_uuid = %s",
-            (identity_hash(keyring, "number", PARTY), session),
+            (identity_hash(keyring, "number", PARTY), session.session_uuid),
         )
-    return session
+    return session.session_uuid
 
 
 async def page_at(system: System, address: str) -> dict[str, Any]:

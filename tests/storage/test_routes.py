@@ -28,9 +28,9 @@ from tests.domain.conversation import FIRST, SECOND, request
 pytestmark = pytest.mark.anyio
 
 
-def asked(first: str = FIRST, second: str = SECOND, **changes: object) -> Session:
+def asked(first: str = FIRST, second: str = SECOND, *, session_expiry: int = 600, **changes: object) -> Session:
     """A session for these parties, asked for now."""
-    base = request(session_expiry=600)
+    base = request(session_expiry=session_expiry)
     terms = base.terms.model_copy(update={"first_party": first, "second_party": second, **changes})
     new = SessionRequest(**{**dict(base), "session_uuid": str(uuid4()), "terms": terms, "pair_grace": 60})
     return requested(new, datetime.now(UTC))
