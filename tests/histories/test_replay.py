@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,7 @@ CONTINUED = [
 ENDED = [file for file in FILES if file not in CONTINUED]
 
 
+@functools.cache
 def recorded(file: Path) -> WorkflowHistory:
     return WorkflowHistory.from_json(f"session-{file.stem}", file.read_text())
 

@@ -18,6 +18,7 @@ from aiohttp import web
 from temporalio.client import Client
 
 from masking.embedded.postgres import running_database_url
+from masking.tls import trusted
 from tests.integration.conftest import free_port
 from tests.processes.test_run import Run, environment
 
@@ -44,7 +45,7 @@ async def customers(run: Run) -> AsyncIterator[httpx.AsyncClient]:
     """Clients that make a connection for each request, as most of Plivo's SDKs do."""
     auth = (run.ready["auth_id"], run.ready["auth_token"])
     limits = httpx.Limits(max_keepalive_connections=0)
-    async with httpx.AsyncClient(auth=auth, timeout=30, trust_env=False, limits=limits) as http:
+    async with httpx.AsyncClient(auth=auth, timeout=30, trust_env=False, limits=limits, verify=trusted()) as http:
         yield http
 
 
@@ -108,62 +109,11 @@ async def another(run: Run, part: str, before: int) -> None:
             await asyncio.sleep(0.1)
 
 
-async def test_the_gateway_answers_every_request_that_it_accepted(tmp_path: Path) -> None:
-    seed = random.randrange(2**32)
-    print("seed", seed)  # noqa: T201
-    chance = random.Random(seed)
-    async with started(tmp_path / "data") as run, customers(run) as http:
-        gateway = run.named("masking.gateway")
-        await created(run, http, 9999)
-        begun = [asyncio.create_task(create(run, http, n)) for n in range(IN_FLIGHT)]
-        await asyncio.sleep(chance.uniform(0.15, 0.3))
-        assert not all(each.done() for each in begun), "they were over too early to be interrupted"
-        gateway.send_signal(signal.SIGTERM)
-        await asyncio.sleep(0.05)
-        later = [asyncio.create_task(create(run, http, IN_FLIGHT + n)) for n in range(5)]
-
-        answers = await asyncio.gather(*begun)
-        assert {answer.status_code for answer in answers} == {201}
-        for each in await asyncio.gather(*later, return_exceptions=True):
-            refused = isinstance(each, httpx.ConnectError)
-            assert refused or (isinstance(each, httpx.Response) and each.status_code == 201), each
-        await another(run, "masking.gateway", gateway.pid)
-        uuids = {answer.json()["session_uuid"] for answer in answers}
-        async with asyncio.timeout(30):
-            while not await healthy(run, http):  # noqa: ASYNC110 it is another process
-                await asyncio.sleep(0.1)
-        for uuid in uuids:
-            assert (await http.get(f"{run.api}/{uuid}/")).status_code == 200
-        code, said = await asyncio.to_thread(run.stop)
-    assert code == 0
-    assert "gateway ended (exit code 0)" in said
-
-
-async def healthy(run: Run, http: httpx.AsyncClient) -> bool:
-    with contextlib.suppress(httpx.TransportError):
-        return (await http.get(f"{run.ready['api_url']}/healthz")).status_code == 200
-    return False
-
-
-async def test_the_worker_finishes_what_it_began_and_does_nothing_twice(tmp_path: Path) -> None:
+async def test_what_a_sigterm_interrupts_is_finished_and_done_once(tmp_path: Path) -> None:
     customer, data = SlowCustomer(), tmp_path / "data"
     async with started(data) as run, customers(run) as http, customer.serving() as url:
-        worker = run.named("worker.py")
-        uuids = [await created(run, http, n, callback_url=url) for n in range(8)]
-        for uuid in uuids[:4]:
-            await expire(run, http, uuid)
-        await asyncio.wait_for(customer.answering.wait(), 20)
-        creating = [asyncio.create_task(created(run, http, n, callback_url=url)) for n in range(8, 16)]
-        expiring = [asyncio.create_task(expire(run, http, uuid)) for uuid in uuids[4:]]
-        await asyncio.sleep(0.1)
-        worker.send_signal(signal.SIGTERM)
-
-        await another(run, "worker.py", worker.pid)
-        await asyncio.gather(*expiring)
-        uuids += await asyncio.gather(*creating)
-        assert len(set(uuids)) == 16
-        for uuid in uuids[8:]:
-            await expire(run, http, uuid)
+        await the_gateway_answers_every_request_that_it_accepted(run, http)
+        uuids = await the_worker_finishes_what_it_began(run, http, customer, url)
         async with asyncio.timeout(100):
             while not await settled(data, len(uuids)):  # noqa: ASYNC110 it is another process
                 await asyncio.sleep(0.3)
@@ -172,8 +122,65 @@ async def test_the_worker_finishes_what_it_began_and_does_nothing_twice(tmp_path
         assert await attempts(run) == {1}
         code, said = await asyncio.to_thread(run.stop)
     assert code == 0
+    assert "gateway ended (exit code 0)" in said
     assert "worker ended (exit code 0)" in said
     assert "Traceback" not in (data / "logs" / "worker.log").read_text()
+
+
+async def the_gateway_answers_every_request_that_it_accepted(run: Run, http: httpx.AsyncClient) -> None:
+    seed = random.randrange(2**32)
+    print("seed", seed)  # noqa: T201
+    chance = random.Random(seed)
+    gateway = run.named("masking.gateway")
+    await created(run, http, 9999)
+    begun = [asyncio.create_task(create(run, http, n)) for n in range(IN_FLIGHT)]
+    await asyncio.sleep(chance.uniform(0.15, 0.3))
+    assert not all(each.done() for each in begun), "they were over too early to be interrupted"
+    gateway.send_signal(signal.SIGTERM)
+    await asyncio.sleep(0.05)
+    later = [asyncio.create_task(create(run, http, IN_FLIGHT + n)) for n in range(5)]
+
+    answers = await asyncio.gather(*begun)
+    assert {answer.status_code for answer in answers} == {201}
+    for each in await asyncio.gather(*later, return_exceptions=True):
+        refused = isinstance(each, httpx.ConnectError)
+        assert refused or (isinstance(each, httpx.Response) and each.status_code == 201), each
+    await another(run, "masking.gateway", gateway.pid)
+    uuids = {answer.json()["session_uuid"] for answer in answers}
+    async with asyncio.timeout(30):
+        while not await healthy(run, http):  # noqa: ASYNC110 it is another process
+            await asyncio.sleep(0.1)
+    for uuid in uuids:
+        assert (await http.get(f"{run.api}/{uuid}/")).status_code == 200
+
+
+async def healthy(run: Run, http: httpx.AsyncClient) -> bool:
+    with contextlib.suppress(httpx.TransportError):
+        return (await http.get(f"{run.ready['api_url']}/healthz")).status_code == 200
+    return False
+
+
+async def the_worker_finishes_what_it_began(
+    run: Run, http: httpx.AsyncClient, customer: SlowCustomer, url: str
+) -> list[str]:
+    """Its sessions, which are all expired."""
+    worker = run.named("worker.py")
+    uuids = [await created(run, http, n, callback_url=url) for n in range(100, 108)]
+    for uuid in uuids[:4]:
+        await expire(run, http, uuid)
+    await asyncio.wait_for(customer.answering.wait(), 20)
+    creating = [asyncio.create_task(created(run, http, n, callback_url=url)) for n in range(108, 116)]
+    expiring = [asyncio.create_task(expire(run, http, uuid)) for uuid in uuids[4:]]
+    await asyncio.sleep(0.1)
+    worker.send_signal(signal.SIGTERM)
+
+    await another(run, "worker.py", worker.pid)
+    await asyncio.gather(*expiring)
+    uuids += await asyncio.gather(*creating)
+    assert len(set(uuids)) == 16
+    for uuid in uuids[8:]:
+        await expire(run, http, uuid)
+    return uuids
 
 
 async def settled(data: Path, sessions: int) -> bool:
