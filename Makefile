@@ -23,10 +23,11 @@ picture: $(READY)  ## play the demo once more, and draw it for the README
 test: check  ## check the code and run every test, three files at a time
 	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
-chaos: $(READY)  ## kill parts of the system under 200 sessions; a thousand calls over a bad network; 500 under a bad Plivo; 1,000 stories; half an hour
+chaos: $(READY)  ## kill parts of the system under 200 sessions; a thousand calls over a bad network; 500 under a bad Plivo; 1,000 stories; 6,000 odd requests; half an hour
 	$(BIN)/python -m tests.processes.killed
 	$(BIN)/python -m tests.processes.plivo_faults
 	STORIES=1000 $(BIN)/python -m pytest tests/storage/test_stories.py --timeout 1200
+	REQUESTS=1000 $(BIN)/python -m pytest tests/conformance/test_no_request_breaks_it.py --timeout 1200
 	CHAOS_CALLS=1000 LONG_CALLS=834 $(BIN)/python -m pytest \
 	  tests/integration/test_chaos.py tests/workflow/test_long_sessions.py
 
