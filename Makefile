@@ -1,12 +1,14 @@
 # Everything runs in a virtual environment of this checkout; `make` alone lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help run demo picture test chaos benchmarks check lock histories clean
+.PHONY: help run demo picture test tests chaos benchmarks check lock histories clean
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PIP := $(BIN)/python -m pip --disable-pip-version-check
+# Containers often set it. Then each of our many processes would compile our code, and each of pytest's our tests.
+export PYTHONDONTWRITEBYTECODE :=
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 20
@@ -20,7 +22,12 @@ demo: $(READY)  ## show a masked call, from create to the final bill
 picture: $(READY)  ## play the demo once more, and draw it for the README
 	@exec $(BIN)/masking demo --svg docs/masked-call.svg
 
-test: check  ## check the code and run every test, three files at a time
+test: $(READY)  ## check the code and, at the same time, run every test, three files at a time
+	@$(MAKE) --no-print-directory -j 2 check tests
+
+tests: $(READY)
+	@# Compiles the tests once; else each of the three would do so.
+	@$(BIN)/python -m pytest --collect-only -q >/dev/null
 	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 chaos: $(READY)  ## kill parts of the system under 200 sessions; a thousand calls over a bad network; 500 under a bad Plivo; 1,000 stories; 6,000 odd requests; half an hour

@@ -47,7 +47,8 @@ POOL = [("+12025550199", "US"), ("+12025550198", "US"), ("+12025550197", "US"), 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The slow ones first: where files are run side by side, none is left for the end that the rest then waits for."""
-    items.sort(key=lambda item: item.get_closest_marker("processes") is None)
+    early = ("processes", "long")
+    items.sort(key=lambda item: [item.get_closest_marker(name) is None for name in early])
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ from rich.progress import Progress
 from benchmarks import misroutes
 from masking.domain.routing import CallPolicy, Decision, Guesses, Route, decide
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.long]
 
 
 async def run(url: str, steps: int, seed: int) -> misroutes.World:
@@ -35,4 +35,4 @@ async def test_the_run_would_see_a_misroute(clocked_url: str, monkeypatch: pytes
         return decide(called, route, guesses, datetime.min.replace(tzinfo=now.tzinfo), policy)
 
     monkeypatch.setattr(misroutes, "decide", forgets_expiry)
-    assert (await run(clocked_url, 1500, 7)).misroutes > 10
+    assert (await run(clocked_url, 500, 7)).misroutes > 10

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 import psycopg
+import pytest
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
@@ -348,6 +349,7 @@ class Stories(RuleBasedStateMachine):
         self.known[session.session_uuid].expires = session.expires_at
 
 
+@pytest.mark.long
 def test_every_call_of_any_story_reaches_whom_it_should(clocked_url: str) -> None:
     bound = type("Stories", (Stories,), {"url": clocked_url})
     # To make a story that fails shorter takes minutes, in which a run is given up and nothing of it is known: so it is

@@ -41,7 +41,7 @@ AT_ONCE_AT_MOST = 90
 TASK_TIMEOUT = timedelta(seconds=2)
 """A workflow task that waits for a local activity is reported after four fifths of it."""
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.anyio, pytest.mark.long, pytest.mark.timeout(180)]
 
 N = int(os.environ.get("LONG_CALLS", "100"))
 """Calls of six events each; `make chaos` sets 834, for 5,004 events."""
