@@ -72,17 +72,25 @@ _STYLE = "/docs/style.css"
 
 def routes(settings: Settings) -> list[web.RouteDef]:
     """`/openapi.json` for machines and `/docs` for people. Both need no credentials."""
-    described = document(settings.base_url)
-    shown, style = page(described, _STYLE)
+
+    # Made when somebody asks: that takes as long as dozens of answers, and most gateways are never asked.
+    @cache
+    def described() -> Json:
+        return document(settings.base_url)
+
+    @cache
+    def shown() -> tuple[str, str]:
+        return page(described(), _STYLE)
 
     async def _document(_: web.Request) -> web.Response:
-        return web.json_response(described)
+        return web.json_response(described())
 
     async def _page(_: web.Request) -> web.Response:
-        return web.Response(text=shown, content_type="text/html", headers={"Content-Security-Policy": _PAGE_POLICY})
+        headers = {"Content-Security-Policy": _PAGE_POLICY}
+        return web.Response(text=shown()[0], content_type="text/html", headers=headers)
 
     async def _style(_: web.Request) -> web.Response:
-        return web.Response(text=style, content_type="text/css")
+        return web.Response(text=shown()[1], content_type="text/css")
 
     return [
         web.get("/openapi.json", _document, name="openapi"),
