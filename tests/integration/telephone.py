@@ -39,7 +39,7 @@ class Telephone:
         """A call once it is over and the gateway knows."""
         async with asyncio.timeout(20):
             while not (record := await self.phones.call(call_uuid)).reported:  # noqa: ASYNC110 it is across HTTP
-                await asyncio.sleep(0.02)
+                await asyncio.sleep(0.05)
         return record
 
 
