@@ -45,7 +45,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.timeout(900)]
 
 WORKER = Path(__file__).parent.parent.parent / "worker.py"
 SPEED = 100.0
-CALLS = int(os.environ.get("CHAOS_CALLS", "160"))
+CALLS = int(os.environ.get("CHAOS_CALLS", "120"))
 PRICE = Decimal("0.0085")
 PROMPT = "https://x.example/pin.mp3"
 EVERYTHING = ChaosSwitches(drop=0.15, duplicate=0.1, delay=0.1, reorder=0.3, late_by=20)

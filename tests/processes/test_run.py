@@ -240,6 +240,7 @@ def test_sessions_survive_a_killed_worker_in_mid_call_and_a_full_restart_and_no_
         # Nor when it is killed.
         processes = again.tree()
         assert len(processes) >= 5
+        again.http.close()
         again.process.kill()
         again.process.communicate(timeout=10)
         until(lambda: gone(processes))
