@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import os
 import random
+import socket
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
@@ -35,6 +36,7 @@ from masking.carriers.simulator.records import CallRecord
 from masking.carriers.simulator.server import build_app
 from masking.contract import TASK_QUEUE
 from masking.domain.session import Bill
+from masking.health import is_polling
 from masking.settings import Settings
 from masking.storage.accounts import ensure_numbers
 from masking.storage.database import Database
@@ -106,6 +108,10 @@ async def worker(migrated_url: str, temporal: Client, settings: Settings, databa
     }
     process = await asyncio.create_subprocess_exec(sys.executable, WORKER, env=environment)
     try:
+        # A create waits less long than a worker takes to start on a busy machine.
+        async with asyncio.timeout(60):
+            while not await is_polling(temporal, f"{process.pid}@{socket.gethostname()}"):  # noqa: ASYNC110 a process
+                await asyncio.sleep(0.1)
         yield
     finally:
         process.terminate()
