@@ -22,7 +22,7 @@ from masking.contract import POOL_EXHAUSTED, ErrorType
 from masking.domain.agreement import Agreement, Left
 from masking.domain.bill.rates import RateCard
 from masking.domain.counterpart.following import opened_at_carrier
-from masking.domain.counterpart.told import ToldSession
+from masking.domain.counterpart.told import RULES, ToldSession
 from masking.domain.model import Model
 from masking.domain.session import REVISION, Session
 from masking.domain.terms import Change
@@ -68,13 +68,14 @@ class OpenedAtCarrier(Model):
 
     Attributes:
         agreement: what the operator decided about the session; None where it is what was asked for.
-        revision: of the rules that the session follows from here to its end.
+        revision, rules: those that the session follows to its end, as a session and as the counterpart's follower.
         parties: what lists are to find its parties by, where that was asked.
     """
 
     told: ToldSession | None
     refusal: str = ""
     revision: int = 1
+    rules: int = 1
     agreement: Agreement | None = Field(default=None, exclude_if=lambda agreement: agreement is None)
     parties: tuple[str, ...] = Field(default=(), exclude_if=lambda parties: not parties)
 
@@ -152,7 +153,7 @@ class PlivoActivities:
             activity.logger.warning("the carrier has no number on which both parties of a session are free")
             return OpenedAtCarrier(told=None, refusal=POOL_EXHAUSTED)
         parties = self._starts.parties(session) if command.asks_parties else ()
-        return OpenedAtCarrier(told=opened, revision=REVISION, agreement=agreement, parties=parties)
+        return OpenedAtCarrier(told=opened, revision=REVISION, rules=RULES, agreement=agreement, parties=parties)
 
     def _arguments(self, session: Session) -> Arguments:
         return create_arguments(session, session.duration, self._callbacks_url(session))

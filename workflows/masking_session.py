@@ -151,7 +151,9 @@ class MaskingSession(CarrierSignals):
             self._tell_lists("refused")
         else:
             heard_meanwhile = not self._state.is_written
-            self._state.take(opened_at_carrier(self._session, result.told, result.revision, result.agreement))
+            self._state.take(
+                opened_at_carrier(self._session, result.told, result.revision, result.agreement, result.rules)
+            )
             if not heard_meanwhile:
                 self._state.note_written()
             self._tell_parties(result.parties)

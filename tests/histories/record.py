@@ -24,6 +24,7 @@ from masking.domain.terms import AtExpiry, Carrier, Change, PinTerms
 from tests.carriers.plivo.truth import Talk
 from tests.domain.conversation import (
     SECOND,
+    STRANGER,
     answered_call,
     call,
     declined_call,
@@ -192,6 +193,21 @@ async def plivo_quiet(scene: Scene) -> None:
     await scene.wait(7200)
 
 
+async def plivo_unanswered(scene: Scene) -> None:
+    """Plivo calls the first party, which does not take it; then somebody calls with a PIN."""
+    pin = PinTerms(first_party="1234", second_party="4711", prompt_play="https://customer.example/pin.mp3")
+    await scene.open(carrier="plivo", initiate_call_to_first_party=True, pin=pin)
+    for talk in (
+        Talk(5, rings=30, talks=0, caller=Side.FIRST, dialled=False),
+        Talk(60, talks=30, number=STRANGER, pins=("failed", "success")),
+    ):
+        for event in scene.at_plivo.events(talk):
+            await scene.handle.signal(event.kind, event)
+            await asyncio.sleep(0.02)
+    await scene.sessions.expire(scene.uuid)
+    await scene.wait(7200)
+
+
 async def refused(scene: Scene) -> None:
     """No number is free."""
     scene.remembered.number = None
@@ -222,6 +238,7 @@ SCENES: tuple[Callable[[Scene], Awaitable[None]], ...] = (
     long,
     plivo,
     plivo_quiet,
+    plivo_unanswered,
     refused,
 )
 

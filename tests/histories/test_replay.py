@@ -33,6 +33,7 @@ BILLED = {
     "extended": 840,
     "long": 25 * 240,
     "plivo": 120 + 120 + 60 + 60,
+    "plivo_unanswered": 60 + 60,
 }
 """Seconds; nothing for the others."""
 

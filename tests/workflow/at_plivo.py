@@ -12,7 +12,7 @@ from temporalio.exceptions import ApplicationError
 from activities.plivo import ChangeAtCarrier, Done, OfSession, OpenedAtCarrier
 from masking.carriers.plivo.callbacks import About, read_callback
 from masking.carriers.plivo.session_resource import read_session
-from masking.domain.counterpart.told import ToldSession
+from masking.domain.counterpart.told import RULES, ToldSession
 from masking.domain.events import AnyCarrierEvent
 from masking.domain.session import REVISION, Session
 from tests.carriers.plivo.truth import Talk, Truth
@@ -67,7 +67,7 @@ class AtPlivo:
         self.truth.start = session.created_at.replace(microsecond=0)
         self.truth.lives = session.duration
         self._remembered.sessions[session.session_uuid] = session
-        return OpenedAtCarrier(told=self.told, revision=REVISION)
+        return OpenedAtCarrier(told=self.told, revision=REVISION, rules=RULES)
 
     @activity.defn
     async def abandon_at_carrier(self, command: OfSession) -> Done:

@@ -121,6 +121,9 @@ def _call(fields: Fields, about: About, at: datetime) -> Call:
 
 
 def _hangup(fields: Fields, event_id: str, at: datetime, call: Call, leg: LegName) -> Hangup:
+    if leg is LegName.CALLER and not e164(fields.get("To")):
+        # Nobody was dialled for it: the first party did not take the call that the session began with.
+        call = call.model_copy(update={"dialled": False, "to_number": ""})
     told = amount(fields.get("Amount"))
     billed = whole(fields.get("BilledDuration"))
     return Hangup(
@@ -142,8 +145,8 @@ def _pin_status(fields: Fields, event_id: str, at: datetime, call: Call) -> PinS
     status = PIN_ANSWERS.get(fields.get("PinAuthenticationStatus", "").lower())
     if status is None:
         return None
-    if status == "failed":
-        # Nobody was connected by it. A call that is connected after all tells so itself.
+    if status == "failed" or not e164(fields.get("To")):
+        # Nobody was connected by it, or the other party talks already. A call that is connected tells so itself.
         call = call.model_copy(update={"call_uuid": event_id, "dialled": False, "to_number": "", "rates": None})
     retries = whole(fields.get("PinRetryCounter"))
     return PinStatus(event_id=event_id, at=at, call=call, status=status, retry_counter=retries)

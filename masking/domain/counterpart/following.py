@@ -6,7 +6,7 @@ from datetime import datetime
 
 from masking.domain.agreement import Agreement
 from masking.domain.callbacks import timeout_notice
-from masking.domain.counterpart.told import Counterpart, ToldSession
+from masking.domain.counterpart.told import RULES, Counterpart, ToldSession
 from masking.domain.lifecycle import Step, changed, opened, stepped
 from masking.domain.session import Phase, Session
 from masking.domain.terms import Change
@@ -15,12 +15,19 @@ OURS = {"callback_url", "callback_method", "recording_callback_url", "recording_
 """What a change may hold that concerns us alone: the customer's callbacks come from us."""
 
 
-def opened_at_carrier(session: Session, told: ToldSession, revision: int, agreement: Agreement | None = None) -> Step:
-    """The carrier made the session: its number, its PINs, and its times, which are when it forwards calls."""
+def opened_at_carrier(
+    session: Session, told: ToldSession, revision: int, agreement: Agreement | None = None, rules: int = RULES
+) -> Step:
+    """The carrier made the session: its number, its PINs, and its times, which are when it forwards calls.
+
+    Args:
+        revision, rules: those that it follows to its end, as a session and as the follower of its counterpart.
+    """
     if session.phase is not Phase.OPENING:
         return Step(session)
     times = {"created_at": told.created_at, "modified_at": told.modified_at, "expires_at": told.expires_at}
-    made = session.model_copy(update={"counterpart": Counterpart(session_uuid=told.session_uuid), **times})
+    counterpart = Counterpart(session_uuid=told.session_uuid, rules=rules)
+    made = session.model_copy(update={"counterpart": counterpart, **times})
     return opened(made, told.virtual_number, told.pins, revision, agreement)
 
 

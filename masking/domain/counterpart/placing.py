@@ -104,7 +104,11 @@ def _conversation_of(session: Session, event: AnyCarrierEvent) -> Interaction | 
         if any(_is_same(event, fact) for fact in facts_of(known)):
             return known
     lacking = [each for each in conversations if not any(_fills(fact, slot_of(event)) for fact in facts_of(each))]
-    begun = [each for each in lacking if each.first_seen_at <= at and not _over_before(each, event)]
+    rules = session.counterpart.rules if session.counterpart is not None else 1
+    if rules > 1 and session.counterpart is not None and session.counterpart.reconciled and event.call.dialled:
+        # The record says for which of them nobody was dialled.
+        lacking = [each for each in lacking if each.call.dialled]
+    begun = [each for each in lacking if each.first_seen_at <= at and not _over_before(each, event, rules)]
     # Its beginning is not told yet, or lost: of these the first that may have begun with this.
     later = [each for each in lacking if each.first_seen_at >= at and each.caller.answered_at is None]
     if begins(event):
@@ -125,9 +129,19 @@ def _fills(fact: AnyCarrierEvent, slot: object) -> bool:
     return slot_of(fact) == slot and not fact.event_id.endswith(OVERDUE)
 
 
-def _over_before(interaction: Interaction, event: AnyCarrierEvent) -> bool:
-    """Whether the conversation was over when it happened; its recording may be told of afterwards."""
+def _over_before(interaction: Interaction, event: AnyCarrierEvent, rules: int) -> bool:
+    """Whether the conversation was over when it happened; its recording may be told of afterwards.
+
+    Args:
+        rules: see `RULES` (`told.py`).
+    """
     if isinstance(event, RecordingInitiated | RecordingCompleted | RecordingFailed):
         return False
-    hangups = [leg.hangup for leg in (interaction.caller, interaction.callee) if leg.hangup is not None]
-    return len(hangups) == 2 and max(hangup.happened_at for hangup in hangups) < moment_of(event)
+    caller, callee = interaction.caller.hangup, interaction.callee.hangup
+    if caller is None:
+        return False
+    if callee is not None:
+        return max(caller.happened_at, callee.happened_at) < moment_of(event)
+    # With the caller everything ends but the other leg, where there is one.
+    ends_alone = not (interaction.call.dialled and isinstance(event, Hangup))
+    return rules > 1 and ends_alone and caller.happened_at < moment_of(event)

@@ -72,11 +72,12 @@ def reconcile(session: Session, told: ToldSession) -> Reconciliation:
     events: list[AnyCarrierEvent] = []
     differences: list[str] = []
     unexplained: list[int] = []
+    rules = session.counterpart.rules if session.counterpart is not None else 1
     shares = _shares(session, record)
     names = _names(session, shares)
     for number, (entry, facts, name) in enumerate(zip(record, shares, names, strict=True)):
         known = _known(session, entry, facts, name)
-        compared = _compared(known, entry)
+        compared = _compared(known, entry, rules)
         interactions[name] = compared.interaction
         events += compared.events
         said = compared.differences if facts else ("no callback told of it",)
@@ -179,11 +180,13 @@ class _Compared(NamedTuple):
     differences: tuple[str, ...]
 
 
-def _compared(known: Interaction, entry: ToldInteraction) -> _Compared:
+def _compared(known: Interaction, entry: ToldInteraction, rules: int) -> _Compared:
     """What was told of a conversation, put right where it disagrees with the record; and what was not told."""
     call, differences = known.call, list[str]()
     events: list[AnyCarrierEvent] = []
-    if known.caller.answered_at is None:
+    # A first party that the carrier called need not have answered.
+    answered = call.dialled or entry.duration > 0 or entry.ended_at is None or rules == 1
+    if answered and known.caller.answered_at is None:
         events.append(_answer(known, LegName.CALLER, entry))
     if entry.ended_at is not None:
         legs = (LegName.CALLER, LegName.CALLEE) if call.dialled else (LegName.CALLER,)

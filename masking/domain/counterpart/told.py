@@ -12,18 +12,27 @@ from masking.domain.bill.money import ZERO, CallRates
 from masking.domain.events import Side
 from masking.domain.model import Model
 
+RULES = 2
+"""The rules of today by which a session follows its counterpart. It keeps to those under which it was opened.
+
+1: what was told after the caller had left could belong to its conversation, as long as nobody had told of the end of
+   the other leg, also where there was none; and a first party that the carrier called counted as having answered.
+"""
+
 
 class Counterpart(Model):
     """What a session remembers of its counterpart.
 
     Attributes:
         session_uuid: the carrier's id of it.
+        rules: by which it is followed, see `RULES`.
         reconciled: whether the carrier was asked for the whole of it after its end. What is told later tells
             nothing that is not in the bill.
     """
 
     session_uuid: str
     reconciled: bool = False
+    rules: int = Field(default=1, exclude_if=lambda rules: rules == 1)
 
 
 class ToldRecording(Model):

@@ -61,14 +61,26 @@ def test_the_same_callback_is_the_same_event_and_another_call_is_another() -> No
     assert first.event_id != other.event_id
 
 
-@pytest.mark.parametrize(("status", "dialled"), [("success", True), ("failed", False), ("AuthorizedCaller", True)])
-def test_a_pin_connects_or_does_not(status: str, dialled: bool) -> None:
-    fields = told(
-        "SessionPinAuthenticationStatus", From=STRANGER[1:], PinAuthenticationStatus=status, PinRetryCounter="2"
-    )
-    event = read_callback(fields, ABOUT)
+@pytest.mark.parametrize("to", [SECOND[1:], ""])
+@pytest.mark.parametrize(("status", "connects"), [("success", True), ("failed", False), ("AuthorizedCaller", True)])
+def test_a_pin_connects_with_somebody_or_does_not(status: str, connects: bool, to: str) -> None:
+    more = {"PinAuthenticationStatus": status, "PinRetryCounter": "2"}
+    event = read_callback(told("SessionPinAuthenticationStatus", From=STRANGER[1:], To=to, **more), ABOUT)
     assert isinstance(event, PinStatus)
-    assert (event.status, event.retry_counter, event.call.dialled) == (status, 2, dialled)
+    assert (event.status, event.retry_counter) == (status, 2)
+    assert event.call.dialled == (connects and to != "")
+
+
+def test_a_first_party_that_does_not_take_plivos_call_is_alone_in_it() -> None:
+    (hangup, nothing) = (
+        read_callback(fields, ABOUT)
+        for fields in Truth([Talk(10, talks=0, caller=Side.FIRST, dialled=False)], expired=False).callbacks()
+    )
+    assert isinstance(hangup, Hangup)
+    assert (hangup.leg, hangup.duration, hangup.call.caller) == (LegName.CALLER, 0, Side.FIRST)
+    assert (hangup.call.dialled, hangup.call.to_number) == (False, "")
+    assert not begin(hangup).live
+    assert nothing is None
 
 
 FIELDS = st.dictionaries(

@@ -18,7 +18,13 @@ API = "https://api.plivo.com/v1/Account/MAPLIVOPLIVOPLIVO000"
 
 @dataclass
 class Talk:
-    """A call, in seconds from the session's beginning; one that lasts no time was never answered."""
+    """A call, in seconds from the session's beginning; one that lasts no time was never answered.
+
+    Attributes:
+        number: the caller's (E.164) where it is not the party's own; `hidden` where it shows none.
+        pins: how its tries of a PIN came out; the last one connects.
+        dialled: False for the call that a session begins with, and that the first party does not take.
+    """
 
     begins: int
     rings: int = 5
@@ -26,6 +32,9 @@ class Talk:
     caller: Side = Side.SECOND
     rate: Decimal = Decimal("0.0085")
     recorded: bool = False
+    number: str = ""
+    pins: tuple[str, ...] = ()
+    dialled: bool = True
 
     @property
     def ends(self) -> int:
@@ -34,7 +43,7 @@ class Talk:
     @property
     def legs(self) -> tuple[tuple[int, int, Decimal], ...]:
         """Duration, billed seconds and amount of the caller's leg and of the callee's."""
-        durations = (self.rings + self.talks, self.talks)
+        durations = (self.rings + self.talks, self.talks) if self.dialled else (0,)
         return tuple((d, -(-d // 60) * 60, self.rate * -(-d // 60)) for d in durations)
 
     @property
@@ -44,12 +53,19 @@ class Talk:
 
 @dataclass
 class Truth:
-    """A session at Plivo, its calls one after the other."""
+    """A session at Plivo, its calls one after the other.
+
+    Attributes:
+        prefix: what the ids of its legs and recordings begin with.
+        api: where they are resources.
+    """
 
     talks: list[Talk]
     start: datetime = START
     lives: int = 3600
     expired: bool = True
+    prefix: str = ""
+    api: str = API
     parties: dict[Side, str] = field(default_factory=lambda: dict(PARTIES))
 
     def at(self, seconds: float) -> str:
@@ -59,8 +75,18 @@ class Truth:
         """All that Plivo tells, in its order."""
         told: list[dict[str, str]] = []
         for number, talk in enumerate(self.talks, 1):
-            caller, callee = self.parties[talk.caller], self.parties[talk.caller.other]
-            ends = {"From": plivo_number(caller), "To": plivo_number(callee)}
+            caller = talk.number or self.parties[talk.caller]
+            begins = {"From": plivo_number(caller)} if caller != "hidden" else {}
+            if not talk.dialled:
+                told.append(self._event("SessionFirstPartyHangup", talk.ends, begins | _charged(*talk.legs[0])))
+                told.append(self._event("SessionPartiesHangup", talk.ends, begins | _charged(*talk.legs[0])))
+                continue
+            ends = begins | {"To": plivo_number(self.parties[talk.caller.other])}
+            for tries, outcome in enumerate(talk.pins):
+                failed = outcome == "failed"
+                about = {"PinAuthenticationStatus": outcome, "PinRetryCounter": str(tries + failed)}
+                who = begins if failed else ends
+                told.append(self._event("SessionPinAuthenticationStatus", talk.begins, who | about))
             told.append(self._event("SessionFirstPartyAnswer", talk.begins, ends))
             told.append(self._event("SessionSecondPartyRing", talk.begins, ends))
             if talk.talks:
@@ -74,7 +100,7 @@ class Truth:
                 )
             )
             if talk.recorded and talk.talks:
-                about = ends | {"RecordingUUID": f"recording-{number}"}
+                about = ends | {"RecordingUUID": f"{self.prefix}recording-{number}"}
                 told.append(self._event("SessionRecordingInitiated", talk.begins + talk.rings, about))
                 told.append(
                     self._event(
@@ -82,7 +108,7 @@ class Truth:
                         talk.ends + 2,
                         about
                         | {
-                            "RecordingURL": f"https://media.plivo.com/recording-{number}.mp3",
+                            "RecordingURL": f"https://media.plivo.com/{self.prefix}recording-{number}.mp3",
                             "RecordingDuration": str(talk.talks),
                             "RecordingStartTime": self.at(talk.begins + talk.rings),
                             "RecordingEndTime": self.at(talk.ends),
@@ -120,16 +146,18 @@ class Truth:
         shown = {
             "start_time": self.at(talk.begins),
             "end_time": self.at(talk.ends),
-            "first_party_resource_url": f"{API}/Call/leg-{number}-{sides[Side.FIRST]}",
-            "second_party_resource_url": f"{API}/Call/leg-{number}-{sides[Side.SECOND]}",
+            **{
+                f"{side}_party_resource_url": f"{self.api}/Call/{self.prefix}leg-{number}-{sides[side]}"
+                for side in (Side if talk.dialled else (talk.caller,))
+            },
             "type": "call",
             "total_call_amount": talk.amount,
             "call_billed_duration": sum(billed for _, billed, _ in talk.legs),
-            "total_call_count": 2,
+            "total_call_count": len(talk.legs),
             "duration": sum(duration for duration, _, _ in talk.legs),
         }
         if talk.recorded and talk.talks:
-            shown["recording_resource_url"] = f"{API}/Recording/recording-{number}"
+            shown["recording_resource_url"] = f"{self.api}/Recording/{self.prefix}recording-{number}"
         return shown
 
 
