@@ -211,6 +211,9 @@ class Settings(BaseSettings):
     carrier_request_window: float = Field(default=5.0, ge=0.001, le=3600)
     """Seconds in which all processes together may ask the carrier so often."""
     carrier_calls_per_second: int = Field(default=2, ge=1, le=10_000)
+    carrier_failures: int = Field(default=5, ge=0, le=1000)
+    """After so many failures in a row the carrier is asked nothing for `carrier_rest` seconds; 0 for never."""
+    carrier_rest: float = Field(default=10.0, ge=0.1, le=600)
     simulator_port: Port = 8081
     simulator_speed: float = Field(default=1.0, gt=0, le=1000)
 

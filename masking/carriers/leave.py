@@ -1,12 +1,14 @@
-"""Leave to ask a carrier something: within its limits, and not while it does not take our credentials.
+"""Leave to ask a carrier something: within its limits, not while it does not take our credentials or rests.
 
-All processes share it, by way of PostgreSQL.
+A carrier rests for some seconds after so many failures in a row, and is tried by one request then: a circuit breaker.
+All processes share all of it, by way of PostgreSQL.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from datetime import timedelta
 from typing import Protocol
 
@@ -18,7 +20,7 @@ from masking.domain.pace import Pace
 from masking.privacy.keyring import Keyring
 from masking.settings import Settings
 from masking.storage import carrier_turns
-from masking.storage.carrier_turns import Account
+from masking.storage.carrier_turns import Account, Breaker
 from masking.storage.database import Database
 
 LONGEST_WAIT = timedelta(seconds=3)
@@ -51,6 +53,12 @@ class Leave(Protocol):
             why: the carrier's words, without numbers.
         """
 
+    async def failed(self) -> None:
+        """The carrier failed, stalled, or could not be reached."""
+
+    async def worked(self) -> None:
+        """The carrier answered, whatever it said."""
+
 
 class FreeLeave:
     """Leave to ask at any time: for a look from the command line, and for tests."""
@@ -64,17 +72,28 @@ class FreeLeave:
     async def refused(self, why: str) -> None:
         """Whoever asked is told; nobody else."""
 
+    async def failed(self) -> None:
+        """Nobody keeps count."""
+
+    async def worked(self) -> None:
+        """Nobody keeps count."""
+
 
 class SharedLeave:
     """Leave that all processes share.
 
     Args:
         requests, calls: how often anything may be asked, and how often for a call.
+        breaker: when the carrier rests; None for never.
     """
 
-    def __init__(self, database: Database, account: Account, requests: Pace, calls: Pace) -> None:
-        self._database, self._account = database, account
+    def __init__(
+        self, database: Database, account: Account, requests: Pace, calls: Pace, breaker: Breaker | None = None
+    ) -> None:
+        self._database, self._account, self._breaker = database, account, breaker
         self._paces = {REQUESTS: requests, CALLS: calls}
+        # What the newest turn told: as long as all is well, an answer writes nothing.
+        self._has_failed = False
 
     async def to_ask(self) -> None:
         """Take a turn."""
@@ -101,14 +120,57 @@ class SharedLeave:
                 why,
             )
 
+    async def failed(self) -> None:
+        """Count it; whoever is the first to have the carrier rest says so in the log."""
+        if self._breaker is None:
+            return
+        self._has_failed = True
+        try:
+            async with self._database.transaction() as connection:
+                in_a_row = await carrier_turns.failed(connection, self._account, self._breaker)
+        except (psycopg.Error, PoolTimeout) as error:
+            logger.warning("it cannot be written down that a carrier failed: %s", type(error).__name__)
+            return
+        if in_a_row == self._breaker.failures:
+            logger.warning(
+                "the carrier has failed %d times in a row for %s: it rests for %g s, and is tried once then",
+                in_a_row,
+                self._account.auth_id,
+                self._breaker.rest.total_seconds(),
+            )
+
+    async def worked(self) -> None:
+        """Forget failures, if there were any."""
+        if self._breaker is None or not self._has_failed:
+            return
+        try:
+            async with self._database.transaction() as connection:
+                in_a_row = await carrier_turns.worked(connection, self._account)
+        except (psycopg.Error, PoolTimeout) as error:
+            logger.warning("it cannot be written down that a carrier works: %s", type(error).__name__)
+            return
+        self._has_failed = False
+        if in_a_row >= self._breaker.failures:
+            logger.warning("the carrier works again for %s", self._account.auth_id)
+
     async def _turn(self, what: str) -> None:
+        # Only the last turn before a request can be the one by which a carrier that has rested is tried.
+        rest = self._breaker.rest if self._breaker is not None and what == REQUESTS else None
+        pace = self._paces[what]
         try:
             async with self._database.autocommit() as connection:
-                answer = await carrier_turns.take(connection, self._account, what, self._paces[what], LONGEST_WAIT)
+                answer = await carrier_turns.take(connection, self._account, what, pace, LONGEST_WAIT, rest=rest)
         except (psycopg.Error, PoolTimeout) as error:
             raise CarrierUnavailable(f"nobody can say whether it may be asked now: {type(error).__name__}") from None
         if answer.stopped is not None:
             raise CredentialsRefused(f"the carrier does not take our credentials: {answer.stopped}")
+        self._has_failed = answer.failures > 0
+        if answer.rests_for is not None:
+            raise CarrierUnavailable(
+                f"the carrier has failed {answer.failures} times in a row, and is not asked"
+                f" for {math.ceil(answer.rests_for.total_seconds())} s",
+                answer.rests_for,
+            )
         if answer.wait is None:
             raise CarrierUnavailable(
                 f"the limit of {what} that the carrier allows is used up for {answer.free_in.total_seconds():.0f} s",
@@ -141,7 +203,15 @@ def shared_leave(database: Database, account: Account | None, settings: Settings
     if account is None:
         return None
     requests = Pace(settings.carrier_requests, timedelta(seconds=settings.carrier_request_window))
-    return SharedLeave(database, account, requests, Pace(settings.carrier_calls_per_second, timedelta(seconds=1)))
+    calls = Pace(settings.carrier_calls_per_second, timedelta(seconds=1))
+    return SharedLeave(database, account, requests, calls, breaker_of(settings))
+
+
+def breaker_of(settings: Settings) -> Breaker | None:
+    """When a carrier rests; None for never."""
+    if not settings.carrier_failures:
+        return None
+    return Breaker(settings.carrier_failures, timedelta(seconds=settings.carrier_rest))
 
 
 async def forget_other_credentials(database: Database, keyring: Keyring, settings: Settings) -> None:

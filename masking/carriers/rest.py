@@ -81,9 +81,12 @@ class RestApi:
         try:
             answer = await self._http.request(method, url, params=query, json=body, auth=self._auth)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout):
+            await self._leave.failed()
             raise CarrierUnavailable("the carrier cannot be reached") from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
+            await self._leave.failed()
             raise OutcomeUnknown(f"the carrier did not answer: {type(error).__name__}") from None
+        await (self._leave.failed() if _failed(answer) else self._leave.worked())
         if answer.is_success or (gone_is_fine and answer.status_code == NOT_FOUND):
             return answer
         raise await self._fault(answer)
@@ -102,12 +105,16 @@ class RestApi:
         told = f" with {status}" + (f": {words}" if words else "")
         if status == TOO_MANY:
             return CarrierUnavailable("the carrier takes no more requests for now", _retry_after(answer))
-        if answer.is_server_error or status == TIMED_OUT:
+        if _failed(answer):
             return OutcomeUnknown(f"the carrier failed{told}")
         if status == UNAUTHORIZED or (status == FORBIDDEN and _ABOUT_CREDENTIALS.search(words)):
             await self._leave.refused(f"it refused{told}")
             return CredentialsRefused(f"the carrier refused{told}")
         return CarrierRefused(f"the carrier refused{told}")
+
+
+def _failed(answer: httpx.Response) -> bool:
+    return answer.is_server_error or answer.status_code == TIMED_OUT
 
 
 def read(answer: httpx.Response, model: type[ModelT]) -> ModelT:

@@ -27,9 +27,9 @@ from masking.storage.measures import (
     Pool,
     Undelivered,
     backlog,
+    carriers,
     erasing,
     pools,
-    stopped_carriers,
     undelivered,
 )
 from masking.storage.recordings import Unkept, unkept
@@ -73,6 +73,7 @@ class Metrics:
         self._undeleted = self._gauge("recordings_to_delete", "Recordings that are still where they should be deleted")
         self._lost_recordings = self._gauge("recordings_lost", "Recordings that could not be fetched")
         self._stopped = self._gauge("carriers_stopped", "Accounts at carriers that do not take our credentials")
+        self._resting = self._gauge("carriers_resting", "Accounts at carriers that rest after failures in a row")
         self._unarchivable = self._gauge("archive_failing", "Those of them that were tried in vain")
 
     async def exposed(self) -> bytes:
@@ -86,7 +87,9 @@ class Metrics:
                     self._set_erasing(await erasing(connection, self._keep_for))
                     self._set_unarchived(await unarchived(connection))
                     self._set_recordings(await unkept(connection))
-                    self._stopped.set(await stopped_carriers(connection))
+                    asked_nothing = await carriers(connection)
+                    self._stopped.set(asked_nothing.stopped)
+                    self._resting.set(asked_nothing.resting)
                 self._read_at = time.monotonic()
         return generate_latest(self._registry)
 

@@ -103,7 +103,20 @@ async def _looked(system: OperatedSystem, account: Account, looked: AsyncIterato
         if step.name == "credentials":
             async with system.database.transaction() as connection:
                 steps += await _stops(connection, account, step)
+                steps += await _rest(connection, account, step)
     return steps
+
+
+async def _rest(connection: Connection, account: Account, credentials: Step) -> list[Step]:
+    """That the carrier rests after failures in a row, and whether it still does."""
+    rest = await carrier_turns.rest_of(connection, account)
+    if rest is None:
+        return []
+    failed = f"it had failed {rest.in_a_row} times in a row"
+    if credentials.outcome != "ok":
+        return [Step("resting", "warning", f"{failed}, and is tried again by itself")]
+    await carrier_turns.worked(connection, account)
+    return [Step("resting", "ok", f"{failed}; from now on it is asked again")]
 
 
 async def _stops(connection: Connection, account: Account, credentials: Step) -> list[Step]:

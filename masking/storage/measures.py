@@ -142,7 +142,19 @@ async def erasing(connection: Connection, keep_for: timedelta | None) -> Erasing
     return found
 
 
-async def stopped_carriers(connection: Connection) -> int:
-    """With how many accounts at carriers nothing is asked, since our credentials are not taken."""
-    row = await (await connection.execute("SELECT count(DISTINCT account) FROM carrier_stops")).fetchone()
-    return int(str(row[0])) if row is not None else 0
+class Carriers(NamedTuple):
+    """Accounts at carriers that are asked nothing: ever, with these credentials, or until they have rested."""
+
+    stopped: int
+    resting: int
+
+
+async def carriers(connection: Connection) -> Carriers:
+    """How many there are."""
+    async with connection.cursor(row_factory=class_row(Carriers)) as cursor:
+        await cursor.execute(
+            "SELECT (SELECT count(DISTINCT account) FROM carrier_stops) AS stopped,"
+            " (SELECT count(*) FROM carrier_failures WHERE rests_until IS NOT NULL) AS resting"
+        )
+        (found,) = await cursor.fetchall()
+    return found

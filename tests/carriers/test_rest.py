@@ -19,11 +19,13 @@ from masking.carriers.errors import (
     CredentialsRefused,
     OutcomeUnknown,
 )
-from masking.carriers.leave import SharedLeave, account_of
+from masking.carriers.leave import SharedLeave, account_of, breaker_of
 from masking.carriers.protocol import CallOrder
 from masking.carriers.voice.calls_api import CallsApi
 from masking.domain.pace import Pace
 from masking.privacy.keyring import Keyring
+from masking.settings import Settings
+from masking.storage.carrier_turns import Breaker
 from masking.storage.database import Database
 
 pytestmark = pytest.mark.anyio
@@ -107,8 +109,10 @@ def test_whoever_is_turned_away_again_comes_back_later_each_time(seconds: int, a
     assert environment.run(later, CarrierUnavailable("away")).next_retry_delay is None, "as the retry policy says"
 
 
-def leave(database: Database, keyring: Keyring, token: str = TOKEN, calls: Pace = PLENTY) -> SharedLeave:
-    return SharedLeave(database, account_of(keyring, AUTH_ID, token), PLENTY, calls)
+def leave(
+    database: Database, keyring: Keyring, token: str = TOKEN, calls: Pace = PLENTY, breaker: Breaker | None = None
+) -> SharedLeave:
+    return SharedLeave(database, account_of(keyring, AUTH_ID, token), PLENTY, calls, breaker)
 
 
 async def test_credentials_that_are_not_taken_stop_all_processes_with_one_line(
@@ -145,3 +149,68 @@ async def test_calls_wait_for_their_own_turns_and_then_for_temporal(database: Da
     assert carrier.asked == 1
     carrier.answers = [httpx.Response(404)]
     assert await slow.find_call("c") is None, "other requests do not wait for calls"
+
+
+BREAKER = Breaker(3, timedelta(seconds=1))
+DOWN = (refusal(503), refusal(408), httpx.ReadTimeout(""), httpx.ConnectError(""))
+
+
+async def test_after_failures_in_a_row_all_processes_fail_at_once_until_one_has_tried(
+    database: Database, keyring: Keyring, caplog: pytest.LogCaptureFixture
+) -> None:
+    carrier = Carrier(*DOWN[1:])
+    one, other = (carrier.api(leave(database, keyring, breaker=BREAKER)) for _ in range(2))
+    with caplog.at_level(logging.INFO):
+        for api in (one, other, one):
+            with pytest.raises(CarrierUnavailable, match=r"did not answer|cannot be reached|failed with 408") as raised:
+                await api.find_call("c")
+            assert raised.value.retry_after is None
+        for ask in (one.find_call("c"), other.legs_of("c"), one.place(ORDER)):
+            with pytest.raises(
+                CarrierUnavailable, match="has failed 3 times in a row, and is not asked for 1 s"
+            ) as raised:
+                await ask
+            assert raised.value.retry_after is not None
+            assert timedelta(0) < raised.value.retry_after <= BREAKER.rest
+        assert carrier.asked == 3
+
+        await asyncio.sleep(1.05)
+        tried = await asyncio.gather(*(each.find_call("c") for each in (one, other) * 3), return_exceptions=True)
+        assert [str(each) for each in tried].count("the carrier cannot be reached") == 1
+        assert carrier.asked == 4, "one has tried it, for all"
+
+        await asyncio.sleep(1.05)
+        carrier.answers = [httpx.Response(404)]
+        assert await other.find_call("c") is None
+        assert await one.find_call("c") is None
+    said = [record.getMessage() for record in caplog.records if record.name == "masking.carriers.leave"]
+    assert said == [
+        f"the carrier has failed 3 times in a row for {AUTH_ID}: it rests for 1 s, and is tried once then",
+        f"the carrier works again for {AUTH_ID}",
+    ]
+
+
+@pytest.mark.parametrize(
+    "between", [refusal(429), refusal(400, "no"), refusal(404), httpx.Response(200, text="<html>")]
+)
+async def test_whatever_a_carrier_answers_it_is_there(
+    database: Database, keyring: Keyring, between: httpx.Response
+) -> None:
+    carrier = Carrier(*DOWN[:2], between, *DOWN[:2], between)
+    api = carrier.api(leave(database, keyring, breaker=BREAKER))
+    for _ in range(6):
+        with pytest.raises(CarrierError) as raised:
+            await api.recordings_of("c")
+        assert "in a row" not in str(raised.value)
+    assert carrier.asked == 6
+
+
+async def test_a_breaker_that_is_off_never_rests(database: Database, keyring: Keyring) -> None:
+    carrier = Carrier(refusal(503))
+    api = carrier.api(leave(database, keyring))
+    for _ in range(10):
+        with pytest.raises(CarrierUnavailable, match="failed with 503"):
+            await api.find_call("c")
+    assert carrier.asked == 10
+    assert breaker_of(Settings(carrier_failures=0)) is None
+    assert breaker_of(Settings()) == Breaker(5, timedelta(seconds=10))

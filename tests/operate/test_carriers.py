@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -14,6 +15,7 @@ from typer.testing import CliRunner, Result
 
 from masking.carriers.simulator.network import Network
 from masking.cli import app
+from masking.gateway.metrics import Metrics
 from masking.privacy.keyring import Keyring
 from masking.storage import carrier_turns
 from masking.storage.database import Database
@@ -260,6 +262,28 @@ async def test_a_check_that_succeeds_has_the_carrier_asked_again(
     assert "from now on it is asked again" in steps["stopped"][1]
     async with database.transaction() as connection:
         assert await carrier_turns.stops(connection) == []
+
+
+async def test_a_carrier_that_rests_after_failures_is_asked_all_the_same_and_again_by_everybody_where_it_answers(
+    operator: Operator, network: Network, database: Database
+) -> None:
+    network.inventory.rent(NUMBERS)
+    await operator.sets_up("--yes")
+    ours = carrier_turns.Account(AUTH_ID, b"of which nobody asks")
+    async with database.transaction() as connection:
+        for _ in range(7):
+            await carrier_turns.failed(connection, ours, carrier_turns.Breaker(5, timedelta(minutes=5)))
+    assert b"masking_carriers_resting 1.0" in await Metrics(database).exposed()
+    done = await operator.runs("plivo", "setup", "--dry-run")
+    assert (done.exit_code, "has failed 7 times in a row, and is not asked for 300 s" in done.output) == (2, True)
+
+    _, steps = await operator.checks(MASKING_CARRIER_AUTH_TOKEN="wrong")
+    assert steps["resting"] == ("warning", "it had failed 7 times in a row, and is tried again by itself")
+    _, steps = await operator.checks()
+    assert steps["resting"] == ("ok", "it had failed 7 times in a row; from now on it is asked again")
+    _, steps = await operator.checks()
+    assert "resting" not in steps
+    assert b"masking_carriers_resting 0.0" in await Metrics(database).exposed()
 
 
 async def test_the_simulator_takes_what_plivo_takes_and_nothing_else(

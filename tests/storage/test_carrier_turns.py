@@ -8,7 +8,19 @@ from datetime import timedelta
 import pytest
 
 from masking.domain.pace import Pace
-from masking.storage.carrier_turns import Account, Answer, forget_others, resume, stop, stops, take
+from masking.storage.carrier_turns import (
+    Account,
+    Answer,
+    Breaker,
+    failed,
+    forget_others,
+    rest_of,
+    resume,
+    stop,
+    stops,
+    take,
+    worked,
+)
 from masking.storage.database import Database
 
 pytestmark = pytest.mark.anyio
@@ -78,3 +90,58 @@ async def test_nothing_is_asked_with_credentials_that_were_stopped_until_they_ar
         await stop(connection, ACCOUNT, "again")
         await forget_others(connection, OTHER)
         assert await stops(connection) == []
+
+
+BREAKER = Breaker(3, timedelta(milliseconds=400))
+
+
+async def tried(database: Database) -> Answer:
+    async with database.autocommit() as connection:
+        return await take(connection, ACCOUNT, "requests", PACE, LONG, rest=BREAKER.rest)
+
+
+async def fails(database: Database, times: int) -> list[int]:
+    async with database.transaction() as connection:
+        return [await failed(connection, ACCOUNT, BREAKER) for _ in range(times)]
+
+
+async def test_after_failures_in_a_row_nothing_is_asked_for_a_while_and_then_one_tries(database: Database) -> None:
+    assert await fails(database, 2) == [1, 2]
+    below = await tried(database)
+    assert (below.wait is not None, below.failures, below.rests_for) == (True, 2, None)
+    async with database.transaction() as connection:
+        assert await rest_of(connection, ACCOUNT) is None
+
+    assert await fails(database, 1) == [3]
+    for answer in (await tried(database), await taken(database)):
+        assert (answer.wait, answer.failures) == (None, 3)
+        assert answer.rests_for is not None
+        assert timedelta(0) < answer.rests_for <= BREAKER.rest
+    await asyncio.sleep(0.45)
+    assert (await taken(database)).wait is not None, "a turn behind which another is taken does not try it"
+    answers = await asyncio.gather(*(tried(database) for _ in range(12)))
+    assert [answer.wait is not None for answer in answers].count(True) == 1
+    assert {answer.rests_for is None for answer in answers if answer.wait is None} == {False}
+
+    await asyncio.sleep(0.45)
+    assert (await tried(database)).wait is not None, "what became of the first one nobody heard: another tries"
+    assert await fails(database, 1) == [4]
+    assert (await tried(database)).wait is None
+    async with database.transaction() as connection:
+        rest = await rest_of(connection, ACCOUNT)
+        assert rest is not None
+        assert (rest.in_a_row, rest.over_in > timedelta(0)) == (4, True)
+        assert await worked(connection, ACCOUNT) == 4
+        assert await worked(connection, ACCOUNT) == 0
+    assert (await tried(database))._replace(wait=None, free_in=timedelta()) == Answer(None, timedelta(), None)
+
+
+async def test_a_carrier_that_takes_no_credentials_is_not_tried(database: Database) -> None:
+    await fails(database, 3)
+    async with database.transaction() as connection:
+        await stop(connection, ACCOUNT, "it refused with 401")
+    await asyncio.sleep(0.45)
+    assert (await tried(database)).stopped == "it refused with 401"
+    async with database.transaction() as connection:
+        assert await resume(connection, ACCOUNT)
+    assert (await tried(database)).wait is not None, "nobody has used the try up"
