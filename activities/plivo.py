@@ -13,7 +13,7 @@ from temporalio.exceptions import ApplicationError
 
 from activities.carrier import later
 from activities.starts import HouseTerms, Starts
-from masking.carriers.errors import CarrierError, CarrierRefused, CarrierUnavailable
+from masking.carriers.errors import CarrierError, CarrierRefused, CarrierUnavailable, CredentialsRefused
 from masking.carriers.plivo.arguments import Arguments, create_arguments, update_arguments
 from masking.carriers.plivo.callbacks import session_path
 from masking.carriers.plivo.records import Records
@@ -158,11 +158,11 @@ class PlivoActivities:
     def _arguments(self, session: Session) -> Arguments:
         return create_arguments(session, session.duration, self._callbacks_url(session))
 
-    async def _made(self, session: Session) -> tuple[ToldSession, ...]:
+    async def _made(self, session: Session, *, patient: bool = False) -> tuple[ToldSession, ...]:
         """What was made for this session already, newest first."""
         parties = {f"{side}_party": number for side, number in session.terms.parties.items()}
         since = session.created_at - CLOCKS_APART
-        return await _answered(self._plivo().find(self._callbacks_url(session), parties, since))
+        return await _answered(self._plivo().find(self._callbacks_url(session), parties, since), patient=patient)
 
     def _callbacks_url(self, session: Session) -> str:
         return f"{self._base_url}{session_path(self._keyring, session.session_uuid)}"
@@ -180,8 +180,8 @@ class PlivoActivities:
     @activity.defn
     async def abandon_at_carrier(self, command: OfSession) -> Done:
         """Expire whatever was made for a session that was refused after all."""
-        for told in await self._made(command.session):
-            await _answered(self._plivo().expire(told.session_uuid))
+        for told in await self._made(command.session, patient=True):
+            await _answered(self._plivo().expire(told.session_uuid), patient=True)
         return Done()
 
     @activity.defn
@@ -199,10 +199,10 @@ class PlivoActivities:
     @activity.defn
     async def look_at_carrier(self, command: OfSession) -> ToldSession:
         """The session as Plivo has it on record; with the legs and recordings of which no callback told."""
-        told = await _answered(self._plivo().retrieve(_counterpart(command.session)))
+        told = await _answered(self._plivo().retrieve(_counterpart(command.session)), patient=True)
         records = Records(self._plivo(), self._rate_card)
         legs_matter = activity.info().attempt < TRIES_FOR_LEGS
-        return await _answered(records.completed(command.session, told, legs_matter=legs_matter))
+        return await _answered(records.completed(command.session, told, legs_matter=legs_matter), patient=True)
 
     def _plivo(self) -> SessionsApi:
         if self._api is None:
@@ -220,11 +220,17 @@ def _refusal(words: str) -> str:
     return POOL_EXHAUSTED if "number pool exhausted" in words.lower() else words
 
 
-async def _answered(asking: Awaitable[ResultT]) -> ResultT:
-    """What Plivo answers. Let Temporal try again, which each of these activities bears, unless Plivo refused."""
+async def _answered(asking: Awaitable[ResultT], *, patient: bool = False) -> ResultT:
+    """What Plivo answers. Let Temporal try again, which each of these activities bears, unless Plivo refused.
+
+    Args:
+        patient: whether nobody waits: that Plivo does not take our credentials may be mended meanwhile.
+    """
     try:
         return await asking
     except CarrierRefused as refusal:
+        if patient and isinstance(refusal, CredentialsRefused):
+            raise ApplicationError(str(refusal), type=type(refusal).__name__) from None
         raise ApplicationError(str(refusal), type=ErrorType.CARRIER_REFUSED, non_retryable=True) from None
     except CarrierUnavailable as error:
         raise later(error) from None

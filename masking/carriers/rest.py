@@ -101,7 +101,7 @@ class RestApi:
             raise CarrierUnavailable(str(error)) from None
 
     async def _fault(self, answer: httpx.Response) -> CarrierRefused | CarrierUnavailable | OutcomeUnknown:
-        status, words = answer.status_code, words_of(answer)
+        status, words = answer.status_code, words_of(answer, self._auth[1])
         told = f" with {status}" + (f": {words}" if words else "")
         if status == TOO_MANY:
             return CarrierUnavailable("the carrier takes no more requests for now", _retry_after(answer))
@@ -129,8 +129,12 @@ def read(answer: httpx.Response, model: type[ModelT]) -> ModelT:
         raise CarrierUnavailable("the carrier's answer cannot be understood") from None
 
 
-def words_of(answer: httpx.Response) -> str:
-    """What the carrier says is wrong, on one line, without numbers and tokens; empty where it says nothing."""
+def words_of(answer: httpx.Response, secret: str) -> str:
+    """What the carrier says is wrong, on one line, without numbers and tokens; empty where it says nothing.
+
+    Args:
+        secret: what we sign in with, which may look like anything.
+    """
     try:
         body = answer.json()
     except ValueError:
@@ -141,7 +145,7 @@ def words_of(answer: httpx.Response) -> str:
         words = words.get("error") or words.get("message")
     if not isinstance(words, str):
         return ""
-    return " ".join(_DIGITS.sub(REMOVED, redacted(words)).split())[:MOST_WORDS]
+    return " ".join(_DIGITS.sub(REMOVED, redacted(words.replace(secret, REMOVED))).split())[:MOST_WORDS]
 
 
 def _retry_after(answer: httpx.Response) -> timedelta | None:

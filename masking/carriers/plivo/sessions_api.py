@@ -14,7 +14,7 @@ import httpx
 from pydantic import ValidationError
 
 from masking.carriers.call_details import CallDetails, RecordingDetails
-from masking.carriers.errors import CarrierRefused, CarrierUnavailable, OutcomeUnknown
+from masking.carriers.errors import CarrierRefused, CarrierUnavailable, CredentialsRefused, OutcomeUnknown
 from masking.carriers.leave import Leave
 from masking.carriers.plivo.arguments import Arguments
 from masking.carriers.plivo.session_resource import NotUnderstood, part, read_json, read_session
@@ -103,11 +103,15 @@ class SessionsApi:
                 raise
 
     async def leg(self, leg_uuid: str) -> CallDetails | None:
-        """The carrier's record of a leg; None where it has none that can be read. Raises what `find` raises."""
+        """The carrier's record of a leg; None where it has none that can be read.
+
+        Raises:
+            CredentialsRefused, CarrierUnavailable: see there.
+        """
         return await self._resource(f"{self._rest.account_url}Call/{quote(leg_uuid, safe='')}/", CallDetails)
 
     async def recording(self, recording_id: str) -> RecordingDetails | None:
-        """The carrier's record of a recording; None where it has none that can be read. Raises what `find` raises."""
+        """The carrier's record of a recording; None where it has none that can be read. Raises what `leg` raises."""
         return await self._resource(
             f"{self._rest.account_url}Recording/{quote(recording_id, safe='')}/", RecordingDetails
         )
@@ -115,6 +119,9 @@ class SessionsApi:
     async def _resource(self, url: str, model: type[ModelT]) -> ModelT | None:
         try:
             return model.model_validate_json((await self._rest.look(url)).content)
+        except CredentialsRefused:
+            # That says nothing about the record.
+            raise
         except (CarrierRefused, ValidationError):
             return None
 
