@@ -1,5 +1,8 @@
 """A Plivo that fails, stalls, cuts connections and tells things twice, late or never: no session twice, no bill wrong.
 
+Sessions of every kind: with PINs that were given and made, single parties that another one joins before or after the
+first call, calls to the first party that it takes or does not, recordings.
+
 `PLIVO_SESSIONS=500` plays so many; `PLIVO_SEED` another run.
 """
 
@@ -8,6 +11,8 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import uuid4
@@ -16,21 +21,26 @@ import httpx
 import pytest
 from aiohttp import web
 from pydantic import SecretStr
+from temporalio.common import RetryPolicy
 
 from masking.carriers import rest
 from masking.carriers.plivo.callbacks import session_path
 from masking.client import OutcomeUnknown, SessionAlreadyExpired, SessionError
 from masking.domain.session import Bill
+from masking.domain.terms import Change, PinTerms
 from masking.privacy.keyring import Keyring
+from masking.storage import carrier_turns
 from tests.carriers.plivo.stub import Made, PlivoStub
 from tests.domain.conversation import request
 from tests.integration.conftest import System, free_port
+from workflows import counterpart
 
 pytestmark = pytest.mark.anyio
 
 SESSIONS = int(os.environ.get("PLIVO_SESSIONS", "8"))
 SEED = int(os.environ.get("PLIVO_SEED", "7"))
 AT_ONCE = 20
+MENDED_AFTER_S = 1.0
 AUTH_ID, TOKEN = "MAPLIVOPLIVOPLIVO000", "what-plivo-signs-with"
 
 
@@ -46,6 +56,7 @@ def more_settings(stub_port: int) -> dict[str, Any]:
         "plivo_api_url": f"http://127.0.0.1:{stub_port}",
         "plivo_auth_id": AUTH_ID,
         "plivo_auth_token": SecretStr(TOKEN),
+        "carrier_rest": 1,
     }
 
 
@@ -61,8 +72,10 @@ async def stub(stub_port: int) -> AsyncIterator[PlivoStub]:
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Before the system starts: a stall is one that outlasts this."""
+    """Before the system starts: a stall is one that outlasts this, and no look is put off for minutes."""
     monkeypatch.setattr(rest, "TIMEOUT_S", 1.0)
+    often = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=4))
+    monkeypatch.setattr(counterpart, "PATIENT_RETRIES", often)
 
 
 @pytest.mark.timeout(110 + SESSIONS * 2)
@@ -76,7 +89,8 @@ async def test_whatever_plivo_does_no_session_is_made_twice_and_no_bill_is_wrong
             async with room:
                 await Play(stub, system, keyring, http, number).play()
 
-        await asyncio.gather(*(one(number) for number in range(SESSIONS)))
+        async with mending(system):
+            await asyncio.gather(*(one(number) for number in range(SESSIONS)))
         async with system.database.transaction() as connection:
             waiting = "SELECT count(*) FROM inbox WHERE forwarded_at IS NULL"
             while (await (await connection.execute(waiting)).fetchone()) != (0,):  # noqa: ASYNC110 it is PostgreSQL's
@@ -92,14 +106,52 @@ async def test_whatever_plivo_does_no_session_is_made_twice_and_no_bill_is_wrong
     assert {fault.split(" ", 1)[1] for fault in stub.faults} or SESSIONS < 5
 
 
+@asynccontextmanager
+async def mending(system: System) -> AsyncIterator[None]:
+    """An operator who has credentials that Plivo does not take taken again, as `masking carriers check` does."""
+
+    async def mend() -> None:
+        while True:
+            await asyncio.sleep(MENDED_AFTER_S)
+            async with system.database.transaction() as connection:
+                for stop in await carrier_turns.stops(connection):
+                    await carrier_turns.resume(connection, carrier_turns.Account(stop.account, stop.credentials))
+
+    operator = asyncio.create_task(mend())
+    yield
+    operator.cancel()
+
+
+PROMPT = "https://customer.example/pin.mp3"
+GIVEN = PinTerms(first_party="1234", second_party="987654321", prompt_play=PROMPT, retry=2)
+MADE = PinTerms(generate=True, generate_length=6, prompt_play=PROMPT, incorrect_play=PROMPT, force=True)
+SINGLE: dict[str, object] = {"second_party": "", "single_party": True}
+KINDS: tuple[dict[str, object], ...] = (
+    {"record": True},
+    {"pin": GIVEN, "record": True, "unknown_caller_play": PROMPT},
+    {"pin": MADE, "virtual_number_cooloff_period": 60},
+    {**SINGLE, "record": True},
+    {**SINGLE, "pin": GIVEN.model_copy(update={"second_party": ""})},
+    {"initiate_call_to_first_party": True, "record": True, "record_file_format": "mp3"},
+    {"initiate_call_to_first_party": True, "pin": GIVEN, "first_party_play_url": PROMPT},
+    {},
+)
+
+
+def ids(interaction: dict[str, Any]) -> dict[str, str]:
+    """What a conversation is made of, by Plivo's ids."""
+    return {name: url.rsplit("/", 1)[1] for name, url in interaction.items() if name.endswith("_resource_url")}
+
+
 class Play:
     """One session, from its create to its bill."""
 
     def __init__(self, stub: PlivoStub, system: System, keyring: Keyring, http: httpx.AsyncClient, number: int) -> None:
         self.stub, self.system, self.http = stub, system, http
         base = request(callbacks=False, record=False)
+        self.second_party, kind = f"+1202557{number:04}", KINDS[number % len(KINDS)]
         terms = base.terms.model_copy(
-            update={"first_party": f"+1202556{number:04}", "second_party": f"+1202557{number:04}"}
+            update={"first_party": f"+1202556{number:04}", "second_party": self.second_party, **kind}
         )
         self.asked = base.model_copy(update={"session_uuid": str(uuid4()), "carrier": "plivo", "terms": terms})
         self.url = f"{system.settings.base_url}{session_path(keyring, self.asked.session_uuid)}"
@@ -110,6 +162,10 @@ class Play:
             assert all(made.ended for made in self.stub.of(self.url))
             return
         (made,) = (each for each in self.stub.of(self.url) if not each.ended)
+        await self._has_its_pins(made)
+        self.stub.carry(made)
+        if made.single:
+            await self._join(made)
         self.stub.carry(made)
         told = self.stub.disturbed(made)
         early = told[: len(told) * 3 // 4]
@@ -118,10 +174,39 @@ class Play:
         await self._expire(made)
         final = await self._bill()
         assert final.calls.amount == sum((talk.amount for talk in made.truth.talks), Decimal(0))
-        assert final.calls.call_count == 2 * len(made.truth.talks)
+        assert final.calls.call_count == sum(len(talk.legs) for talk in made.truth.talks)
         assert all(each.ended for each in self.stub.of(self.url))
+        await self._shows_what_was(made)
         # What comes after the bill changes nothing about it.
         await self.stub.tell(self.http, made, told)
+
+    async def _resource(self) -> dict[str, Any]:
+        answer = await self.system.http.get(f"{self.system.api}/{self.asked.session_uuid}/")
+        resource: dict[str, Any] = answer.json()["response"]
+        return resource
+
+    async def _has_its_pins(self, made: Made) -> None:
+        shown = await self._resource()
+        for pin in ("first_party_pin", "second_party_pin"):
+            assert shown[pin] == made.arguments.get(pin)
+
+    async def _join(self, made: Made) -> None:
+        """The missing party is named, once what Plivo was told of that is known to have been done or not."""
+        while made.single:
+            try:
+                change = Change(second_party=self.second_party)
+                await self.system.sessions.modify(self.asked.session_uuid, change)
+            except OutcomeUnknown:
+                continue
+            except SessionError:
+                # Its credentials are not taken.
+                await asyncio.sleep(MENDED_AFTER_S)
+
+    async def _shows_what_was(self, made: Made) -> None:
+        """Each conversation, with its legs and its recording, and nothing besides."""
+        shown = (await self._resource())["interaction"] or []
+        expected = made.truth.resource()["interaction"] or []
+        assert [ids(each) for each in shown] == [ids(each) for each in expected]
 
     async def _opened(self) -> bool:
         while True:
@@ -147,7 +232,7 @@ class Play:
     async def _extend(self) -> None:
         try:
             await self.system.sessions.extend(self.asked.session_uuid, 3000)
-        except OutcomeUnknown:
+        except SessionError:
             return
 
     async def _expire(self, made: Made) -> None:
@@ -162,8 +247,12 @@ class Play:
                 await self.system.sessions.expire(self.asked.session_uuid)
             except OutcomeUnknown:
                 continue
-            except SessionError:
+            except SessionAlreadyExpired:
                 return
+            except SessionError:
+                # Its credentials are not taken.
+                await asyncio.sleep(MENDED_AFTER_S)
+                continue
             return
 
     async def _bill(self) -> Bill:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -16,25 +16,12 @@ from aiohttp import web
 from masking.carriers.signature import signed_headers
 from masking.domain.events import Side
 from masking.domain.wire_format import plivo_time
+from tests.carriers.plivo.stub_arguments import PARTIES, Arguments, Refused, check_create, check_update
 from tests.carriers.plivo.truth import Talk, Truth
 
 BEHIND = timedelta(minutes=4)
 """How far its clock is behind ours, so that a call's minutes lie in the past when they are told."""
 
-CREATE_ARGUMENTS = {
-    "first_party", "second_party", "geomatch", "subaccount", "session_expiry", "call_time_limit", "ring_timeout",
-    "initiate_call_to_first_party", "callback_url", "callback_method", "record", "recording_callback_url",
-    "record_file_format", "recording_callback_method", "first_party_play_url", "second_party_play_url",
-    "is_pin_authentication_required", "generate_pin", "generate_pin_length", "first_party_pin", "second_party_pin",
-    "pin_prompt_play", "pin_retry", "pin_retry_wait", "incorrect_pin_play", "unknown_caller_play",
-    "force_pin_authentication", "create_session_with_single_party", "virtual_number_cooloff_period",
-}  # fmt: skip
-UPDATE_ARGUMENTS = {
-    "session_expiry", "call_time_limit", "ring_timeout", "callback_url", "callback_method", "record",
-    "recording_callback_url", "record_file_format", "recording_callback_method", "first_party_play_url",
-    "second_party_play_url",
-}  # fmt: skip
-RANGES = {"session_expiry": (60, 86_400), "call_time_limit": (60, 86_400), "ring_timeout": (5, 600)}
 REFUSALS = (
     (400, "Number pool exhausted or not available."),
     (400, "Invalid parameter. first_party is not a valid phone number."),
@@ -48,12 +35,6 @@ FAULTS = ("500 before", "429", "stall", "500 after", "cut after", "garbage after
 """What may become of a request; those that end in "after" come once it was done."""
 
 
-class Refused(Exception):
-    def __init__(self, status: int, error: str) -> None:
-        super().__init__(error)
-        self.status, self.error = status, error
-
-
 @dataclass
 class Made:
     """A session at the stub."""
@@ -63,6 +44,11 @@ class Made:
     number: str
     truth: Truth
     ended: bool = False
+
+    @property
+    def single(self) -> bool:
+        """Whether a party is missing."""
+        return len(self.truth.parties) == 1
 
 
 @dataclass
@@ -94,6 +80,9 @@ class PlivoStub:
         app.router.add_get(one, self._served(self._retrieve))
         app.router.add_post(one, self._served(self._update))
         app.router.add_delete(one, self._served(self._expire))
+        account = f"/v1/Account/{self.auth_id}"
+        app.router.add_get(f"{account}/Call/{{prefix}}-leg-{{number}}-{{end}}/", self._served(self._leg))
+        app.router.add_get(f"{account}/Recording/{{prefix}}-recording-{{number}}/", self._served(self._recording))
         return app
 
     def now(self) -> datetime:
@@ -137,35 +126,20 @@ class PlivoStub:
         if request.headers.get("Authorization") != f"Basic {basic}":
             raise Refused(401, "authentication failed")
 
-    async def _arguments(self, request: web.Request, known: set[str]) -> dict[str, Any]:
+    async def _arguments(self, request: web.Request) -> Arguments:
         if request.content_type != "application/json":
             raise Refused(400, "only application/json is accepted")
-        body = await request.json()
-        for name, value in body.items():
-            if name not in known or value is None:
-                raise Refused(400, f"Invalid parameter. {name} is not known.")
-            if name in RANGES and not (type(value) is int and RANGES[name][0] <= value <= RANGES[name][1]):
-                raise Refused(400, f"Invalid parameter. {name} is outside the allowed range.")
-            if name.endswith("_url") and not str(value).startswith(("http://", "https://")):
-                raise Refused(400, f"Invalid parameter. {name} should be a valid URL.")
-        return dict(body)
+        return dict(await request.json())
 
     async def _create(self, request: web.Request) -> tuple[int, dict[str, Any]]:
-        arguments = await self._arguments(request, CREATE_ARGUMENTS)
-        for party in ("first_party", "second_party"):
-            if party not in arguments:
-                raise Refused(400, f"Mandatory parameter missing. {party} must be present.")
+        arguments = await self._arguments(request)
+        check_create(arguments)
         if self.random.random() < self.refusing:
             raise Refused(*self.random.choice(REFUSALS))
         uuid = str(UUID(int=self.random.getrandbits(128), version=4))
-        truth = Truth(
-            [],
-            self.now(),
-            arguments["session_expiry"],
-            expired=False,
-            parties={Side.FIRST: arguments["first_party"], Side.SECOND: arguments["second_party"]},
-        )
-        made = Made(uuid, arguments, f"1202555{self.random.randrange(10_000):04}", truth)
+        lives, parties = arguments["session_expiry"], _parties(arguments)
+        truth = Truth([], self.now(), lives, expired=False, parties=parties, prefix=f"{uuid[:8]}-")
+        made = Made(uuid, arguments | self._made_pins(arguments), f"1202555{self.random.randrange(10_000):04}", truth)
         self.sessions[uuid] = made
         shown = self._shown(made)
         return 201, {
@@ -174,6 +148,14 @@ class PlivoStub:
             "message": "Session created",
             "session": shown,
         }
+
+    def _made_pins(self, arguments: Arguments) -> Arguments:
+        """Of the digits that were asked for, and never the same."""
+        if not arguments.get("generate_pin"):
+            return {}
+        length = arguments.get("generate_pin_length", 4)
+        first, second = self.random.sample(range(10**length), 2)
+        return {"first_party_pin": f"{first:0{length}}", "second_party_pin": f"{second:0{length}}"}
 
     async def _list(self, request: web.Request) -> tuple[int, dict[str, Any]]:
         query = request.query
@@ -185,10 +167,7 @@ class PlivoStub:
             made
             for made in reversed(self.sessions.values())
             if made.truth.start >= since
-            and all(
-                query.get(party, made.arguments[party].removeprefix("+")) == made.arguments[party].removeprefix("+")
-                for party in ("first_party", "second_party")
-            )
+            and all(query.get(party, number) == number for party, number in _shown_parties(made).items())
         ]
         page = [self._shown(made) for made in found[offset : offset + limit]]
         meta = {"limit": limit, "next": None, "offset": offset, "previous": None, "total_count": len(found)}
@@ -199,10 +178,12 @@ class PlivoStub:
 
     async def _update(self, request: web.Request) -> tuple[int, dict[str, Any]]:
         made = self._one(request)
-        arguments = await self._arguments(request, UPDATE_ARGUMENTS)
+        arguments = await self._arguments(request)
+        check_update(arguments, made.arguments)
         if made.ended:
             raise Refused(400, "Session already expired.")
         made.arguments |= arguments
+        made.truth.parties = _parties(made.arguments)
         if "session_expiry" in arguments:
             made.truth.lives = int((self.now() - made.truth.start).total_seconds()) + arguments["session_expiry"]
         return 200, {"message": "Session updated", "session": self._shown(made)}
@@ -219,6 +200,21 @@ class PlivoStub:
         made.ended = made.truth.expired = True
         made.truth.lives = max((talk.ends for talk in made.truth.talks), default=0) + 1
 
+    async def _leg(self, request: web.Request) -> tuple[int, dict[str, Any]]:
+        truth, number = self._of_resource(request)
+        return 200, truth.leg(number, request.match_info["end"])
+
+    async def _recording(self, request: web.Request) -> tuple[int, dict[str, Any]]:
+        truth, number = self._of_resource(request)
+        return 200, truth.recording(number)
+
+    def _of_resource(self, request: web.Request) -> tuple[Truth, int]:
+        prefix, number = request.match_info["prefix"], int(request.match_info["number"])
+        for made in self.sessions.values():
+            if made.uuid.startswith(prefix) and 0 < number <= len(made.truth.talks):
+                return made.truth, number
+        raise Refused(404, "not found")
+
     def _one(self, request: web.Request) -> Made:
         made = self.sessions.get(request.match_info["uuid"])
         if made is None:
@@ -230,9 +226,10 @@ class PlivoStub:
         shown = truth.resource() | {
             "session_uuid": made.uuid,
             "virtual_number": made.number,
-            "first_party": arguments["first_party"].removeprefix("+"),
-            "second_party": arguments["second_party"].removeprefix("+"),
+            **_shown_parties(made),
             "callback_url": arguments["callback_url"],
+            "first_party_pin": arguments.get("first_party_pin"),
+            "second_party_pin": arguments.get("second_party_pin"),
             "duration": truth.lives,
             "created_time": plivo_time(truth.start),
         }
@@ -241,12 +238,36 @@ class PlivoStub:
         return shown
 
     def carry(self, made: Made) -> None:
-        """Calls are made on its number."""
-        begins = 5
-        for _ in range(self.random.randrange(3)):
-            rings, talks = self.random.randrange(1, 20), self.random.choice([0, 1, 30, 59, 61, 70])
-            made.truth.talks.append(Talk(begins, rings, talks, caller=self.random.choice(list(Side))))
-            begins += rings + talks + self.random.choice([0, 1, 15])
+        """A call is made on its number, or none; to begin with, the one that was asked for to the first party."""
+        last = made.truth.talks[-1].ends if made.truth.talks else None
+        begins = 5 if last is None else last + self.random.choice([0, 1, 15])
+        asked_for = last is None and bool(made.arguments.get("initiate_call_to_first_party"))
+        if not asked_for and self.random.random() < 0.3:
+            return
+        rings, talks = self.random.randrange(1, 20), self.random.choice([0, 1, 30, 59, 61, 70])
+        talk = Talk(begins, rings, talks, recorded=bool(made.arguments.get("record")))
+        if asked_for:
+            taken = self.random.random() < 0.6 and not made.single
+            talk = replace(talk, caller=Side.FIRST, dialled=taken, talks=talks if taken else 0)
+        elif made.single:
+            talk = replace(talk, caller=next(iter(made.truth.parties)).other, number=self._stranger())
+        else:
+            talk = replace(talk, caller=self.random.choice(list(Side)))
+        if made.arguments.get("is_pin_authentication_required") and not asked_for:
+            talk = self._by_pin(made, talk)
+        made.truth.talks.append(talk)
+
+    def _by_pin(self, made: Made, talk: Talk) -> Talk:
+        """Parties are known, unless they are asked all the same; strangers and hidden callers are not."""
+        if not made.single and self.random.random() < 0.5:
+            asked = bool(made.arguments.get("force_pin_authentication"))
+            return replace(talk, pins=("success",) if asked else ("AuthorizedCaller",))
+        tries = ("failed",) * self.random.randint(0, made.arguments.get("pin_retry", 1))
+        number = talk.number or self.random.choice([self._stranger(), "hidden"])
+        return replace(talk, number=number, pins=(*tries, "success"))
+
+    def _stranger(self) -> str:
+        return f"+1202559{self.random.randrange(10_000):04}"
 
     def disturbed(self, made: Made) -> list[dict[str, str]]:
         """What is told of it: some things never, some twice, and backwards or mixed."""
@@ -265,3 +286,11 @@ class PlivoStub:
         for fields in told:
             answer = await http.post(url, data=fields, headers=signed_headers("POST", url, fields, [self.token]))
             assert answer.status_code == 200, answer.text
+
+
+def _parties(arguments: Arguments) -> dict[Side, str]:
+    return {side: arguments[f"{side}_party"] for side in Side if f"{side}_party" in arguments}
+
+
+def _shown_parties(made: Made) -> dict[str, str]:
+    return {party: str(made.arguments.get(party, "")).removeprefix("+") for party in PARTIES}

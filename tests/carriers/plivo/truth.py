@@ -141,6 +141,42 @@ class Truth:
             "interaction": [self._interaction(n, talk) for n, talk in enumerate(self.talks, 1)] or None,
         }
 
+    def leg(self, number: int, end: str) -> dict[str, Any]:
+        """The record of a leg: `a` is the one that began the call, `b` the one that was dialled."""
+        talk, dialled = self.talks[number - 1], end == "b"
+        duration, billed, amount = talk.legs[1 if dialled else 0]
+        answered = talk.talks > 0 if dialled else talk.dialled
+        return {
+            "call_uuid": f"{self.prefix}leg-{number}-{end}",
+            "parent_call_uuid": f"{self.prefix}leg-{number}-a" if dialled else None,
+            "answer_time": self.moment(talk.begins + (talk.rings if dialled else 0)) if answered else None,
+            "end_time": self.moment(talk.ends),
+            "call_duration": duration,
+            "billed_duration": billed,
+            "total_amount": f"{amount:.5f}",
+            "hangup_cause_name": "Normal Hangup",
+            "hangup_cause_code": 4000,
+            "hangup_source": "Callee",
+        }
+
+    def recording(self, number: int) -> dict[str, Any]:
+        """The record of a conversation's recording."""
+        talk, recording_id = self.talks[number - 1], f"{self.prefix}recording-{number}"
+        begins, ends = (self.start + timedelta(seconds=at) for at in (talk.begins + talk.rings, talk.ends))
+        return {
+            "recording_id": recording_id,
+            "call_uuid": f"{self.prefix}leg-{number}-a",
+            "recording_url": f"https://media.plivo.com/{recording_id}.mp3",
+            "recording_format": "mp3",
+            "recording_duration_ms": f"{talk.talks * 1000}.00000",
+            "recording_start_ms": f"{int(begins.timestamp() * 1000)}.00000",
+            "recording_end_ms": f"{int(ends.timestamp() * 1000)}.00000",
+        }
+
+    def moment(self, seconds: float) -> str:
+        """As records of calls write it."""
+        return (self.start + timedelta(seconds=seconds)).isoformat(sep=" ", timespec="seconds")
+
     def _interaction(self, number: int, talk: Talk) -> dict[str, Any]:
         sides = {talk.caller: "a", talk.caller.other: "b"}
         shown = {
