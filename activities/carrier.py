@@ -10,7 +10,13 @@ from temporalio.exceptions import ApplicationError
 
 from activities.sessions import SessionRef
 from masking.carriers import words
-from masking.carriers.errors import CarrierRefused, CarrierUnavailable, CredentialsRefused, OutcomeUnknown
+from masking.carriers.errors import (
+    CarrierRefused,
+    CarrierResting,
+    CarrierUnavailable,
+    CredentialsRefused,
+    OutcomeUnknown,
+)
 from masking.carriers.missed import Missed, missed
 from masking.carriers.protocol import CallOrder, Orders
 from masking.domain.bill.rates import RateCard
@@ -201,9 +207,9 @@ def later(error: CarrierUnavailable) -> ApplicationError:
     """The failure after which Temporal tries again, once the carrier may be asked again.
 
     Where many wait for the same limit, each is turned away for longer each time, so that they do not all come back at
-    once.
+    once. Not so where the carrier rests: once it has been tried, there is room for all.
     """
     delay = error.retry_after
-    if delay is not None:
+    if delay is not None and not isinstance(error, CarrierResting):
         delay = min(delay * 2 ** (activity.info().attempt - 1), max(delay, LONGEST_DELAY))
     return ApplicationError(str(error), type=type(error).__name__, next_retry_delay=delay)

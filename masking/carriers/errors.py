@@ -4,6 +4,7 @@ CarrierError                the carrier did not do it
 ├── CarrierRefused          it said no: trying again will not help
 │   └── CredentialsRefused  it does not take our credentials: nothing is asked of it until they are right
 ├── CarrierUnavailable      it certainly did nothing: try again
+│   └── CarrierResting      it was not asked, since it has failed too often in a row
 └── OutcomeUnknown          it may or may not have done it
 """
 
@@ -36,6 +37,10 @@ class CarrierUnavailable(CarrierError):
     def __init__(self, why: str, retry_after: timedelta | None = None) -> None:
         super().__init__(why)
         self.retry_after = retry_after
+
+
+class CarrierResting(CarrierUnavailable):
+    """The carrier was not asked, since it has failed too often in a row. One request tries it after `retry_after`."""
 
 
 class OutcomeUnknown(CarrierError):

@@ -15,7 +15,7 @@ from typing import Protocol
 import psycopg
 from psycopg_pool import PoolTimeout
 
-from masking.carriers.errors import CarrierUnavailable, CredentialsRefused
+from masking.carriers.errors import CarrierResting, CarrierUnavailable, CredentialsRefused
 from masking.domain.pace import Pace
 from masking.privacy.keyring import Keyring
 from masking.settings import Settings
@@ -166,7 +166,7 @@ class SharedLeave:
             raise CredentialsRefused(f"the carrier does not take our credentials: {answer.stopped}")
         self._has_failed = answer.failures > 0
         if answer.rests_for is not None:
-            raise CarrierUnavailable(
+            raise CarrierResting(
                 f"the carrier has failed {answer.failures} times in a row, and is not asked"
                 f" for {math.ceil(answer.rests_for.total_seconds())} s",
                 answer.rests_for,

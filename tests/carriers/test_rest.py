@@ -15,6 +15,7 @@ from activities.carrier import later
 from masking.carriers.errors import (
     CarrierError,
     CarrierRefused,
+    CarrierResting,
     CarrierUnavailable,
     CredentialsRefused,
     OutcomeUnknown,
@@ -107,6 +108,8 @@ def test_whoever_is_turned_away_again_comes_back_later_each_time(seconds: int, a
     assert failure.next_retry_delay == timedelta(seconds=delay)
     assert not failure.non_retryable
     assert environment.run(later, CarrierUnavailable("away")).next_retry_delay is None, "as the retry policy says"
+    rests = environment.run(later, CarrierResting("it rests", timedelta(seconds=seconds)))
+    assert (rests.type, rests.next_retry_delay) == ("CarrierResting", timedelta(seconds=seconds))
 
 
 def leave(

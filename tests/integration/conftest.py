@@ -23,9 +23,8 @@ from temporalio.api.workflowservice.v1 import RegisterNamespaceRequest
 from temporalio.client import Client
 from temporalio.service import RPCError
 
-from masking.carriers.chosen import audio_of
+from masking.carriers.chosen import audio_of, webhooks_of
 from masking.carriers.signature import signed_headers
-from masking.carriers.voice.webhooks import PlivoWebhooks
 from masking.client import MaskingClient
 from masking.gateway.context import Context
 from masking.gateway.inbox_forwarder import InboxForwarder
@@ -197,7 +196,7 @@ async def served(
         creates=creates,
         policy=call_policy(settings),
         limiter=RequestLimiter(settings.request_limit, settings.request_window),
-        webhooks=PlivoWebhooks((CARRIER_TOKEN,)),
+        webhooks=webhooks_of(settings),
         audio=audio_of(settings, http, None),
         rate_card=load_rate_card(settings),
         recordings=open_store(settings.recordings) if settings.recordings is not None else None,

@@ -21,7 +21,7 @@ from masking.storage.creates import UnansweredCreates
 from masking.storage.database import Database
 from masking.storage.migrate import migrate
 from tests.conftest import ACCOUNT, TOKEN, emptying
-from tests.integration.conftest import Receiver, System, free_port, served
+from tests.integration.conftest import CARRIER_TOKEN, Receiver, System, free_port, served
 from worker import working
 
 FIRST, SECOND = "+12025550101", "+12025550102"
@@ -49,6 +49,7 @@ async def front(system: System, fronts_url: str, keyring: Keyring, temporal: Cli
     settings = Settings(
         port=free_port(),
         carrier="plivo",
+        carrier_auth_token=SecretStr(CARRIER_TOKEN),
         plivo_api_url=system.settings.base_url,
         plivo_auth_id=ACCOUNT,
         plivo_auth_token=SecretStr(TOKEN),

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
 from typing import Any
 
-import httpx
 import pytest
-from aiohttp import web
 
 from masking.carriers import rest
 from masking.carriers.simulator.phones import Behaviour
 from masking.gateway.metrics import Metrics
 from masking.settings import Settings
-from masking.tls import trusted
+from tests.integration.between import Between
 from tests.integration.conftest import Receiver, System, free_port
 from tests.integration.conftest import settings as usual_settings
 from tests.integration.telephone import Telephone, speed, telephone
@@ -23,39 +20,6 @@ from tests.integration.test_switchboard import FIRST, create
 
 __all__ = ["speed", "telephone", "usual_settings"]
 pytestmark = pytest.mark.anyio
-
-
-@dataclass
-class Between:
-    """Stands before the network's REST API.
-
-    Attributes:
-        faults: of the next orders for a call: a status, which the network does not hear of; `cut` and `stall`, whose
-            answer is lost after it did.
-    """
-
-    port: int
-    network: str
-    faults: list[str] = field(default_factory=list)
-    orders: int = 0
-    released: asyncio.Event = field(default_factory=asyncio.Event)
-
-    async def pass_on(self, request: web.Request) -> web.StreamResponse:
-        fault = ""
-        if request.method == "POST" and request.path.endswith("/Call/"):
-            self.orders += 1
-            fault = self.faults.pop(0) if self.faults else ""
-        if fault.isdecimal():
-            return web.json_response({"api_id": "x", "error": "authentication failed"}, status=int(fault))
-        headers = {"Authorization": request.headers["Authorization"]}
-        async with httpx.AsyncClient(trust_env=False, verify=trusted()) as http:
-            url = f"{self.network}{request.path_qs}"
-            answer = await http.request(request.method, url, content=await request.read(), headers=headers)
-        if fault == "stall":
-            await self.released.wait()
-        if fault and request.transport is not None:
-            request.transport.close()
-        return web.Response(body=answer.content, status=answer.status_code)
 
 
 @pytest.fixture
@@ -76,14 +40,8 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 async def served(between: Between, telephone: Telephone) -> AsyncIterator[None]:
     await telephone.phones.behave(FIRST, Behaviour(on_ring="manual"))
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", between.pass_on)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", between.port).start()
-    yield
-    between.released.set()
-    await runner.cleanup()
+    async with between.listening():
+        yield
 
 
 async def told(system: System, session: dict[str, Any], words: str) -> str:
