@@ -155,7 +155,7 @@ class Settings(BaseSettings):
     recordings: ArchivePlace | None = None
     """Where workers keep recordings that they fetch from the carrier; they stay there alone when not set."""
     delete_carrier_recordings: bool = False
-    """Whether the carrier is to delete a recording once it is fetched."""
+    """Whether the carrier is to delete a recording once it is fetched, where its account does not say."""
 
     # The services behind it
     database_url: PostgresUrl | None = Field(default=None, validation_alias="DATABASE_URL")

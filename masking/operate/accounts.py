@@ -21,6 +21,7 @@ from masking.storage.accounts import (
     list_accounts,
     rotate_token,
     set_carrier,
+    set_deletion,
 )
 
 app = typer.Typer(name="accounts", help="Accounts and subaccounts, and their tokens.", no_args_is_help=True)
@@ -41,6 +42,24 @@ class CarrierName(StrEnum):
         """As it is stored."""
         carriers: dict[str, Carrier] = {"voice": "voice", "plivo": "plivo"}
         return carriers.get(self.value)
+
+
+class AtCarrier(StrEnum):
+    """What becomes of an account's recordings at the carrier, once we have fetched them."""
+
+    DELETE = "delete"
+    KEEP = "keep"
+    DEFAULT = "default"
+
+    @property
+    def delete(self) -> bool | None:
+        """As it is stored."""
+        return None if self is AtCarrier.DEFAULT else self is AtCarrier.DELETE
+
+    @classmethod
+    def of(cls, delete: bool | None) -> AtCarrier:
+        """From how it is stored."""
+        return cls.DEFAULT if delete is None else (cls.DELETE if delete else cls.KEEP)
 
 
 CARRIER_HELP = "Who masks its sessions; `default` is whom its main account names, or MASKING_CARRIER."
@@ -79,13 +98,14 @@ def list_(as_json: AsJson = False) -> None:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
-    for name in ("auth id", "created", "tokens", "numbers", "carrier", "state"):
+    for name in ("auth id", "created", "tokens", "numbers", "carrier", "recordings", "state"):
         table.add_column(name, no_wrap=name == "auth id")
     for account in accounts:
         name = account.auth_id if account.parent_id is None else f"  {account.auth_id}"
         state = "enabled" if account.disabled_at is None else "disabled"
         counts = (str(account.tokens), str(account.numbers))
-        table.add_row(name, f"{account.created_at:%Y-%m-%d %H:%M}", *counts, account.carrier or "default", state)
+        chosen = (account.carrier or "default", AtCarrier.of(account.delete_recordings).value)
+        table.add_row(name, f"{account.created_at:%Y-%m-%d %H:%M}", *counts, *chosen, state)
     Console().print(table)
 
 
@@ -121,6 +141,29 @@ def carrier_(
     on_system(choose)
     words = f"New sessions of {auth_id} are masked by: {carrier.value}."
     say({"auth_id": auth_id, "carrier": carrier.carrier}, words, as_json=as_json)
+
+
+@app.command()
+def recordings(
+    auth_id: AuthId,
+    at_carrier: Annotated[
+        AtCarrier,
+        typer.Argument(help="`default` is what its main account says, or MASKING_DELETE_CARRIER_RECORDINGS."),
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Choose whether the carrier deletes an account's recordings once we have fetched them, from now on.
+
+    Only where MASKING_RECORDINGS names a place for them: elsewhere they are at the carrier alone, and stay there.
+    """
+
+    async def choose(system: OperatedSystem) -> None:
+        async with system.database.transaction() as connection:
+            await set_deletion(connection, auth_id, at_carrier.delete)
+
+    on_system(choose)
+    words = f"Once they are fetched, new recordings of {auth_id} at the carrier: {at_carrier.value}."
+    say({"auth_id": auth_id, "delete_recordings": at_carrier.delete}, words, as_json=as_json)
 
 
 @app.command()

@@ -45,6 +45,8 @@ class Account(NamedTuple):
 
     Attributes:
         carrier: who masks its sessions; None for whom its main account, or the settings, name.
+        delete_recordings: whether the carrier deletes its recordings once they are fetched; None for what its main
+            account, or the settings, say.
     """
 
     auth_id: str
@@ -54,6 +56,7 @@ class Account(NamedTuple):
     tokens: int
     numbers: int
     carrier: Carrier | None = None
+    delete_recordings: bool | None = None
 
 
 class NewToken(NamedTuple):
@@ -162,6 +165,19 @@ async def carrier_of(connection: Connection, auth_id: str, parent_id: str) -> Ca
     return None if row is None else row[0]
 
 
+async def set_deletion(connection: Connection, auth_id: str, delete: bool | None) -> None:
+    """Have the carrier delete the account's recordings, of calls to come, once we have fetched them; or keep them.
+
+    Args:
+        delete: None for what its main account, or the settings, say.
+
+    Raises:
+        AccountError: there is no such account.
+    """
+    await _must_exist(connection, auth_id)
+    await connection.execute("UPDATE accounts SET delete_recordings = %s WHERE auth_id = %s", (delete, auth_id))
+
+
 async def list_accounts(connection: Connection) -> list[Account]:
     """All accounts, each main account before its subaccounts."""
     async with connection.cursor(row_factory=class_row(Account)) as cursor:
@@ -169,7 +185,8 @@ async def list_accounts(connection: Connection) -> list[Account]:
             "SELECT a.auth_id, a.parent_id, a.created_at, a.disabled_at,"
             " (SELECT count(*) FROM tokens t WHERE t.auth_id = a.auth_id"
             "  AND (t.expires_at IS NULL OR t.expires_at > now())) AS tokens,"
-            " (SELECT count(*) FROM numbers n WHERE n.account_id = a.auth_id) AS numbers, a.carrier"
+            " (SELECT count(*) FROM numbers n WHERE n.account_id = a.auth_id) AS numbers, a.carrier,"
+            " a.delete_recordings"
             " FROM accounts a ORDER BY COALESCE(a.parent_id, a.auth_id), a.parent_id IS NOT NULL, a.created_at"
         )
         return await cursor.fetchall()

@@ -88,13 +88,24 @@ async def note(
     """A recording is ready to be fetched. Safe to repeat.
 
     Args:
-        to_delete: whether the carrier is to delete it once it is fetched.
+        to_delete: whether the carrier is to delete it once it is fetched, where neither the session's account nor its
+            main account says.
     """
     if event.recording_id and event.url:
         await connection.execute(
             "INSERT INTO recordings (recording_id, session_uuid, sealed_source, to_delete)"
-            " VALUES (%s, %s, %s, %s) ON CONFLICT (recording_id) DO NOTHING",
-            (event.recording_id, session_uuid, cipher.seal(Source(url=event.url)), to_delete),
+            " SELECT %(recording)s, %(session)s, %(source)s, coalesce(("
+            "  SELECT a.delete_recordings FROM sessions s"
+            "  JOIN accounts a ON a.auth_id IN (s.account_id, s.subaccount_id)"
+            "  WHERE s.session_uuid = %(session)s AND a.delete_recordings IS NOT NULL"
+            "  ORDER BY a.auth_id = s.subaccount_id DESC NULLS LAST LIMIT 1), %(to_delete)s)"
+            " ON CONFLICT (recording_id) DO NOTHING",
+            {
+                "recording": event.recording_id,
+                "session": session_uuid,
+                "source": cipher.seal(Source(url=event.url)),
+                "to_delete": to_delete,
+            },
         )
 
 

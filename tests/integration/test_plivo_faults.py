@@ -78,7 +78,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(counterpart, "PATIENT_RETRIES", often)
 
 
-@pytest.mark.timeout(110 + SESSIONS * 2)
+@pytest.mark.timeout(110 + SESSIONS * 4)
 async def test_whatever_plivo_does_no_session_is_made_twice_and_no_bill_is_wrong(
     impatient: None, stub: PlivoStub, system: System, keyring: Keyring
 ) -> None:

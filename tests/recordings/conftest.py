@@ -110,9 +110,14 @@ class Sessions:
         session = asked(FIRST, SECOND)
         await open_(self.database, self.keyring, session)
         await record(self.database, self.keyring, opened(session, "+12025550199").session)
+        await self.noted(session.session_uuid, *names, to_delete=to_delete)
+        return session.session_uuid
+
+    async def noted(self, session_uuid: str, *names: str, to_delete: bool = False) -> None:
+        """Recordings of these names are ready."""
         at = datetime.now(UTC)
         async with self.database.transaction() as connection:
-            cipher = await session_cipher(connection, self.keyring, session.session_uuid)
+            cipher = await session_cipher(connection, self.keyring, session_uuid)
             assert cipher is not None
             for name in names:
                 event = RecordingCompleted(
@@ -120,8 +125,7 @@ class Sessions:
                     url=f"{self.carrier.url}/media/{name}.mp3", started_at=at, ended_at=at, file_format="mp3",
                 )  # fmt: skip
                 for _ in range(2):
-                    await recordings.note(connection, session.session_uuid, cipher, event, to_delete=to_delete)
-        return session.session_uuid
+                    await recordings.note(connection, session_uuid, cipher, event, to_delete=to_delete)
 
     async def states(self) -> dict[str, tuple[str, bool]]:
         """By recording, its state, and whether the carrier has it as far as we know."""

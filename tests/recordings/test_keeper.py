@@ -15,8 +15,10 @@ from masking.recordings.keeper import RecordingKeeper, keeping
 from masking.recordings.sealed import opened
 from masking.recordings.store import RecordingStore, open_store
 from masking.storage import erasure, recordings
+from masking.storage.accounts import AccountError, create_account, list_accounts, set_deletion
 from masking.storage.database import Database
 from tests.archives import Place
+from tests.conftest import ACCOUNT
 from tests.recordings.conftest import AUDIO, Carrier, Sessions
 
 pytestmark = pytest.mark.anyio
@@ -252,3 +254,40 @@ async def test_a_fetch_that_an_erasure_overtakes_keeps_nothing(
     carrier.released.set()
     await looking
     assert files(place) == []
+
+
+@pytest.mark.parametrize(("settings_say", "account_says"), [(False, True), (True, False), (False, None), (True, None)])
+async def test_an_account_says_whether_its_recordings_are_deleted_at_the_carrier(
+    sessions: Sessions, keeper: RecordingKeeper, database: Database, settings_say: bool, account_says: bool | None
+) -> None:
+    await sessions.recorded("before", to_delete=settings_say)
+    async with database.transaction() as connection:
+        await set_deletion(connection, ACCOUNT, account_says)
+    await sessions.recorded("after", to_delete=settings_say)
+    await keeper.look()
+    deleted = {"before": settings_say, "after": settings_say if account_says is None else account_says}
+    assert await sessions.states() == {name: ("kept", not gone) for name, gone in deleted.items()}
+    assert set(sessions.carrier.deleted) == {name for name, gone in deleted.items() if gone}
+
+
+async def test_a_subaccount_says_so_for_itself_and_has_else_what_its_main_account_says(
+    sessions: Sessions, keyring: Keyring, keeper: RecordingKeeper, database: Database
+) -> None:
+    async with database.transaction() as connection:
+        sub, other = [(await create_account(connection, keyring, parent_id=ACCOUNT)).auth_id for _ in range(2)]
+        await set_deletion(connection, ACCOUNT, True)
+        await set_deletion(connection, sub, False)
+        said = {account.auth_id: account.delete_recordings for account in await list_accounts(connection)}
+    assert (said[ACCOUNT], said[sub], said[other]) == (True, False, None)
+    for owner in (sub, other):
+        # Nothing is written of a session's owner after its beginning.
+        uuid = await sessions.recorded()
+        async with database.transaction() as connection:
+            await connection.execute("UPDATE sessions SET subaccount_id = %s WHERE session_uuid = %s", (owner, uuid))
+        await sessions.noted(uuid, owner)
+    await keeper.look()
+    assert await sessions.states() == {sub: ("kept", True), other: ("kept", False)}
+
+    async with database.transaction() as connection:
+        with pytest.raises(AccountError, match="no account"):
+            await set_deletion(connection, "MANOSUCHACCOUNT00000", True)
