@@ -31,8 +31,8 @@ def truths(draw: st.DrawFn) -> Truth:
     talks: list[Talk] = []
     begins = 3
     if draw(st.booleans()):
-        talks.append(Talk(begins, rings=draw(st.integers(0, 40)), talks=0, caller=Side.FIRST, dialled=False))
-        begins = talks[-1].ends + 1
+        talks.append(Talk(begins, rings=draw(st.integers(1, 40)), talks=0, caller=Side.FIRST, dialled=False))
+        begins = talks[-1].ends
     for _ in range(draw(st.integers(0, 4))):
         talks.append(
             Talk(
@@ -90,6 +90,10 @@ def test_any_part_of_the_callbacks_in_any_order_comes_to_the_same_bill(truth: Tr
     by_call = [interaction_charge(session, each).amount for each in session.conversations]
     assert by_call == [talk.amount for talk in truth.talks]
     assert [each.first_seen_at for each in session.conversations] == [at(talk.begins) for talk in truth.talks]
+    shown = record_of(truth).interactions
+    for each, entry in zip(session.conversations, shown, strict=True):
+        legs = {side: leg.leg_uuid for side, leg in each.legs}
+        assert legs == {side: entry.leg_uuid(side) for side in Side if entry.leg_uuid(side)}
     assert not any("call to end" in why for why in waiting_for(session))
     assert all(
         each.recording is not None

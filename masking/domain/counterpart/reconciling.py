@@ -73,7 +73,7 @@ def reconcile(session: Session, told: ToldSession) -> Reconciliation:
     differences: list[str] = []
     unexplained: list[int] = []
     rules = session.counterpart.rules if session.counterpart is not None else 1
-    shares = _shares(session, record)
+    shares = _shares(session, record, rules)
     names = _names(session, shares)
     for number, (entry, facts, name) in enumerate(zip(record, shares, names, strict=True)):
         known = _known(session, entry, facts, name)
@@ -87,14 +87,19 @@ def reconcile(session: Session, told: ToldSession) -> Reconciliation:
     return Reconciliation(interactions, tuple(events), tuple(differences), tuple(unexplained))
 
 
-def _shares(session: Session, record: Sequence[ToldInteraction]) -> list[list[AnyCarrierEvent]]:
-    """What was told of each conversation on record: each fact belongs to the one that was nearest in time."""
+def _shares(session: Session, record: Sequence[ToldInteraction], rules: int) -> list[list[AnyCarrierEvent]]:
+    """What was told of each conversation on record: each fact belongs to the one that was nearest in time.
+
+    Only the end of its one leg belongs to a call for which nobody was dialled.
+    """
+    alone = {n for n, entry in enumerate(record) if rules > 1 and entry.ended_at is not None and entry.call_count == 1}
     shares: list[list[AnyCarrierEvent]] = [[] for _ in record]
     facts = [(fact, n) for n, each in enumerate(session.conversations) for fact in facts_of(each)]
     for fact, host in sorted(facts, key=lambda each: (moment_of(each[0]), each[1], each[0].event_id)):
         if isinstance(fact, Hangup) and fact.guessed:
             continue
-        free = [n for n, share in enumerate(shares) if all(slot_of(fact) != slot_of(other) for other in share)]
+        fitting = [n for n in range(len(record)) if n not in alone or not fact.call.dialled]
+        free = [n for n in fitting if all(slot_of(fact) != slot_of(other) for other in shares[n])]
         if free:
             shares[min(free, key=partial(_distance, fact, record, host))].append(fact)
     return shares
