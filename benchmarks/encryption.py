@@ -27,7 +27,7 @@ from rich.table import Table
 from temporalio.client import Client
 
 from benchmarks.cost import AT_ONCE, PATIENCE, ROUNDS, Rate, our_lifecycle, timed
-from benchmarks.in_the_clear import NUMBERS, TASK_QUEUE, clear_client
+from benchmarks.in_the_clear import NUMBERS, TASK_QUEUE, clear_client, let_clients_write_in_the_clear
 from benchmarks.real_system import RealSystem, child, our_worker, real_system
 from benchmarks.told_call import request
 from masking.client import MaskingClient
@@ -155,6 +155,7 @@ def show(found: Compared, console: Console) -> None:
 async def main(count: int, *, as_json: bool) -> int:
     """Run all of it."""
     console = Console(stderr=as_json)
+    let_clients_write_in_the_clear()
     with tempfile.TemporaryDirectory() as folder:
         async with (
             real_system(Path(folder), NUMBERS) as system,

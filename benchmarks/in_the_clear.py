@@ -15,6 +15,7 @@ from temporalio.converter import DataConverter, DefaultFailureConverterWithEncod
 from temporalio.plugin import SimplePlugin
 
 from benchmarks.system import ACCOUNT, KEYRING, TOKEN
+from masking.client import starting
 from masking.lifeline import until_stopped
 from masking.privacy import keyring, session_cipher
 from masking.process import to_the_end
@@ -53,6 +54,15 @@ def encrypt_nothing() -> None:
     """Seal and open nothing in this process from now on."""
     for module in (keyring, session_cipher):
         vars(module).update(seal=_as_it_is, unseal=_as_it_is)
+
+
+async def _unchecked(client: Client, session_uuid: str) -> None:
+    del client, session_uuid
+
+
+def let_clients_write_in_the_clear() -> None:
+    """Let `MaskingClient` start sessions in this process with any client from now on."""
+    vars(starting).update(check_encryption=_unchecked)
 
 
 async def serve() -> None:
