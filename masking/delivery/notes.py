@@ -16,9 +16,15 @@ logger = logging.getLogger(__name__)
 
 WRITE_AGAIN_S = (0.2, 0.5, 1.0, 2.0, 4.0)
 
+GATHER_S = 0.02
+"""How long a first note waits for others: a transaction for each would cost as much as to send a callback."""
+
 
 class Notebook:
-    """Writes notes down, those that come while it writes in one transaction."""
+    """Writes notes down, in one transaction those that come soon after each other or while it writes.
+
+    What was sent and is not noted when the process is killed, is sent again.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -38,6 +44,7 @@ class Notebook:
 
     async def _write_all(self) -> None:
         while self._waiting:
+            await asyncio.sleep(GATHER_S)
             some, self._waiting = self._waiting, []
             try:
                 await self._write([note for note, _ in some])

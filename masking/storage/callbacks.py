@@ -173,12 +173,14 @@ class Note(NamedTuple):
         return not self.taken and self.pause is None
 
 
+# Each array in a SELECT of its own: else PostgreSQL knows how long they are this time, and plans anew for each writing.
 _NOTE = """
 WITH noted AS (
     SELECT * FROM unnest(
-        %(ids)s::text[], %(began)s::timestamptz[], %(durations)s::integer[], %(outcomes)s::text[],
-        %(statuses)s::smallint[], %(answers)s::bytea[], %(taken)s::boolean[], %(pauses)s::interval[],
-        %(endpoints)s::bytea[], %(sessions)s::text[], %(until)s::timestamptz[]
+        (SELECT %(ids)s::text[]), (SELECT %(began)s::timestamptz[]), (SELECT %(durations)s::integer[]),
+        (SELECT %(outcomes)s::text[]), (SELECT %(statuses)s::smallint[]), (SELECT %(answers)s::bytea[]),
+        (SELECT %(taken)s::boolean[]), (SELECT %(pauses)s::interval[]), (SELECT %(endpoints)s::bytea[]),
+        (SELECT %(sessions)s::text[]), (SELECT %(until)s::timestamptz[])
     ) AS n (
         callback_id, began_at, duration_ms, outcome, status, sealed_answer, taken, pause, endpoint_hash,
         session_uuid, until
