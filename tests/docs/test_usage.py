@@ -401,6 +401,7 @@ def simulator(operator: Operator) -> None:
     operator.system.phone("POST", f"{FIRST}/dial", {"to": number})
     until(lambda: operator.told(f"masking phones show {SECOND}")["state"] == "ringing")
     operator(f"masking phones answer {SECOND}")
+    until(lambda: operator.told(f"masking phones show {SECOND}")["state"] == "talking")
     operator(f"masking phones press {SECOND} 1")
     operator(f"masking phones hangup {SECOND}")
     operator(f"masking phones behave {SECOND} --on-ring answer")
