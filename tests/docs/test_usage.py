@@ -398,6 +398,8 @@ def simulator(operator: Operator) -> None:
     operator(f"masking phones call {FIRST} {number} --hangs-up-after 10")
     operator(f"masking phones call +12025550150 {number} --presses 0000# --presses 1234#", code=1)
     operator(f"masking phones behave {SECOND} --on-ring manual")
+    # Else it hangs up as it did before, within a moment of this fast clock.
+    operator(f"masking phones behave {FIRST} --hangs-up-after 3000")
     operator.system.phone("POST", f"{FIRST}/dial", {"to": number})
     until(lambda: operator.told(f"masking phones show {SECOND}")["state"] == "ringing")
     operator(f"masking phones answer {SECOND}")

@@ -185,7 +185,7 @@ async def served(
     keys = StoredPayloadKeys(database, keyring)
     client = with_keys(client, keyring, keys)
     forwarder = InboxForwarder(database, client, keyring)
-    http = httpx.AsyncClient(auth=(ACCOUNT, TOKEN), timeout=10, verify=trusted())
+    http = httpx.AsyncClient(auth=(ACCOUNT, TOKEN), timeout=30, verify=trusted())
     context = Context(
         settings=settings,
         database=database,
