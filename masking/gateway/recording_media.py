@@ -65,10 +65,17 @@ async def _handed_over(
     try:
         # Before the answer begins: after that, nothing can be told any more but that it ends.
         first = await asyncio.to_thread(next, pieces, None)
-        return await _passed_on(request, Audio(kept.size, others(first)), recording)
     except MaskingError as error:
         logger.error("a recording of session %s cannot be handed over: %s", kept.name.partition("/")[0], error)
         raise ApiError(502, "This recording cannot be read now. Try again later.") from None
+    try:
+        return await _passed_on(request, Audio(kept.size, others(first)), recording)
+    except MaskingError as error:
+        logger.error("a recording of session %s was handed over in part: %s", kept.name.partition("/")[0], error)
+        # Else whoever reads it would wait for the rest.
+        if request.transport is not None:
+            request.transport.abort()
+        return web.Response(status=502)
 
 
 async def _passed_on(request: web.Request, audio: Audio, recording: RecordingCompleted) -> web.StreamResponse:
