@@ -34,7 +34,7 @@ chaos: $(READY)  ## kill parts of the system under 200 sessions; a thousand call
 	$(BIN)/python -m tests.processes.plivo_faults
 	STORIES=1000 $(BIN)/python -m pytest tests/storage/test_stories.py --timeout 1200
 	REQUESTS=1000 $(BIN)/python -m pytest tests/conformance/test_no_request_breaks_it.py --timeout 1200
-	MEASURE=1 $(BIN)/python -m pytest tests/docs/test_usage.py -k measures
+	MEASURE=1 $(BIN)/python -m pytest tests/docs/test_measures.py
 	CHAOS_CALLS=1000 LONG_CALLS=834 $(BIN)/python -m pytest \
 	  tests/integration/test_chaos.py tests/workflow/test_long_sessions.py
 

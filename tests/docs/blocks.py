@@ -47,6 +47,11 @@ def blocks() -> list[Block]:
     return [block for page in pages() for block in blocks_of(page)]
 
 
+def usages() -> list[Block]:
+    """The blocks that list commands with their options."""
+    return [block for block in blocks() if block.note == "usage"]
+
+
 def blocks_of(page: Path) -> Iterator[Block]:
     text = page.read_text()
     for found in _FENCED.finditer(text):

@@ -1,14 +1,12 @@
 """Every command that a page lists is run, with each option that the page names, against a running system.
 
 The system here is nearer to production than the one of `test_blocks.py`: it archives into a bucket of an S3 server, and
-its worker has a version. So the blocks that need these are run here, too. Measurements take minutes each: they are what
-`make benchmarks` and `make chaos` run.
+its worker has a version. So the blocks that need these are run here, too; those that measure, in `test_measures.py`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import os
 import shlex
@@ -24,25 +22,19 @@ from threading import Thread
 from typing import Any
 
 import httpx
-import psycopg
 import pytest
-from typer.testing import CliRunner, Result
 
-from masking.cli import app
-from masking.embedded.postgres import running_database_url
-from masking.privacy.key_files import load_keyring
-from masking.privacy.keyring import Keyring
-from masking.settings import Settings
 from masking.storage.database import Database
 from masking.storage.ingress_keys import make_ahead
 from tests.archives import s3_environment
-from tests.docs.blocks import ROOT, Block, Synopsis, blocks, commands, synopses
-from tests.processes.test_run import FIRST, SECOND, Run, environment, logging_of_its_own, until
+from tests.docs.blocks import ROOT, Block, blocks, commands, synopses, usages
+from tests.docs.operating import Operator, plus
+from tests.processes.test_run import FIRST, SECOND, Run, environment, until
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(300)]
 
 ALL = blocks()
-USAGES = [block for block in ALL if block.note == "usage"]
+USAGES = usages()
 MEASURES = {"docs/costs.md"}
 PAGES = sorted({block.page for block in USAGES} - MEASURES)
 
@@ -108,74 +100,6 @@ def system(tmp_path_factory: pytest.TempPathFactory, bucket: dict[str, str]) -> 
     finally:
         if running.process.poll() is None:
             running.kill()
-
-
-class Operator:
-    """Runs commands beside the system, and keeps what was run."""
-
-    def __init__(self, system: Run, endpoint: str, folder: Path) -> None:
-        self.system, self.endpoint, self.folder = system, endpoint, folder
-        self.account = str(system.ready["auth_id"])
-        self.environment = {**system.env, "MASKING_OPERATOR": "docs", "COLUMNS": "200"}
-        self.run: list[Synopsis] = []
-
-    def __call__(self, command: str, code: int = 0, say: str | None = None) -> str:
-        """What a command of ours prints, once it has ended with this code."""
-        self.run += synopses(command)
-        words = shlex.split(command)[1:]
-        with contextlib.chdir(self.folder), logging_of_its_own():
-            done: Result = CliRunner().invoke(app, words, env=self.environment, input=say, prog_name="masking")
-        assert done.exit_code == code, f"{command}\n{done.output}\n{done.exception!r}"
-        return done.stdout
-
-    def told(self, command: str, code: int = 0) -> Any:
-        """The same as an object."""
-        return json.loads(self(f"{command} --json", code))
-
-    def bash(self, command: str, within: float = 60) -> str:
-        """What any command prints, once it has succeeded. Its words are kept as those of a page are read."""
-        self.run += synopses(command)
-        env = {**self.environment, "PATH": f"{Path(sys.executable).parent}:{self.environment['PATH']}"}
-        done = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", command], cwd=self.folder, env={**env, "PYTHONPATH": str(ROOT)},
-            capture_output=True, text=True, timeout=within, check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
-        return done.stdout
-
-    def file(self, name: str, content: str) -> Path:
-        path = self.folder / name
-        path.write_text(content)
-        return path
-
-    def sql(self, statement: str) -> None:
-        url = running_database_url(Path(self.system.env["MASKING_DATA"]) / "postgres") or ""
-        with psycopg.connect(url) as connection:
-            connection.execute(statement)
-
-    def keyring(self) -> Keyring:
-        return load_keyring(Settings(keys_file=Path(self.system.env["MASKING_DATA"]) / "keys.json"))
-
-    def session(self, to: str = "takes") -> dict[str, Any]:
-        """A session whose callbacks go to a customer's endpoint."""
-        self.sql("DELETE FROM routes")
-        return self.system.create(callback_url=f"{self.endpoint}/{to}")
-
-    def settled(self, to: str = "takes") -> str:
-        """The id of a session with a call, whose bill is closed."""
-        session = self.session(to)
-        self(f"masking phones call {FIRST} {plus(session)} --hangs-up-after 30")
-        uuid: str = session["session_uuid"]
-        self.system.http.delete(f"{self.system.api}/{uuid}/").raise_for_status()
-        url = running_database_url(Path(self.system.env["MASKING_DATA"]) / "postgres") or ""
-        with psycopg.connect(url, autocommit=True) as connection:
-            closed = "SELECT FROM sessions WHERE session_uuid = %s AND settled_at IS NOT NULL"
-            until(lambda: connection.execute(closed, (uuid,)).fetchone() is not None)
-        return uuid
-
-
-def plus(session: dict[str, Any]) -> str:
-    return f"+{str(session['virtual_number']).removeprefix('+')}"
 
 
 @pytest.fixture
@@ -280,8 +204,7 @@ def production(operator: Operator) -> None:
 
 
 async def _an_old_day(operator: Operator, day: Any) -> None:
-    url = running_database_url(Path(operator.system.env["MASKING_DATA"]) / "postgres") or ""
-    async with Database(url) as database, database.transaction() as connection:
+    async with Database(operator.database_url) as database, database.transaction() as connection:
         await make_ahead(connection, operator.keyring(), 1, day)
 
 
@@ -453,31 +376,5 @@ def test_two_who_meet_again_once_their_number_rests_no_more_get_it_again(operato
     assert missed.endswith("the same as before")
 
 
-MEASURED = [each for block in USAGES for each in synopses(block.text) if each.words[0] == "python"]
-SMALL = {"lifecycles": 8, "sessions": 20, "burst": 10, "times": 5, "each": 2, "kills": 2, "seed": 7}
-
-
-def test_what_measures_is_run_by_make() -> None:
-    makefile = (ROOT / "Makefile").read_text()
+def test_every_page_that_lists_commands_has_its_scene() -> None:
     assert {block.page for block in USAGES} == {*SCENES, *MEASURES}
-    assert len(MEASURED) == 5
-    for listed in MEASURED:
-        assert f"-m {listed.words[1]}\n" in makefile, f"no target of the Makefile runs {listed.words[1]}"
-
-
-@pytest.mark.skipif("MEASURE" not in os.environ, reason="half a minute and more each: `make chaos` runs them")
-@pytest.mark.parametrize("listed", MEASURED, ids=lambda listed: listed.words[1])
-def test_what_measures_measures_little_too(listed: Synopsis) -> None:
-    options = [option.removeprefix("--") for option in listed.options if option != "--json"]
-    assert options, "it lists how much is measured"
-    small = [word for option in options for word in (f"--{option}", str(SMALL[option]))]
-    done = subprocess.run(
-        [sys.executable, "-m", listed.words[1], *small, "--json"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=280,
-    )
-    # With 1 it ends where a limit is not held, of which so little says nothing; but also where it failed.
-    assert done.stdout.startswith("{"), done.stderr
-    assert len(json.loads(done.stdout)) >= 2
