@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from datetime import timedelta
 from uuid import uuid4
@@ -21,6 +20,7 @@ from masking.storage.database import Database
 from masking.tls import trusted
 from tests.conftest import ACCOUNT
 from tests.integration.conftest import Receiver, System
+from tests.integration.telephone import heard
 from tests.integration.test_carrier_webhooks import rest_of_call, ring_at
 from tests.integration.test_sessions_api import PARTIES, create, error_of
 
@@ -140,9 +140,7 @@ async def test_a_rotated_token_is_valid_beside_the_old_one_and_both_sign_callbac
     session = (await create(system, callback_url=receiver.url)).json()["session_uuid"]
     await system.http.delete(f"{system.api}/{session}/")
     await system.sessions.final_bill(session)
-    async with asyncio.timeout(20):
-        while not receiver.headers:  # noqa: ASYNC110 the customer's endpoint sets no event
-            await asyncio.sleep(0.02)
+    await heard(receiver, "SessionTimeout")
     assert len(receiver.headers[0]["X-Plivo-Signature-V3"].split(",")) == 2
 
     async with system.database.transaction() as connection:
