@@ -7,8 +7,7 @@ from pathlib import Path
 from masking.audit.archive import Archive
 from masking.audit.folder_archive import FolderArchive
 from masking.audit.object_archive import ObjectArchive
-from masking.errors import MaskingError
-from masking.objects.place import place_of
+from masking.objects.place import named_place
 
 
 def open_archive(place: str) -> Archive:
@@ -17,10 +16,5 @@ def open_archive(place: str) -> Archive:
     Raises:
         MaskingError: the place is written wrongly.
     """
-    try:
-        found = place_of(place)
-    except ValueError as error:
-        raise MaskingError(f"the archive {error}") from None
-    if isinstance(found, Path):
-        return FolderArchive(found)
-    return ObjectArchive(found)
+    found = named_place("the archive", place)
+    return FolderArchive(found) if isinstance(found, Path) else ObjectArchive(found)

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
+from masking.errors import MaskingError
+
 SCHEMES = ("s3", "gs", "az")
 """S3 and what speaks its language, Google Cloud Storage, Azure Blob Storage (whose buckets are containers)."""
 
@@ -25,6 +27,21 @@ class Bucket(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.scheme}://{self.name}" + (f"/{self.prefix}" if self.prefix else "")
+
+
+def named_place(name: str, written: str) -> Path | Bucket:
+    """See `place_of`.
+
+    Args:
+        name: what the place is, or the setting that names it, for whoever wrote it.
+
+    Raises:
+        MaskingError: it is written wrongly.
+    """
+    try:
+        return place_of(written)
+    except ValueError as error:
+        raise MaskingError(f"{name} {error}") from None
 
 
 def place_of(written: str) -> Path | Bucket:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from masking.errors import MaskingError, StorageAway
 from masking.objects.bucket import store_of, telling
 from masking.objects.folder import made_ready, written
-from masking.objects.place import Bucket, place_of
+from masking.objects.place import Bucket, named_place
 
 if TYPE_CHECKING:
     from masking.objects.bucket import ObjectStore
@@ -60,10 +60,7 @@ def open_store(place: str) -> RecordingStore:
     Raises:
         MaskingError: the place is written wrongly.
     """
-    try:
-        found = place_of(place)
-    except ValueError as error:
-        raise MaskingError(f"MASKING_RECORDINGS {error}") from None
+    found = named_place("MASKING_RECORDINGS", place)
     return FolderStore(found) if isinstance(found, Path) else BucketStore(found)
 
 

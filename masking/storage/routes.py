@@ -99,7 +99,7 @@ async def change_parties(connection: Connection, keyring: Keyring, session: Sess
 
 
 # Most steps leave a session's end where it is. Rows that stay as they are are not written again: each is in several
-# indexes, and to move them cost PostgreSQL more than all else that a step writes.
+# indexes, and to move them cost PostgreSQL as much as all else that a step writes.
 _MOVE_LEASES = """
 WITH ends AS (
     SELECT s.expires_at AS at, GREATEST(%(held_until)s, s.expires_at, (

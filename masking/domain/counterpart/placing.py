@@ -33,12 +33,21 @@ def placed(session: Session, event: AnyCarrierEvent) -> AnyCarrierEvent | None:
     One that is told again is placed where it was.
     """
     found = _conversation_of(session, event)
-    if found is None and session.counterpart is not None and session.counterpart.reconciled:
+    if found is None and _is_reconciled(session):
         return None
     call_uuid = (
         found.call.call_uuid if found is not None else next_call_uuid(session.session_uuid, session.interactions)
     )
     return moved(event, call_uuid)
+
+
+def rules_of(session: Session) -> int:
+    """The rules by which a session follows its counterpart, see `RULES` (`told.py`)."""
+    return session.counterpart.rules if session.counterpart is not None else 1
+
+
+def _is_reconciled(session: Session) -> bool:
+    return session.counterpart is not None and session.counterpart.reconciled
 
 
 def moved(event: AnyCarrierEvent, call_uuid: str) -> AnyCarrierEvent:
@@ -104,8 +113,8 @@ def _conversation_of(session: Session, event: AnyCarrierEvent) -> Interaction | 
         if any(_is_same(event, fact) for fact in facts_of(known)):
             return known
     lacking = [each for each in conversations if not any(_fills(fact, slot_of(event)) for fact in facts_of(each))]
-    rules = session.counterpart.rules if session.counterpart is not None else 1
-    if rules > 1 and session.counterpart is not None and session.counterpart.reconciled and event.call.dialled:
+    rules = rules_of(session)
+    if rules > 1 and _is_reconciled(session) and event.call.dialled:
         # The record says for which of them nobody was dialled.
         lacking = [each for each in lacking if each.call.dialled]
     begun = [each for each in lacking if each.first_seen_at <= at and not _over_before(each, event, rules)]

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from masking.domain.bill.money import CarrierCharge
 from masking.domain.counterpart.leg_shares import NO_CHARGE, LegShare, shared_out
-from masking.domain.counterpart.placing import facts_of, moment_of, next_call_uuid, slot_of
+from masking.domain.counterpart.placing import facts_of, moment_of, next_call_uuid, rules_of, slot_of
 from masking.domain.counterpart.told import ToldInteraction, ToldSession
 from masking.domain.events import Answer, AnyCarrierEvent, Call, Hangup, LegName, RecordingCompleted, Side
 from masking.domain.interaction import Interaction, fold
@@ -72,7 +72,7 @@ def reconcile(session: Session, told: ToldSession) -> Reconciliation:
     events: list[AnyCarrierEvent] = []
     differences: list[str] = []
     unexplained: list[int] = []
-    rules = session.counterpart.rules if session.counterpart is not None else 1
+    rules = rules_of(session)
     shares = _shares(session, record, rules)
     names = _names(session, shares)
     for number, (entry, facts, name) in enumerate(zip(record, shares, names, strict=True)):
