@@ -111,12 +111,8 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     """One running system for every page."""
     data = tmp_path_factory.mktemp("docs") / "data"
     more = {"MASKING_SIMULATOR_SPEED": "20", "MASKING_CODEC_TOKENS": f"docs:{CODEC_TOKEN}"}
-    running = Run(environment(data, **more))
-    try:
+    with Run(environment(data, **more)) as running:
         yield running
-    finally:
-        if running.process.poll() is None:
-            running.kill()
 
 
 @pytest.fixture

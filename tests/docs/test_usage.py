@@ -94,12 +94,8 @@ def system(tmp_path_factory: pytest.TempPathFactory, bucket: dict[str, str]) -> 
         "MASKING_DEPLOYMENT_NAME": "masking",
         "MASKING_BUILD_ID": "docs",
     }
-    running = Run(environment(tmp_path_factory.mktemp("usage") / "data", **more))
-    try:
+    with Run(environment(tmp_path_factory.mktemp("usage") / "data", **more)) as running:
         yield running
-    finally:
-        if running.process.poll() is None:
-            running.kill()
 
 
 @pytest.fixture

@@ -16,9 +16,8 @@ pytestmark = [pytest.mark.processes, pytest.mark.timeout(180)]
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
-    run = Run(environment(tmp_path_factory.mktemp("commands") / "data", MASKING_SIMULATOR_SPEED="20"))
-    yield run
-    run.kill()
+    with Run(environment(tmp_path_factory.mktemp("commands") / "data", MASKING_SIMULATOR_SPEED="20")) as run:
+        yield run
 
 
 def test_an_operator_makes_rotates_and_disables_accounts_of_a_running_system(run: Run) -> None:

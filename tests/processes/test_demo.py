@@ -58,7 +58,7 @@ def test_what_a_system_leaves_on_disk_holds_no_number_no_pin_and_no_token(tmp_pa
     pins = {"first_party_pin": "8401937265", "second_party_pin": "7203948156"}
     temporary = tmp_path / "temporary"
     temporary.mkdir()
-    run = Run(
+    with Run(
         environment(
             tmp_path / "data",
             TMPDIR=str(temporary),
@@ -66,8 +66,7 @@ def test_what_a_system_leaves_on_disk_holds_no_number_no_pin_and_no_token(tmp_pa
             MASKING_CARRIER_AUTH_TOKEN=carriers,
             MASKING_SIMULATOR_SPEED="20",
         )
-    )
-    try:
+    ) as run:
         session = run.create(
             is_pin_authentication_required=True, pin_prompt_play="https://x.example/p.mp3", record=True, **pins
         )
@@ -88,9 +87,6 @@ def test_what_a_system_leaves_on_disk_holds_no_number_no_pin_and_no_token(tmp_pa
         assert session["session_uuid"] in (tmp_path / "data" / "dump.sql").read_text()
         assert readable(tmp_path, secrets) == []
         assert run.stop()[0] == 0
-    finally:
-        if run.process.poll() is None:
-            run.kill()
     assert readable(tmp_path, secrets) == []
 
 

@@ -145,6 +145,13 @@ class Run:
         _, said = self.process.communicate(timeout=60)
         return self.process.returncode, said
 
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            self.kill()
+
     def kill(self) -> None:
         """Whatever state a test left it in, leave nothing behind."""
         left = self.tree() if self.process.poll() is None else []
@@ -163,22 +170,15 @@ def data(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def run(data: Path) -> Iterator[Run]:
-    running = Run(environment(data))
-    try:
+    with Run(environment(data)) as running:
         yield running
-    finally:
-        if running.process.poll() is None:
-            running.kill()
 
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     """A system for the tests that leave it whole."""
-    running = Run(environment(tmp_path_factory.mktemp("shared") / "data"))
-    try:
+    with Run(environment(tmp_path_factory.mktemp("shared") / "data")) as running:
         yield running
-    finally:
-        running.kill()
 
 
 def gone(processes: list[psutil.Process]) -> bool:
@@ -223,8 +223,7 @@ def test_sessions_survive_a_killed_worker_in_mid_call_and_a_full_restart_and_no_
     assert "Stopped." in said
     assert "Traceback" not in said
     assert gone(processes)
-    again = Run(run.env)
-    try:
+    with Run(run.env) as again:
         kept = again.get(session["session_uuid"])
         assert kept["status"] == "active"
         assert kept["total_call_count"] == 2
@@ -244,9 +243,6 @@ def test_sessions_survive_a_killed_worker_in_mid_call_and_a_full_restart_and_no_
         again.process.kill()
         again.process.communicate(timeout=10)
         until(lambda: gone(processes))
-    finally:
-        if again.process.poll() is None:
-            again.kill()
 
 
 def _has(run: Run, part: str) -> bool:
@@ -311,15 +307,11 @@ def test_it_uses_the_services_it_is_given(shared: Run, tmp_path: Path, postgres_
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         connection.execute("CREATE DATABASE given")
     given = postgres_url.replace("/postgres?", "/given?")
-    other = Run(environment(tmp_path / "other", DATABASE_URL=given, TEMPORAL_ADDRESS=address))
-    try:
+    with Run(environment(tmp_path / "other", DATABASE_URL=given, TEMPORAL_ADDRESS=address)) as other:
         assert other.ready["temporal_ui_url"] is None
         started = {command_of(process) for process in other.tree()}
         assert not any("server start-dev" in command or "postgres -D" in command for command in started)
         assert other.stop()[0] == 0
-    finally:
-        if other.process.poll() is None:
-            other.kill()
     with psycopg.connect(given) as connection:
         assert connection.execute("SELECT count(*) FROM accounts").fetchall() == [(1,)]
 
