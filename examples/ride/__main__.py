@@ -32,7 +32,7 @@ async def ride(stage: Stage) -> None:
     stage.tell("ride", f"the apps show {other_number} now", other_number)
     check((await stage.phones.call(call.call_uuid)).ended is False, "the call in progress was cut")
     await stage.hang_up("rider", rider, call)
-    await stage.is_turned_away("former driver", first_driver, number)
+    await stage.is_turned_away("first driver", first_driver, number)
     call = await stage.talk("driver", second_driver, other_number, "rider", rider)
     await stage.hang_up("driver", second_driver, call)
 
