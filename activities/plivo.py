@@ -70,6 +70,7 @@ class OpenedAtCarrier(Model):
         agreement: what the operator decided about the session; None where it is what was asked for.
         revision, rules: those that the session follows to its end, as a session and as the counterpart's follower.
         parties: what lists are to find its parties by, where that was asked.
+        outlives_cancel: whether cancelling the workflow ends the session early, instead of breaking it off.
     """
 
     told: ToldSession | None
@@ -78,6 +79,7 @@ class OpenedAtCarrier(Model):
     rules: int = 1
     agreement: Agreement | None = Field(default=None, exclude_if=lambda agreement: agreement is None)
     parties: tuple[str, ...] = Field(default=(), exclude_if=lambda parties: not parties)
+    outlives_cancel: bool = False
 
 
 class ChangeAtCarrier(OfSession):
@@ -153,7 +155,14 @@ class PlivoActivities:
             activity.logger.warning("the carrier has no number on which both parties of a session are free")
             return OpenedAtCarrier(told=None, refusal=POOL_EXHAUSTED)
         parties = self._starts.parties(session) if command.asks_parties else ()
-        return OpenedAtCarrier(told=opened, revision=REVISION, rules=RULES, agreement=agreement, parties=parties)
+        return OpenedAtCarrier(
+            told=opened,
+            revision=REVISION,
+            rules=RULES,
+            agreement=agreement,
+            parties=parties,
+            outlives_cancel=True,
+        )
 
     def _arguments(self, session: Session) -> Arguments:
         return create_arguments(session, session.duration, self._callbacks_url(session))

@@ -50,6 +50,7 @@ class Opened(Model):
         revision: of the rules that the session follows from here to its end.
         agreement: what the operator decided about the session; None where it is what was asked for.
         parties: what lists are to find its parties by, where that was asked.
+        outlives_cancel: whether cancelling the workflow ends the session early, instead of breaking it off.
     """
 
     virtual_number: str | None
@@ -58,6 +59,7 @@ class Opened(Model):
     revision: int = 1
     agreement: Agreement | None = Field(default=None, exclude_if=lambda agreement: agreement is None)
     parties: tuple[str, ...] = Field(default=(), exclude_if=lambda parties: not parties)
+    outlives_cancel: bool = False
 
 
 class ChangeParties(Model):
@@ -187,6 +189,7 @@ class SessionActivities:
             revision=REVISION,
             agreement=agreement,
             parties=self._starts.parties(session) if command.asks_parties else (),
+            outlives_cancel=True,
         )
 
     @activity.defn

@@ -196,7 +196,7 @@ class _Start(nexus.TemporalOperationHandler[NewSession, Bill]):
     async def cancel_workflow_run(
         self, ctx: nexus.TemporalCancelOperationContext, options: nexus.CancelWorkflowRunOptions
     ) -> None:
-        """Expire the session instead: a cancelled workflow would leave its number taken and its bill open."""
+        """Expire the session by an update, which answers whether that could be done, and is one if it is sent twice."""
         session_uuid = session_of(options.workflow_id)
         if session_uuid is None:
             return

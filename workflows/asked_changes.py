@@ -15,7 +15,7 @@ with workflow.unsafe.imports_passed_through():
     from masking.contract import ErrorType
     from masking.domain.counterpart.following import changed_at_carrier
     from masking.domain.counterpart.told import ToldSession
-    from masking.domain.lifecycle import Rejected, changed, check_changeable, expired
+    from masking.domain.lifecycle import Rejected, changed, check_changeable, expired, remarked
     from masking.domain.session import Phase, Session, SessionSnapshot, snapshot
     from masking.domain.terms import Change, Terms
 
@@ -70,6 +70,18 @@ class AskedChanges:
             self._state.take_now(await self._or_rejected(lambda: expired(self._session, workflow.now())))
         await self._state.written()
         return self._answer()
+
+    async def end(self) -> None:
+        """End the session now, if it has not ended yet, because its workflow was cancelled."""
+        if self._session.phase is not Phase.ACTIVE:
+            return
+        self._state.take_now(remarked(self._session, "Its workflow was cancelled."))
+        try:
+            if not await self._expired_at_carrier():
+                self._state.take_now(expired(self._session, workflow.now()))
+        except (ApplicationError, Rejected):
+            # It ends at its time, as it would have: there is no other end that the carrier would know of.
+            self._state.take_now(remarked(self._session, "It could not be ended early."))
 
     async def change(self, change: Change) -> SessionSnapshot:
         """Change the session's terms.

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Collection, Sequence
 from datetime import timedelta
 from typing import Literal
 
 from temporalio import workflow
-from temporalio.exceptions import ApplicationError
+from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
     from activities.callbacks import DeliverCallbacks
@@ -44,6 +45,7 @@ with workflow.unsafe.imports_passed_through():
 
 from workflows.answered_updates import AnsweredUpdates
 from workflows.asked_changes import AskedChanges
+from workflows.cancellation import outliving_cancellation
 from workflows.carrier_orders import CarrierOrders
 from workflows.carrier_signals import CarrierSignals
 from workflows.counterpart import CounterpartOrders
@@ -82,6 +84,8 @@ class MaskingSession(CarrierSignals):
         self._changes = AskedChanges(self._state, self._updates, self._counterpart)
         ending = carried.ending if carried is not None else ()
         self._orders = self._counterpart or CarrierOrders(self._hear, self._give_up, self._remark, ending)
+        # Comes with the opening's result: workflows that began before this was decided are broken off, as they were.
+        self._outlives_cancel = carried is not None and carried.outlives_cancel
         self._answers_seen = 0
         self._timers = SessionTimers()
 
@@ -102,10 +106,16 @@ class MaskingSession(CarrierSignals):
     async def run(self, start: SessionStart) -> Bill:
         """The story of a session. Returns its final bill."""
         if start.carried is None:
-            await self._open()
-            if self._session.phase is not Phase.REFUSED:
-                self._orders.opened(self._session)
+            await self._open_though_cancelled()
+        if self._outlives_cancel:
+            return await outliving_cancellation(self._live(), self._changes.end)
+        return await self._live()
+
+    async def _live(self) -> Bill:
+        """What follows once it is clear whether the session is open."""
         if self._session.phase is not Phase.REFUSED:
+            if self._start.carried is None:
+                self._orders.opened(self._session)
             await self._advance_until(lambda: self._session.phase is not Phase.ACTIVE)
             await self._drain()
             if self._counterpart is not None:
@@ -118,6 +128,17 @@ class MaskingSession(CarrierSignals):
         await self._state.put_back_unheeded()
         self._state.let_go()
         return bill(self._session)
+
+    async def _open_though_cancelled(self) -> None:
+        """Open the session; one that is cancelled meanwhile may be open already, so that it ends as any other."""
+        try:
+            await self._open()
+        except (ActivityError, asyncio.CancelledError) as error:
+            # A worker that evicts the workflow cancels its tasks, too.
+            if workflow.cancellation_reason() is None or not is_cancelled_exception(error):
+                raise
+            await self._open()
+            await self._changes.end()
 
     async def _open(self) -> None:
         if self._counterpart is not None:
@@ -140,6 +161,7 @@ class MaskingSession(CarrierSignals):
             )
             if not heard_meanwhile:
                 self._state.note_written()
+            self._outlives_cancel = result.outlives_cancel
             self._tell_parties(result.parties)
         self._state.tell()
 
@@ -156,6 +178,7 @@ class MaskingSession(CarrierSignals):
             )
             if not heard_meanwhile:
                 self._state.note_written()
+            self._outlives_cancel = result.outlives_cancel
             self._tell_parties(result.parties)
         self._state.tell()
 
@@ -233,7 +256,7 @@ class MaskingSession(CarrierSignals):
         goes on too.
         """
         if self._timers.long.rang and self._is_idle():
-            carried = self._state.carried(self._orders.ending, self._updates.ids)
+            carried = self._state.carried(self._orders.ending, self._updates.ids, outlives_cancel=self._outlives_cancel)
             self._state.let_go()
             workflow.continue_as_new(self._start.model_copy(update={"carried": carried}))
 

@@ -114,7 +114,7 @@ class RecordedState:
             changed = self.session.interactions
             self._touched.update(call for call in changed if changed[call] is not before.get(call))
 
-    def carried(self, ending: tuple[str, ...], update_ids: tuple[str, ...]) -> Carried:
+    def carried(self, ending: tuple[str, ...], update_ids: tuple[str, ...], *, outlives_cancel: bool) -> Carried:
         """What the next run needs to go on where this one ends. What is being written, it writes again."""
         callbacks, touched = self._unwritten()
         return Carried(
@@ -124,6 +124,7 @@ class RecordedState:
             written=self._recorded,
             callbacks=callbacks,
             touched=touched,
+            outlives_cancel=outlives_cancel,
         )
 
     def _unwritten(self) -> tuple[tuple[Callback, ...], tuple[str, ...]]:

@@ -17,6 +17,7 @@ class Carried(Model):
         written: the newest version of the session that is in the database; this one when None.
         callbacks, touched: what is still to be written with this one: callbacks to be queued, and the
             calls of which something is new, by the carrier's ids.
+        outlives_cancel: whether cancelling the workflow ends the session early, instead of breaking it off.
     """
 
     session: Session
@@ -25,6 +26,7 @@ class Carried(Model):
     written: int | None = None
     callbacks: tuple[Callback, ...] = ()
     touched: tuple[str, ...] = ()
+    outlives_cancel: bool = False
 
 
 class SessionStart(SessionRequest):

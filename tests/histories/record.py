@@ -225,6 +225,16 @@ async def looked_up(scene: Scene) -> None:
     await scene.wait(3700)
 
 
+async def cancelled(scene: Scene) -> None:
+    """An operator cancels the workflow in the middle of a call, which goes on."""
+    await scene.open()
+    events = answered_call(call("golden"))
+    await scene.hear(events[:3])
+    await scene.handle.cancel(reason="by the button")
+    await scene.hear(events[3:])
+    await scene.wait(600)
+
+
 SCENES: tuple[Callable[[Scene], Awaitable[None]], ...] = (
     quiet,
     answered,
@@ -240,6 +250,7 @@ SCENES: tuple[Callable[[Scene], Awaitable[None]], ...] = (
     plivo_quiet,
     plivo_unanswered,
     refused,
+    cancelled,
 )
 
 

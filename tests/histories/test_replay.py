@@ -30,6 +30,7 @@ BILLED = {
     "warned": 240,
     "joined": 240,
     "silent": 240,
+    "cancelled": 240,
     "extended": 840,
     "long": 25 * 240,
     "plivo": 120 + 120 + 60 + 60,

@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
+from masking.contract import session_workflow_id
 from masking.privacy.keyring import Keyring
 from masking.storage import accounts
 from tests.conftest import ACCOUNT, TOKEN
@@ -93,6 +94,22 @@ async def test_expire_ends_the_session_and_a_second_time_says_so(system: System)
     assert error_of(update) == (400, "Session already expired")
     session = (await system.http.get(f"{system.api}/{uuid}/")).json()["response"]
     assert (session["status"], session["duration"]) == ("expired", 0)
+
+
+async def test_a_session_whose_workflow_an_operator_cancels_is_over_for_everybody(system: System) -> None:
+    uuid = (await create(system)).json()["session_uuid"]
+
+    await system.client.get_workflow_handle(session_workflow_id(uuid)).cancel(reason="by the button")
+    await system.sessions.final_bill(uuid)
+
+    ended = (await system.http.get(f"{system.api}/{uuid}/")).json()["response"]
+    assert (ended["status"], ended["total_call_count"]) == ("expired", 0)
+    assert ended["duration"] < 60
+    assert error_of(await system.http.delete(f"{system.api}/{uuid}/")) == (400, "Session already expired")
+    async with system.database.transaction() as connection:
+        bills = await (await connection.execute("SELECT session_uuid::text FROM settlements")).fetchall()
+        held = await (await connection.execute("SELECT count(*) FROM routes WHERE expires_at > now()")).fetchall()
+    assert (bills, held) == ([(uuid,)], [(0,)])
 
 
 async def test_the_pool_runs_out_with_the_documented_sentence(system: System) -> None:

@@ -67,7 +67,7 @@ class AtPlivo:
         self.truth.start = session.created_at.replace(microsecond=0)
         self.truth.lives = session.duration
         self._remembered.sessions[session.session_uuid] = session
-        return OpenedAtCarrier(told=self.told, revision=REVISION, rules=RULES)
+        return OpenedAtCarrier(told=self.told, revision=REVISION, rules=RULES, outlives_cancel=True)
 
     @activity.defn
     async def abandon_at_carrier(self, command: OfSession) -> Done:

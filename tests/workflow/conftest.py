@@ -62,13 +62,27 @@ class Remembered:
         self.revision = REVISION
         self.house: Agreement | None = None
         self.parties: tuple[str, ...] = ()
+        self.outlives_cancel = True
+        self.opening: asyncio.Event | None = None
+        self.opened = 0
 
     @activity.defn
     async def open_session(self, command: OpenSession) -> Opened:
         self.sessions[command.session.session_uuid] = command.session
+        self.opened += 1
+        if self.opening is not None:
+            # PostgreSQL takes its time.
+            self.opening.set()
+            await asyncio.sleep(8)
         agreement = agreed(command.session, self.house, command.left) if self.house is not None else None
         parties = self.parties if command.asks_parties else ()
-        return Opened(virtual_number=self.number, revision=self.revision, agreement=agreement, parties=parties)
+        return Opened(
+            virtual_number=self.number,
+            revision=self.revision,
+            agreement=agreement,
+            parties=parties,
+            outlives_cancel=self.outlives_cancel,
+        )
 
     @activity.defn
     async def record_session(self, command: RecordSession) -> Recorded:
