@@ -25,6 +25,9 @@ _FENCED = re.compile(r"^```(?P<info>[^\n`]*)\n(?P<text>.*?)^```$", re.MULTILINE 
 ALONE = ("|", ">", "$(", "&&", "=")
 """What a line with these in it means, bash knows better."""
 
+FRAGMENTS = {"docs/client.md"}
+"""Pages whose Python goes into a program of the reader's, so that it is only read."""
+
 
 class Block(NamedTuple):
     """A fenced block. `note` is what its info string says after the language."""
@@ -37,6 +40,11 @@ class Block(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.page}:{self.line}"
+
+    @property
+    def runs(self) -> bool:
+        """Whether it is run as it stands there, beside any running system."""
+        return self.language in ("sh", "python") and not self.note and self.page not in FRAGMENTS
 
 
 def pages() -> list[Path]:

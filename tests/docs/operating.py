@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import re
 import shlex
-import subprocess
+import signal
 import sys
 from pathlib import Path
+from subprocess import PIPE, Popen
 from typing import Any
 
 import psycopg
@@ -19,25 +22,59 @@ from masking.privacy.key_files import load_keyring
 from masking.privacy.keyring import Keyring
 from masking.settings import Settings
 from tests.docs.blocks import ROOT, Synopsis, synopses
-from tests.processes.test_run import FIRST, Run, logging_of_its_own, until
+from tests.processes.running import FIRST, Run, logging_of_its_own, until
+
+
+def make(target: str) -> tuple[str, ...]:
+    """The command for a target of the Makefile, without making the environment anew."""
+    return ("make", "-C", str(ROOT), "-o", ".venv/.ready", f"BIN={Path(sys.executable).parent}", target)
+
+
+class MadeRun(Run):
+    """A running `make run`, which tells people what there is, and ends by Ctrl-C."""
+
+    command = make("run")
+
+    def _told(self) -> dict[str, Any] | None:
+        said = self.said()
+        if "Ctrl-C stops everything" not in said:
+            return None
+        facts = dict(re.findall(r"│ (API|auth id|token|Temporal UI|codec|phones) +(\S+)", said))
+        return {
+            "api_url": facts["API"].partition("/v1/")[0],
+            "auth_id": facts["auth id"],
+            "auth_token": facts["token"],
+            "simulator_url": facts["phones"],
+            "temporal_ui_url": facts["Temporal UI"],
+            "codec_url": facts["codec"],
+        }
+
+    def interrupt(self) -> None:
+        """Ctrl-C, as a terminal tells it: all processes of the group."""
+        os.killpg(self.process.pid, signal.SIGINT)
 
 
 class Operator:
-    """Runs commands beside the system, and keeps what was run."""
+    """Runs commands beside the system, and keeps what was run.
 
-    def __init__(self, system: Run, endpoint: str, folder: Path) -> None:
-        self.system, self.endpoint, self.folder = system, endpoint, folder
+    Args:
+        endpoint: a customer's, for callbacks.
+        others: an account on which something else goes on meanwhile.
+    """
+
+    def __init__(self, system: Run, endpoint: str, folder: Path, others: str = "") -> None:
+        self.system, self.endpoint, self.folder, self.others = system, endpoint, folder, others
         self.account = str(system.ready["auth_id"])
         self.environment = {**system.env, "MASKING_OPERATOR": "docs", "COLUMNS": "200"}
         self.run: list[Synopsis] = []
 
-    def __call__(self, command: str, code: int = 0, say: str | None = None) -> str:
-        """What a command of ours prints, once it has ended with this code."""
+    def __call__(self, command: str, code: int | None = 0, say: str | None = None) -> str:
+        """What a command of ours prints, once it has ended with this code; with any, if that is None."""
         self.run += synopses(command)
         words = shlex.split(command)[1:]
         with contextlib.chdir(self.folder), logging_of_its_own():
             done: Result = CliRunner().invoke(app, words, env=self.environment, input=say, prog_name="masking")
-        assert done.exit_code == code, f"{command}\n{done.output}\n{done.exception!r}"
+        assert code in (None, done.exit_code), f"{command}\n{done.output}\n{done.exception!r}"
         return done.stdout
 
     def told(self, command: str, code: int = 0) -> Any:
@@ -46,14 +83,30 @@ class Operator:
 
     def bash(self, command: str, within: float = 60) -> str:
         """What any command prints, once it has succeeded. Its words are kept as those of a page are read."""
+        return self.ended(self.begin(command), within)
+
+    def begin(self, command: str) -> Popen[str]:
+        """Any command, which goes on beside others."""
         self.run += synopses(command)
         env = {**self.environment, "PATH": f"{Path(sys.executable).parent}:{self.environment['PATH']}"}
-        done = subprocess.run(
+        return Popen(
             ["bash", "-euo", "pipefail", "-c", command], cwd=self.folder, env={**env, "PYTHONPATH": str(ROOT)},
-            capture_output=True, text=True, timeout=within, check=False,
+            stdout=PIPE, stderr=PIPE, text=True, start_new_session=True,
         )  # fmt: skip
-        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
-        return done.stdout
+
+    def ended(self, begun: Popen[str], within: float) -> str:
+        """What a command that was begun prints, once it has succeeded."""
+        try:
+            out, err = begun.communicate(timeout=within)
+        finally:
+            end(begun)
+        assert begun.returncode == 0, f"{begun.args!r}\n{out}\n{err}"
+        return out
+
+    def make(self, target: str) -> str:
+        """What a target of the Makefile prints, once it has succeeded."""
+        self.run += synopses(f"make {target}")
+        return self.bash(shlex.join(make(target)))
 
     @property
     def database_url(self) -> str:
@@ -64,16 +117,24 @@ class Operator:
         path.write_text(content)
         return path
 
-    def sql(self, statement: str) -> None:
+    def forget_calls(self) -> None:
+        """Leave its account as if nobody had called anybody yet."""
+        of_account = "SELECT session_uuid FROM sessions WHERE account_id = %s"
         with psycopg.connect(self.database_url) as connection:
-            connection.execute(statement)
+            connection.execute(f"DELETE FROM routes WHERE session_uuid IN ({of_account})", (self.account,))
+
+    def wait_for_others(self) -> None:
+        """Return when no session of the others goes on, now that they had some."""
+        with psycopg.connect(self.database_url, autocommit=True) as connection:
+            settled = "SELECT bool_and(settled_at IS NOT NULL) FROM sessions WHERE account_id = %s"
+            until(lambda: connection.execute(settled, (self.others,)).fetchone() == (True,), within=60)
 
     def keyring(self) -> Keyring:
         return load_keyring(Settings(keys_file=Path(self.system.env["MASKING_DATA"]) / "keys.json"))
 
     def session(self, to: str = "takes") -> dict[str, Any]:
         """A session whose callbacks go to a customer's endpoint."""
-        self.sql("DELETE FROM routes")
+        self.forget_calls()
         return self.system.create(callback_url=f"{self.endpoint}/{to}")
 
     def settled(self, to: str = "takes") -> str:
@@ -86,6 +147,13 @@ class Operator:
             closed = "SELECT FROM sessions WHERE session_uuid = %s AND settled_at IS NOT NULL"
             until(lambda: connection.execute(closed, (uuid,)).fetchone() is not None)
         return uuid
+
+
+def end(begun: Popen[str]) -> None:
+    """Leave nothing of a command that was begun."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(begun.pid, signal.SIGKILL)
+    begun.communicate(timeout=10)
 
 
 def plus(session: dict[str, Any]) -> str:

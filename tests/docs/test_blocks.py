@@ -2,7 +2,8 @@
 
 The first word of a block is its language. `sh usage` lists commands, of which the test looks up every word and option;
 `text output` is what the block before it prints, at least; `not run: …` gives one of the reasons below. `run apart: …`
-tells what `test_usage.py` runs it with, which also runs the commands of the `usage` blocks.
+tells what `test_usage.py` runs it with, which also runs the commands of the `usage` blocks. `test_in_use.py` runs all
+others.
 """
 
 from __future__ import annotations
@@ -11,22 +12,13 @@ import ast
 import importlib.util
 import inspect
 import json
-import os
 import re
-import sys
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
-import psycopg
 import pytest
 
-from masking.embedded.postgres import running_database_url
-from tests.docs.blocks import ROOT, Block, Shell, blocks, commands, options_of, pages, synopses
-from tests.processes.test_run import FIRST, SECOND, Run, environment
-
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(150)]
+from tests.docs.blocks import FRAGMENTS, ROOT, Block, blocks, commands, options_of, synopses
 
 NOT_RUN = {
     "needs Docker": "no engine is there where this is developed; tests/deployment checks the file",
@@ -42,20 +34,7 @@ ELSEWHERE = {
 }
 """Pages whose blocks of a language another test runs."""
 
-FRAGMENTS = {"docs/client.md"}
-"""Pages whose Python goes into a program of the reader's, so that it is only read here."""
-
-PICTURES = ("diagram", "output", "usage")
-CODEC_TOKEN = "a-token-to-read-payloads-with-0123456789"
-
 ALL = blocks()
-
-
-def runs(block: Block) -> bool:
-    return block.language in ("sh", "python") and not block.note and block.page not in FRAGMENTS
-
-
-RUN = sorted({block.page for block in ALL if runs(block)}, key=[str(p.relative_to(ROOT)) for p in pages()].index)
 
 
 @pytest.mark.parametrize("block", ALL, ids=str)
@@ -104,80 +83,6 @@ def test_what_is_listed_is_there(block: Block) -> None:
             assert importlib.util.find_spec(words[0]) is not None, f"{block}: there is no {words[0]}"
             source = inspect.getsource(importlib.import_module(words[0]))
             assert all(option in source for option in synopsis.options), f"{block}: {words[0]}"
-
-
-@pytest.fixture(scope="module")
-def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
-    """One running system for every page."""
-    data = tmp_path_factory.mktemp("docs") / "data"
-    more = {"MASKING_SIMULATOR_SPEED": "20", "MASKING_CODEC_TOKENS": f"docs:{CODEC_TOKEN}"}
-    with Run(environment(data, **more)) as running:
-        yield running
-
-
-@pytest.fixture
-def shell(system: Run, tmp_path: Path) -> Shell:
-    """A terminal beside a system in which nobody has called anybody yet."""
-    with psycopg.connect(running_database_url(Path(system.env["MASKING_DATA"]) / "postgres") or "") as connection:
-        connection.execute("DELETE FROM routes")
-    ready, env = system.ready, system.env
-    temporal = f"127.0.0.1:{env['MASKING_TEMPORAL_PORT']}"
-    of_this_page = {
-        "AUTH_ID": str(ready["auth_id"]),
-        "AUTH_TOKEN": str(ready["auth_token"]),
-        "CODEC_TOKEN": CODEC_TOKEN,
-        "TEMPORAL_ADDRESS": temporal,
-        "MASKING_KEYS_FILE": f"{env['MASKING_DATA']}/keys.json",
-        "PATH": f"{Path(sys.executable).parent}:{env['PATH']}",
-        "PYTHONPATH": str(ROOT),
-    }
-    addresses = {
-        "http://127.0.0.1:8080": str(ready["api_url"]),
-        "http://127.0.0.1:8081": str(ready["simulator_url"]),
-        "http://127.0.0.1:8082": f"http://127.0.0.1:{env['MASKING_METRICS_PORT']}",
-        "http://127.0.0.1:8083": f"http://127.0.0.1:{env['MASKING_CODEC_PORT']}",
-        "localhost:7233": temporal,
-        ".masking/keys.json": of_this_page["MASKING_KEYS_FILE"],
-        "source .venv/bin/activate": f"source {activate_script()}",
-        "AUTH_ID=MA… AUTH_TOKEN=…": f"AUTH_ID={of_this_page['AUTH_ID']} AUTH_TOKEN={of_this_page['AUTH_TOKEN']}",
-    }
-    return Shell({**env, **of_this_page}, addresses, tmp_path)
-
-
-def activate_script() -> Path:
-    """What enters the environment of this Python; where it is none that has one, something that changes nothing."""
-    script = Path(sys.executable).parent / "activate"
-    return script if script.exists() else Path(os.devnull)
-
-
-@pytest.mark.parametrize("page", RUN)
-def test_a_page_does_what_it_shows(page: str, shell: Shell, system: Run) -> None:
-    of_page = [block for block in ALL if block.page == page]
-    for block in of_page:
-        if block.language == "toml":
-            (shell.folder / "card.toml").write_text(block.text)
-    if any("$SESSION" in block.text for block in of_page) and not any("SESSION=" in block.text for block in of_page):
-        shell.environment["SESSION"] = a_session(system)
-    printed = ""
-    for block in of_page:
-        if runs(block):
-            printed = shell.run(block)
-        elif block.note == "output":
-            for line in block.text.splitlines():
-                for part in line.split("…"):
-                    assert loosely(part) in loosely(printed), f"{block}: not printed: {part}\n{printed}"
-
-
-def a_session(system: Run) -> str:
-    with httpx.Client(auth=(system.ready["auth_id"], system.ready["auth_token"]), timeout=10, trust_env=False) as http:
-        created = http.post(f"{system.api}/", json={"first_party": FIRST, "second_party": SECOND})
-    return str(created.json()["session_uuid"])
-
-
-def loosely(text: str) -> str:
-    """A text without what differs from run to run: numbers, ids, times, and how it is spaced and boxed."""
-    text = re.sub(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "#", text)
-    return " ".join(re.sub(r"[│╭╮╰╯─]|\d+([.:,]\d+)*", "#", text).replace("#", " ").split())
 
 
 def test_comments_and_continued_lines_are_understood() -> None:

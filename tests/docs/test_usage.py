@@ -8,35 +8,36 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import shlex
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from subprocess import Popen
 from threading import Thread
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
 import pytest
 
+from masking.settings import Settings
 from masking.storage.database import Database
 from masking.storage.ingress_keys import make_ahead
 from tests.archives import s3_environment
 from tests.docs.blocks import ROOT, Block, blocks, commands, synopses, usages
-from tests.docs.operating import Operator, plus
-from tests.processes.test_run import FIRST, SECOND, Run, environment, until
+from tests.docs.operating import MadeRun, Operator, end, plus
+from tests.processes.running import FIRST, SECOND, Run, environment, until
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(300)]
 
 ALL = blocks()
 USAGES = usages()
 MEASURES = {"docs/costs.md"}
-PAGES = sorted({block.page for block in USAGES} - MEASURES)
+WAIT = {"README.md", "docs/billing.md"}
+# Those last that wait for the courier's evening to be at rest.
+PAGES = sorted({block.page for block in USAGES} - MEASURES, key=lambda page: (page in WAIT, page))
 
 
 def block_of(page: str, part: str) -> Block:
@@ -49,6 +50,9 @@ BUCKET = block_of("docs/audit.md", "s3://evidence")
 VERSIONS = block_of("docs/operations.md", "set-current-version")
 GRACE = block_of("examples/delivery/README.md", "MASKING_PAIR_GRACE=")
 PLIVO = block_of("docs/carriers.md", "MASKING_CARRIER_API_URL=")
+
+EVENINGS = ("+12025550193", "+12025550194", "+12025550195", "+12025550196")
+"""Numbers for the courier's evening; the carrier has them, too."""
 
 
 class _Took(BaseHTTPRequestHandler):
@@ -93,15 +97,17 @@ def system(tmp_path_factory: pytest.TempPathFactory, bucket: dict[str, str]) -> 
         "MASKING_RECORDING_WAIT": "2",
         "MASKING_DEPLOYMENT_NAME": "masking",
         "MASKING_BUILD_ID": "docs",
+        "MASKING_DEMO_NUMBERS": ",".join((*Settings.model_fields["demo_numbers"].default, *EVENINGS)),
     }
-    with Run(environment(tmp_path_factory.mktemp("usage") / "data", **more)) as running:
+    # As wide as what it tells, and begun as the page of the grace does.
+    assert commands(GRACE.text)[0].split()[-2:] == ["make", "run"]
+    with MadeRun(environment(tmp_path_factory.mktemp("usage") / "data", COLUMNS="200", **more)) as running:
         yield running
 
 
 @pytest.fixture
-def operator(system: Run, endpoint: str, tmp_path: Path, versioned: None) -> Operator:
-    del versioned
-    return Operator(system, endpoint, tmp_path)
+def operator(system: Run, endpoint: str, tmp_path: Path, evening: Evening) -> Operator:
+    return Operator(system, endpoint, tmp_path, evening.account)
 
 
 @pytest.fixture(scope="module")
@@ -118,56 +124,49 @@ def versioned(system: Run, endpoint: str, tmp_path_factory: pytest.TempPathFacto
     assert json.loads(operator.bash(described))["routingConfig"]["currentVersionBuildID"] == "docs"
 
 
+class Evening(NamedTuple):
+    """What goes on in an account of its own, whose sessions and numbers nobody else touches."""
+
+    begun: Popen[str]
+    account: str
+
+
+@pytest.fixture(scope="module")
+def evening(system: Run, endpoint: str, versioned: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Evening]:
+    """The courier's evening of the page. It goes on for more than a minute, beside everything else."""
+    del versioned
+    operator = Operator(system, endpoint, tmp_path_factory.mktemp("evening"))
+    account = operator.told("masking accounts create")["auth_id"]
+    for number in EVENINGS:
+        operator(f"masking numbers remove {number}")
+        operator(f"masking numbers add {number} --account {account}")
+    operator.environment["MASKING_DEMO_AUTH_ID"] = account
+    _, command = commands(GRACE.text)
+    begun = operator.begin(f"{command} --json")
+    yield Evening(begun, account)
+    end(begun)
+
+
 # One for each page with a usage block. Each asserts a little of what comes of it: that commands do what they say, their
 # own tests hold them to.
 
 
 def readme(operator: Operator) -> None:
-    made(operator, "run")
-    made(operator, "demo")
+    quickstart(operator)
+    # It picks its phones at random, as others do.
+    operator.wait_for_others()
+    assert "Using the system that runs" in operator.make("demo")
 
 
-MADE: set[str] = set()
-"""Targets that were run for another page."""
-
-
-def made(operator: Operator, target: str) -> None:
-    """Run a target of the Makefile on its own data and ports, without making the environment anew."""
-    binaries = Path(sys.executable).parent
-    env = environment(operator.folder / f"data of {target}")
-    command = ["make", "-C", str(ROOT), "-o", ".venv/.ready", f"BIN={binaries}", target]
-    operator.run += synopses(f"make {target}")
-    if target in MADE:
-        return
-    MADE.add(target)
-    with (operator.folder / "said").open("w+") as said:
-        process = subprocess.Popen(command, env=env, stdout=said, stderr=said, start_new_session=True)
-        try:
-            if target == "run":
-                api = f"http://127.0.0.1:{env['MASKING_PORT']}"
-                until(lambda: _answers(f"{api}/healthz"), within=60)
-                until(lambda: "Ctrl-C" in (operator.folder / "said").read_text())
-                # As a terminal does at Ctrl-C.
-                os.killpg(process.pid, signal.SIGINT)
-            code = process.wait(200)
-        finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-        told = (operator.folder / "said").read_text()
-    # Make itself ends by what it was interrupted with.
-    assert (code, "Stopped." in told) == ((-signal.SIGINT, True) if target == "run" else (0, False)), told
-
-
-def _answers(url: str) -> bool:
-    try:
-        return httpx.get(url, trust_env=False).status_code == 200
-    except httpx.TransportError:
-        return False
+def quickstart(operator: Operator) -> None:
+    # As which the system here was started.
+    assert shlex.join(operator.system.command).endswith(" run")
+    operator.run += synopses("make run")
 
 
 def security(operator: Operator) -> None:
     uuid, other = operator.settled(), operator.settled()
-    operator.sql("DELETE FROM routes")
+    operator.forget_calls()
     operator(f"masking privacy hold {uuid} --reason 'case 12'")
     assert uuid in operator("masking privacy holds")
     assert "case 12" in json.dumps(operator.told(f"masking privacy erase {uuid} --yes", code=1)["left"])
@@ -224,10 +223,10 @@ def _callbacks(operator: Operator, command: str) -> list[dict[str, Any]]:
 def audit(operator: Operator) -> None:
     uuid = operator.settled()
     # Temporal's lists, by which it finds the session's runs, lag behind.
-    until(lambda: operator.bash(f"masking audit export {uuid} -o first.jsonl && echo there || true"))
+    until(lambda: operator(f"masking audit export {uuid} -o first.jsonl --json", None))
     key = operator.told(f"masking audit export {uuid} -o pack.jsonl")["header"]["public_key"]
     operator(f"masking audit export {uuid} -o open.jsonl --open")
-    operator.bash(f"masking audit key {uuid} > key.json")
+    operator.file("key.json", operator(f"masking audit key {uuid}"))
     for more in ("", "--key key.json --offline --numbers", f"--signer {key}"):
         assert operator.told(f"masking audit verify pack.jsonl {more}")["outcome"] == "proven"
     operator("masking audit show pack.jsonl --key key.json --numbers")
@@ -238,7 +237,7 @@ def audit(operator: Operator) -> None:
     temporal = f"temporal --address 127.0.0.1:{operator.system.env['MASKING_TEMPORAL_PORT']}"
     operator.bash(f"{temporal} schedule trigger --schedule-id archive-sessions")
     _, verify = commands(BUCKET.text)
-    until(lambda: json.loads(operator.bash(f"{verify} --json || true"))["packs"], within=60)
+    until(lambda: json.loads(operator(f"{verify} --json", None))["packs"], within=60)
     operator(verify)
     assert operator.told(f"masking audit verify --all {shlex.split(verify)[-1]} --signer {key} --offline", code=3)
 
@@ -260,7 +259,7 @@ def numbers(operator: Operator) -> None:
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     assert session["session_uuid"] in operator(f"masking numbers who {plus(session)} {FIRST}")
     operator(f"masking numbers who {plus(session)} {FIRST} --at {now}")
-    operator.bash(f"masking numbers plan --history {ROOT}/examples/demand/ride-hailing-day.csv")
+    operator(f"masking numbers plan --history {ROOT}/examples/demand/ride-hailing-day.csv")
 
 
 def carriers(operator: Operator) -> None:
@@ -295,9 +294,11 @@ def billing(operator: Operator) -> None:
     uuid = operator.settled()
     month = datetime.now(UTC).strftime("%Y-%m")
     assert "receivable:MA" in operator(f"masking ledger show {uuid}")
-    posted = operator(f"masking ledger export --month {month} --account {operator.account} --format json")
+    assert uuid in operator(f"masking ledger export --month {month} --account {operator.account} --format csv")
+    # The carrier's bill is for all accounts.
+    operator.wait_for_others()
+    posted = operator(f"masking ledger export --month {month} --format json")
     legs = [json.loads(line) for line in posted.splitlines()]
-    operator(f"masking ledger export --month {month} --format csv")
     costs = {leg["leg_uuid"]: leg["amount"] for leg in legs if leg["kind"] == "cost"}
     operator.file("records.csv", "call_uuid,amount\n" + "".join(f"{call},{amount}\n" for call, amount in costs.items()))
     operator("masking ledger reconcile records.csv")
@@ -336,7 +337,7 @@ def simulator(operator: Operator) -> None:
 
 SCENES: dict[str, Callable[[Operator], None]] = {
     "README.md": readme,
-    "docs/quickstart.md": lambda operator: made(operator, "run"),
+    "docs/quickstart.md": quickstart,
     "docs/security.md": security,
     "docs/production.md": production,
     "docs/callbacks.md": callbacks,
@@ -363,13 +364,17 @@ def test_what_a_page_lists_is_run(page: str, operator: Operator) -> None:
             assert not missing, f"{block}: `{' '.join(listed.words)}` was not run with {missing}"
 
 
-def test_two_who_meet_again_once_their_number_rests_no_more_get_it_again(operator: Operator) -> None:
-    operator.sql("DELETE FROM routes")
-    _, command = commands(GRACE.text)
-    told = json.loads(operator.bash(f"{command} --json", within=180))
+def test_two_who_meet_again_once_their_number_rests_no_more_get_it_again(operator: Operator, evening: Evening) -> None:
+    told = json.loads(operator.ended(evening.begun, within=180))
     assert told["ok"], told["failure"]
     (missed,) = [each["what"] for each in told["timeline"] if "misses an umbrella" in each["what"]]
     assert missed.endswith("the same as before")
+
+
+def test_ctrl_c_stops_what_make_began(system: Run) -> None:
+    # Make itself ends by what it was interrupted with.
+    code, said = system.stop()
+    assert (code, "Stopped." in said) == (-signal.SIGINT, True), said
 
 
 def test_every_page_that_lists_commands_has_its_scene() -> None:

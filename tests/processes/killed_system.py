@@ -23,7 +23,7 @@ from masking.settings import Settings
 from masking.storage.database import Unpooled
 from masking.storage.payload_keys import StoredPayloadKeys
 from masking.temporal import connect, with_keys
-from tests.processes.test_run import command_of, environment
+from tests.processes.running import command_of, environment
 
 SPEED = 10.0
 RECORDING_WAIT_S = 10

@@ -25,7 +25,7 @@ from masking.carriers.signature import signed_headers
 from masking.embedded.postgres import running_database_url
 from masking.privacy.key_files import load_keyring
 from masking.settings import Settings
-from tests.processes.test_run import FIRST, SECOND, Run, environment, until
+from tests.processes.running import FIRST, SECOND, Run, environment, until
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(240)]
 
@@ -72,17 +72,29 @@ def customer() -> Iterator[Customer]:
     customer.close()
 
 
-@contextmanager
-def started(data: Path) -> Iterator[Run]:
-    running = Run(environment(data, MASKING_SIMULATOR_SPEED="10", MASKING_REQUEST_LIMIT="0"))
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A data folder whose PostgreSQL has 120 MB, where a file system of a limited size can be mounted."""
+    data = tmp_path_factory.mktemp("disk") / "data"
+    folder = data / "postgres"
+    folder.mkdir(parents=True)
+    mount = ("mount", "-t", "tmpfs", "-o", "size=120m", "masking-test", str(folder))
+    mounted = os.geteuid() == 0 and subprocess.run(mount, capture_output=True, timeout=10, check=False).returncode == 0
     try:
-        yield running
+        yield data
     finally:
-        running.kill()
+        if mounted:
+            subprocess.run(("umount", "-l", str(folder)), timeout=10, check=True)
+
+
+@pytest.fixture(scope="module")
+def run(data: Path) -> Iterator[Run]:
+    with Run(environment(data, MASKING_SIMULATOR_SPEED="10", MASKING_REQUEST_LIMIT="0")) as running:
+        yield running
 
 
 class Asked:
-    """Creates of a customer who repeats each with its key until it is answered."""
+    """Creates of a customer who repeats each with its key, of four digits, until it is answered."""
 
     def __init__(self, run: Run, customer: Customer) -> None:
         self._run, self._customer = run, customer
@@ -90,8 +102,7 @@ class Asked:
         self.refused: dict[str, httpx.Response] = {}
 
     def create(self, key: str) -> httpx.Response | None:
-        number = 1000 + len(self.acknowledged) + len(self.refused) if key not in self.refused else int(key)
-        body = {"first_party": f"+1202556{number}", "second_party": f"+1202557{number}"}
+        body = {"first_party": f"+1202556{key}", "second_party": f"+1202557{key}"}
         urls = {"callback_url": self._customer.url}
         with suppress(httpx.TransportError):
             answer = self._run.http.post(f"{self._run.api}/", json=body | urls, headers={"Idempotency-Key": key})
@@ -164,47 +175,45 @@ def eventually(act: Callable[[], httpx.Response | None], *statuses: int) -> http
 
 
 def test_while_the_database_is_read_only_errors_are_clear_and_afterwards_nothing_is_missing(
-    tmp_path: Path, customer: Customer
+    run: Run, data: Path, customer: Customer
 ) -> None:
-    data = tmp_path / "data"
-    with started(data) as run:
-        session = run.create(callback_url=customer.url)
-        number, address = f"+{session['virtual_number']}", f"{run.api}/{session['session_uuid']}/"
-        run.phone("PUT", SECOND, {"on_ring": "answer", "answers_after": 1})
-        run.phone("POST", f"{FIRST}/dial", {"to": number})
-        until(lambda: run.phone("GET", SECOND)["state"] == "talking")
-        asked = Asked(run, customer)
+    session = run.create(callback_url=customer.url)
+    number, address = f"+{session['virtual_number']}", f"{run.api}/{session['session_uuid']}/"
+    run.phone("PUT", SECOND, {"on_ring": "answer", "answers_after": 1})
+    run.phone("POST", f"{FIRST}/dial", {"to": number})
+    until(lambda: run.phone("GET", SECOND)["state"] == "talking")
+    asked = Asked(run, customer)
 
-        with read_only(data):
-            for _ in range(10):
-                answer = asked.create("1000")
-                assert answer is not None
-                assert answer.status_code == 503
-                assert answer.json() == {"api_id": answer.json()["api_id"], "error": REFUSAL}
-                assert answer.headers["Retry-After"] == "1"
-            assert incoming_call(run, data, number).status_code == 503
-            run.phone("POST", f"{FIRST}/hangup")
-            time.sleep(3)
-            assert run.get(session["session_uuid"])["total_call_count"] == 0
+    with read_only(data):
+        for _ in range(10):
+            answer = asked.create("1000")
+            assert answer is not None
+            assert answer.status_code == 503
+            assert answer.json() == {"api_id": answer.json()["api_id"], "error": REFUSAL}
+            assert answer.headers["Retry-After"] == "1"
+        assert incoming_call(run, data, number).status_code == 503
+        run.phone("POST", f"{FIRST}/hangup")
+        time.sleep(3)
+        assert run.get(session["session_uuid"])["total_call_count"] == 0
 
-        eventually(lambda: asked.create("1000"), 201)
-        until(lambda: run.get(session["session_uuid"])["total_call_count"] == 2, within=60)
-        for uuid in (session["session_uuid"], asked.acknowledged["1000"]):
-            eventually(lambda: run.http.delete(f"{run.api}/{uuid}/"), 200)  # noqa: B023 it is asked at once
-        until(lambda: settled(data, 2), within=CLAIMS_END_AFTER_S)
+    eventually(lambda: asked.create("1000"), 201)
+    until(lambda: run.get(session["session_uuid"])["total_call_count"] == 2, within=60)
+    for uuid in (session["session_uuid"], asked.acknowledged["1000"]):
+        eventually(lambda: run.http.delete(f"{run.api}/{uuid}/"), 200)  # noqa: B023 it is asked at once
+    until(lambda: settled(data, 2), within=CLAIMS_END_AFTER_S)
 
-        final = run.http.get(address).json()["response"]
-        assert final["status"] == "expired"
-        assert [each["total_call_count"] for each in final["interaction"]] == [2]
-        assert customer.names(session["session_uuid"]) == {
-            "SessionFirstPartyAnswer": 1,
-            "SessionSecondPartyRing": 1,
-            "SessionSecondPartyAnswer": 1,
-            "SessionSecondPartyHangup": 1,
-            "SessionFirstPartyHangup": 1,
-            "SessionPartiesHangup": 1,
-            "SessionTimeout": 1,
-        }
+    final = run.http.get(address).json()["response"]
+    assert final["status"] == "expired"
+    assert [each["total_call_count"] for each in final["interaction"]] == [2]
+    assert customer.names(session["session_uuid"]) == {
+        "SessionFirstPartyAnswer": 1,
+        "SessionSecondPartyRing": 1,
+        "SessionSecondPartyAnswer": 1,
+        "SessionSecondPartyHangup": 1,
+        "SessionFirstPartyHangup": 1,
+        "SessionPartiesHangup": 1,
+        "SessionTimeout": 1,
+    }
     for name in ("gateway", "worker"):
         assert "Traceback" not in log(data, name)
         lines = [line for line in log(data, name).splitlines() if "WARNING" in line or "ERROR" in line]
@@ -214,18 +223,11 @@ def test_while_the_database_is_read_only_errors_are_clear_and_afterwards_nothing
     assert log(data, "gateway").count("PostgreSQL is read-only: requests are answered with 503") == 1
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A data folder whose PostgreSQL has 120 MB."""
-    folder = tmp_path / "data" / "postgres"
-    folder.mkdir(parents=True)
-    mount = ("mount", "-t", "tmpfs", "-o", "size=120m", "masking-test", str(folder))
-    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, timeout=10, check=False).returncode != 0:
-        pytest.skip("a file system of a limited size cannot be mounted here: it takes root and CAP_SYS_ADMIN")
-    try:
-        yield tmp_path / "data"
-    finally:
-        subprocess.run(("umount", "-l", str(folder)), timeout=10, check=True)
+def sessions_of(run: Run) -> int:
+    """How many the account has."""
+    listed = eventually(lambda: run.http.get(f"{run.api}/?limit=1"), 200).json()
+    count: int = listed["response"]["meta"]["total_count"]
+    return count
 
 
 def fill(folder: Path) -> Path:
@@ -238,47 +240,47 @@ def fill(folder: Path) -> Path:
 
 
 def test_a_full_disk_refuses_clearly_and_loses_nothing_that_was_acknowledged(
-    small_disk: Path, customer: Customer
+    run: Run, data: Path, customer: Customer
 ) -> None:
-    data = small_disk
-    with started(data) as run:
-        asked = Asked(run, customer)
-        for n in range(5):
-            asked.create(str(1000 + n))
-        first = asked.acknowledged["1000"]
-        number = f"+{run.get(first)['virtual_number']}"
-        run.phone("PUT", "+12025571000", {"on_ring": "answer", "answers_after": 1})
-        run.phone("POST", "+12025561000/dial", {"to": number})
-        until(lambda: run.phone("GET", "+12025571000")["state"] == "talking")
+    if not os.path.ismount(data / "postgres"):
+        pytest.skip("a file system of a limited size cannot be mounted here: it takes root and CAP_SYS_ADMIN")
+    before = sessions_of(run)
+    asked = Asked(run, customer)
+    for n in range(5):
+        asked.create(str(2000 + n))
+    first = asked.acknowledged["2000"]
+    number = f"+{run.get(first)['virtual_number']}"
+    run.phone("PUT", "+12025572000", {"on_ring": "answer", "answers_after": 1})
+    run.phone("POST", "+12025562000/dial", {"to": number})
+    until(lambda: run.phone("GET", "+12025572000")["state"] == "talking")
 
-        ballast = fill(data / "postgres")
-        n = 5
-        while len(asked.refused) < ENOUGH_REFUSED and n < MOST_CREATES:
-            asked.create(str(1000 + n))
-            n += 1
-        refused = dict(asked.refused)
-        run.phone("POST", "+12025561000/hangup")
-        time.sleep(3)
-        ballast.unlink()
+    ballast = fill(data / "postgres")
+    n = 5
+    while len(asked.refused) < ENOUGH_REFUSED and n < MOST_CREATES:
+        asked.create(str(2000 + n))
+        n += 1
+    refused = dict(asked.refused)
+    run.phone("POST", "+12025562000/hangup")
+    time.sleep(3)
+    ballast.unlink()
 
-        assert len(refused) == ENOUGH_REFUSED, "the disk was never full"
-        assert {answer.status_code for answer in refused.values()} == {503}
-        for key in refused:
-            eventually(lambda: asked.create(key), 201)  # noqa: B023 it is asked at once
-        sessions = set(asked.acknowledged.values())
-        assert len(sessions) == n
-        for uuid in sessions:
-            eventually(lambda: run.http.get(f"{run.api}/{uuid}/"), 200)  # noqa: B023
-        listed = eventually(lambda: run.http.get(f"{run.api}/?limit=1"), 200).json()
-        assert listed["response"]["meta"]["total_count"] == n
-        until(lambda: run.get(first)["total_call_count"] == 2, within=90)
+    assert len(refused) == ENOUGH_REFUSED, "the disk was never full"
+    assert {answer.status_code for answer in refused.values()} == {503}
+    for key in refused:
+        eventually(lambda: asked.create(key), 201)  # noqa: B023 it is asked at once
+    sessions = set(asked.acknowledged.values())
+    assert len(sessions) == n
+    for uuid in sessions:
+        eventually(lambda: run.http.get(f"{run.api}/{uuid}/"), 200)  # noqa: B023
+    assert sessions_of(run) == before + n
+    until(lambda: run.get(first)["total_call_count"] == 2, within=90)
 
-        for uuid in sessions:
-            answer = eventually(lambda: run.http.delete(f"{run.api}/{uuid}/"), 200, 400)  # noqa: B023
-            assert answer.status_code == 200 or answer.json()["error"] == "Session already expired"
-        until(lambda: settled(data, n), within=CLAIMS_END_AFTER_S)
-        assert customer.names(first)["SessionPartiesHangup"] == 1
-        assert sum(each["EventName"] == "SessionTimeout" for each in customer.told.values()) == n
+    for uuid in sessions:
+        answer = eventually(lambda: run.http.delete(f"{run.api}/{uuid}/"), 200, 400)  # noqa: B023
+        assert answer.status_code == 200 or answer.json()["error"] == "Session already expired"
+    until(lambda: settled(data, before + n), within=CLAIMS_END_AFTER_S)
+    assert customer.names(first)["SessionPartiesHangup"] == 1
+    assert sum(each["EventName"] == "SessionTimeout" for each in customer.told.values()) == n
     print(json.dumps({"sessions": n, "refused": [a.json()["error"] for a in refused.values()]}))  # noqa: T201
     for name in ("gateway", "worker"):
         assert "Traceback" not in log(data, name)

@@ -1,26 +1,20 @@
-"""`masking accounts`, `masking numbers` and `masking phones` against a running system, as people use them."""
+"""`masking accounts`, `masking numbers` and `masking phones` against a running system, as people use them: scenes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import httpx
-import pytest
 
-from tests.processes.test_run import FIRST, SECOND, Run, environment, masking, until
+from tests.processes.running import FIRST, SECOND, Run, until
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(180)]
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
-    with Run(environment(tmp_path_factory.mktemp("commands") / "data", MASKING_SIMULATOR_SPEED="20")) as run:
-        yield run
+PEOPLE = (FIRST, SECOND, "+12025550111", "+12025550112", "+12025550150", "+12025550180", "+12025550188")
+"""Whose phones the scenes use."""
 
 
-def test_an_operator_makes_rotates_and_disables_accounts_of_a_running_system(run: Run) -> None:
+def an_operator_makes_rotates_and_disables_accounts_of_a_running_system(run: Run, folder: Path) -> None:
     main = run.told("accounts", "create")
     sub = run.told("accounts", "create", "--parent", main["auth_id"])
 
@@ -47,24 +41,15 @@ def test_an_operator_makes_rotates_and_disables_accounts_of_a_running_system(run
     )
 
 
-def test_without_a_system_it_says_what_to_start(tmp_path: Path) -> None:
-    done = masking(environment(tmp_path / "nothing"), "accounts", "list")
-
-    assert (done.exit_code, done.stdout) == (2, "")
-    assert done.stderr == (
-        "masking: no database: set DATABASE_URL, or start `masking run` (MASKING_DATA names its data folder)\n"
-    )
-
-
 def states(run: Run) -> dict[str, str]:
     return {number["number"]: number["state"] for number in run.told("numbers", "list")["numbers"]}
 
 
-def test_an_operator_imports_drains_blocks_and_removes_numbers(run: Run, tmp_path: Path) -> None:
+def an_operator_imports_drains_blocks_and_removes_numbers(run: Run, folder: Path) -> None:
     account = run.ready["auth_id"]
     before = states(run)
 
-    wrong = tmp_path / "wrong.csv"
+    wrong = folder / "wrong.csv"
     wrong.write_text(
         "number,country,area\n+12025550160,US,Washington\n+12025550161,IN,\ntwelve,,\n+12025550160,,\n+12025550162,US,\n"
     )
@@ -78,7 +63,7 @@ def test_an_operator_imports_drains_blocks_and_removes_numbers(run: Run, tmp_pat
     )
     assert states(run) == before
 
-    right = tmp_path / "right.csv"
+    right = folder / "right.csv"
     right.write_text("number,area,capabilities\n+12025550160,Washington,voice sms\n+442079460001,London,\n")
     assert run.told("numbers", "import", str(right), "--account", account, "--dry-run") == {"checked": 2}
     assert run.told("numbers", "import", str(right), "--account", account) == {"added": 2, "known": 0}
@@ -127,7 +112,7 @@ def test_an_operator_imports_drains_blocks_and_removes_numbers(run: Run, tmp_pat
     assert run.masking("numbers", "add", "+12025550163", "--account", "MA" + "X" * 18).exit_code == 2
 
 
-def test_a_person_calls_watches_presses_keys_and_makes_chaos(run: Run) -> None:
+def a_person_calls_watches_presses_keys_and_makes_chaos(run: Run, folder: Path) -> None:
     pin = {"is_pin_authentication_required": True, "generate_pin": True, "pin_prompt_play": "https://x.example/p.mp3"}
     session = run.create(**pin)
     number = f"+{session['virtual_number']}"
@@ -177,7 +162,7 @@ def test_a_person_calls_watches_presses_keys_and_makes_chaos(run: Run) -> None:
     assert run.masking("phones", "show", "12").exit_code == 2
 
 
-def test_a_plain_api_user_provokes_outcomes_with_magic_numbers(run: Run) -> None:
+def a_plain_api_user_provokes_outcomes_with_magic_numbers(run: Run, folder: Path) -> None:
     session = run.create(first_party="+12025550180", initiate_call_to_first_party=True)
 
     def ended() -> dict[str, Any]:
@@ -187,3 +172,12 @@ def test_a_plain_api_user_provokes_outcomes_with_magic_numbers(run: Run) -> None
     (interaction,) = ended()["interaction"]
     call = run.http.get(interaction["first_party_resource_url"]).json()
     assert (call["hangup_cause_name"], call["call_state"]) == ("Busy Line", "NO_ANSWER")
+
+
+SCENES: tuple[Callable[[Run, Path], None], ...] = (
+    an_operator_makes_rotates_and_disables_accounts_of_a_running_system,
+    an_operator_imports_drains_blocks_and_removes_numbers,
+    a_person_calls_watches_presses_keys_and_makes_chaos,
+    a_plain_api_user_provokes_outcomes_with_magic_numbers,
+)
+"""In this order. Each gets a running system, in which nobody has called anybody yet, and a folder for its files."""

@@ -13,31 +13,16 @@ from typing import Any
 
 import httpx
 import psycopg
-import pytest
 from aiohttp import web
 from temporalio.client import Client
 
 from masking.embedded.postgres import running_database_url
 from masking.tls import trusted
 from tests.integration.conftest import free_port
-from tests.processes.test_run import Run, environment
-
-pytestmark = [pytest.mark.anyio, pytest.mark.processes, pytest.mark.timeout(180)]
+from tests.processes.running import Run
 
 IN_FLIGHT = 24
 SLOW_S = 1.0
-
-
-@contextlib.asynccontextmanager
-async def started(data: Path) -> AsyncIterator[Run]:
-    running = await asyncio.to_thread(Run, environment(data, MASKING_REQUEST_LIMIT="0"))
-    try:
-        yield running
-    finally:
-        if running.process.poll() is None:
-            # Its services end with it.
-            running.process.kill()
-            running.process.communicate(timeout=30)
 
 
 @contextlib.asynccontextmanager
@@ -107,24 +92,6 @@ async def another(run: Run, part: str, before: int) -> None:
                 if run.named(part).pid != before:
                     return
             await asyncio.sleep(0.1)
-
-
-async def test_what_a_sigterm_interrupts_is_finished_and_done_once(tmp_path: Path) -> None:
-    customer, data = SlowCustomer(), tmp_path / "data"
-    async with started(data) as run, customers(run) as http, customer.serving() as url:
-        await the_gateway_answers_every_request_that_it_accepted(run, http)
-        uuids = await the_worker_finishes_what_it_began(run, http, customer, url)
-        async with asyncio.timeout(100):
-            while not await settled(data, len(uuids)):  # noqa: ASYNC110 it is another process
-                await asyncio.sleep(0.3)
-
-        assert customer.took == {f"{uuid}:session:1": 1 for uuid in uuids}
-        assert await attempts(run) == {1}
-        code, said = await asyncio.to_thread(run.stop)
-    assert code == 0
-    assert "gateway ended (exit code 0)" in said
-    assert "worker ended (exit code 0)" in said
-    assert "Traceback" not in (data / "logs" / "worker.log").read_text()
 
 
 async def the_gateway_answers_every_request_that_it_accepted(run: Run, http: httpx.AsyncClient) -> None:
