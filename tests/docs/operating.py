@@ -151,9 +151,9 @@ class Operator:
 
 def end(begun: Popen[str]) -> None:
     """Leave nothing of a command that was begun."""
-    with contextlib.suppress(ProcessLookupError):
+    if begun.poll() is None:
         os.killpg(begun.pid, signal.SIGKILL)
-    begun.communicate(timeout=10)
+        begun.communicate(timeout=10)
 
 
 def plus(session: dict[str, Any]) -> str:

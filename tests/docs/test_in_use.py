@@ -33,7 +33,7 @@ POOL = Settings.model_fields["demo_numbers"].default
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where the system has its data, and its temporary files."""
-    folder = tmp_path_factory.mktemp("in use")
+    folder = tmp_path_factory.mktemp("in_use")
     (folder / "temporary").mkdir()
     return folder
 

@@ -27,7 +27,7 @@ from masking.storage.database import Database
 from masking.storage.ingress_keys import make_ahead
 from tests.archives import s3_environment
 from tests.docs.blocks import ROOT, Block, blocks, commands, synopses, usages
-from tests.docs.operating import MadeRun, Operator, end, plus
+from tests.docs.operating import MadeRun, Operator, end, make, plus
 from tests.processes.running import FIRST, SECOND, Run, environment, until
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(300)]
@@ -99,7 +99,7 @@ def system(tmp_path_factory: pytest.TempPathFactory, bucket: dict[str, str]) -> 
         "MASKING_BUILD_ID": "docs",
         "MASKING_DEMO_NUMBERS": ",".join((*Settings.model_fields["demo_numbers"].default, *EVENINGS)),
     }
-    # As wide as what it tells, and begun as the page of the grace does.
+    # The block of the grace begins one with `make run`, too. None of the lines that it tells is broken.
     assert commands(GRACE.text)[0].split()[-2:] == ["make", "run"]
     with MadeRun(environment(tmp_path_factory.mktemp("usage") / "data", COLUMNS="200", **more)) as running:
         yield running
@@ -155,12 +155,14 @@ def readme(operator: Operator) -> None:
     quickstart(operator)
     # It picks its phones at random, as others do.
     operator.wait_for_others()
-    assert "Using the system that runs" in operator.make("demo")
+    said = operator.make("demo")
+    assert "Using the system that runs" in said
+    assert "Stopped." not in said
 
 
 def quickstart(operator: Operator) -> None:
-    # As which the system here was started.
-    assert shlex.join(operator.system.command).endswith(" run")
+    # The system here was started by it.
+    assert operator.system.command == make("run")
     operator.run += synopses("make run")
 
 

@@ -99,7 +99,7 @@ class Run:
             told = self._told()
             assert told is not None, self.said()
         except AssertionError:
-            self.process.kill()
+            os.killpg(self.process.pid, signal.SIGKILL)
             raise
         self.ready = told
         self.http = httpx.Client(auth=(self.ready["auth_id"], self.ready["auth_token"]), timeout=10, trust_env=False)
@@ -108,7 +108,7 @@ class Run:
     def said(self) -> str:
         """What it has said since it was started."""
         # Without moving the place at which it writes.
-        return os.pread(self._output.fileno(), 1 << 20, 0).decode()
+        return os.pread(self._output.fileno(), 1 << 20, 0).decode(errors="replace")
 
     def _told(self) -> dict[str, Any] | None:
         """What it told when it became ready; None until then."""

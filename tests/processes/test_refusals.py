@@ -15,9 +15,10 @@ from tests.processes.running import MASKING, environment, masking
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(180)]
 
 
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
-    return tmp_path / "data"
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One folder for all: what starts before a refusal need not be made anew each time."""
+    return tmp_path_factory.mktemp("refused") / "data"
 
 
 def refusal(env: dict[str, str], *arguments: str) -> str:
