@@ -99,7 +99,10 @@ class Run:
             told = self._told()
             assert told is not None, self.said()
         except AssertionError:
-            os.killpg(self.process.pid, signal.SIGKILL)
+            if self.process.poll() is None:
+                os.killpg(self.process.pid, signal.SIGKILL)
+                self.process.wait(10)
+            self._output.close()
             raise
         self.ready = told
         self.http = httpx.Client(auth=(self.ready["auth_id"], self.ready["auth_token"]), timeout=10, trust_env=False)
