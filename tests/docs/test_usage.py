@@ -1,6 +1,6 @@
 """Every command that a page lists is run, with each option that the page names, against a running system.
 
-The system here is nearer to production than the one of `test_blocks.py`: it archives into a bucket of an S3 server, and
+The system here is nearer to production than the one of `test_in_use.py`: it archives into a bucket of an S3 server, and
 its worker has a version. So the blocks that need these are run here, too; those that measure, in `test_measures.py`.
 """
 
