@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import WorkflowHistory
 from temporalio.converter import WorkflowSerializationContext
-from temporalio.worker import Replayer
+from temporalio.worker import Replayer, WorkflowRunner
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
 from masking.domain.session import Bill
 from masking.temporal import data_converter, masking_plugin
@@ -51,22 +53,41 @@ def recorded(file: Path) -> WorkflowHistory:
     return WorkflowHistory.from_json(f"session-{file.stem}", file.read_text())
 
 
+async def misfits(runner: WorkflowRunner) -> dict[str, Exception]:
+    """Why histories do not fit today's code, by the names of their files; all are replayed by one worker."""
+
+    async def histories() -> AsyncIterator[WorkflowHistory]:
+        for file in FILES:
+            yield recorded(file)
+
+    replayer = Replayer(workflows=[MaskingSession], workflow_runner=runner, plugins=[masking_plugin(KEYRING)])
+    async with replayer.workflow_replay_iterator(histories()) as results:
+        told = [result.replay_failure async for result in results]
+    return {file.stem: failure for file, failure in zip(FILES, told, strict=True) if failure is not None}
+
+
+@pytest.fixture(scope="module")
+async def misfits_in_the_whole_sandbox() -> dict[str, Exception]:
+    return await misfits(SandboxedWorkflowRunner())
+
+
+@pytest.fixture(scope="module")
+async def misfits_as_our_workers_run_it() -> dict[str, Exception]:
+    return await misfits(workflow_runner())
+
+
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-async def test_a_recorded_session_replays(file: Path) -> None:
-    history = recorded(file)
-    replayer = Replayer(workflows=[MaskingSession], plugins=[masking_plugin(KEYRING)])
-
-    await replayer.replay_workflow(history)
+async def test_a_recorded_session_replays(file: Path, misfits_in_the_whole_sandbox: dict[str, Exception]) -> None:
+    if file.stem in misfits_in_the_whole_sandbox:
+        raise misfits_in_the_whole_sandbox[file.stem]
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-async def test_a_recorded_session_replays_as_our_workers_run_it(file: Path) -> None:
-    history = recorded(file)
-    replayer = Replayer(
-        workflows=[MaskingSession], workflow_runner=workflow_runner(), plugins=[masking_plugin(KEYRING)]
-    )
-
-    await replayer.replay_workflow(history)
+async def test_a_recorded_session_replays_as_our_workers_run_it(
+    file: Path, misfits_as_our_workers_run_it: dict[str, Exception]
+) -> None:
+    if file.stem in misfits_as_our_workers_run_it:
+        raise misfits_as_our_workers_run_it[file.stem]
 
 
 def test_our_converters_ask_for_no_context() -> None:
