@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import array
+import functools
 import io
+import itertools
 import math
 import sys
 import wave
@@ -27,19 +29,26 @@ def recorded(file_format: str, seconds: int) -> bytes:
 
 def _samples(seconds: int) -> bytes:
     """The two people hum in turn, a second each."""
-    frames = array.array("h")
-    for n in range(seconds * SAMPLE_RATE):
-        speaking = (n // SAMPLE_RATE) % 2
-        left = _tone(n, _CALLER_HZ) if speaking == 0 else 0
-        right = _tone(n, _CALLEE_HZ) if speaking == 1 else 0
-        frames.extend((left, right))
+    return b"".join(_turns()[second % 2] for second in range(seconds))
+
+
+@functools.cache
+def _turns() -> tuple[bytes, bytes]:
+    """A second of either one's hum, beside the other's silence."""
+    silence = [0] * SAMPLE_RATE
+    return _side_by_side(_tone(_CALLER_HZ), silence), _side_by_side(silence, _tone(_CALLEE_HZ))
+
+
+def _side_by_side(left: list[int], right: list[int]) -> bytes:
+    frames = array.array("h", itertools.chain.from_iterable(zip(left, right, strict=True)))
     if sys.byteorder == "big":
         frames.byteswap()
     return frames.tobytes()
 
 
-def _tone(n: int, hertz: float) -> int:
-    return int(_LOUDNESS * math.sin(2 * math.pi * hertz * n / SAMPLE_RATE))
+def _tone(hertz: float) -> list[int]:
+    """A second of it."""
+    return [int(_LOUDNESS * math.sin(2 * math.pi * hertz * n / SAMPLE_RATE)) for n in range(SAMPLE_RATE)]
 
 
 def _wav(samples: bytes) -> bytes:
