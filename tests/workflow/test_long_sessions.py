@@ -29,6 +29,7 @@ from masking.domain.terms import AtExpiry, SessionRequest
 from masking.lookup import STATUS
 from masking.privacy.keyring import Keyring
 from masking.temporal import masking_plugin
+from masking.workflow_runner import workflow_runner
 from tests.domain.conversation import answered_call, call, moved_to
 from tests.servers import skipping_server
 from tests.workflow.conftest import Remembered
@@ -43,10 +44,10 @@ TASK_TIMEOUT = timedelta(seconds=2)
 
 pytestmark = [pytest.mark.anyio, pytest.mark.long, pytest.mark.timeout(180)]
 
-N = int(os.environ.get("LONG_CALLS", "70"))
+N = int(os.environ.get("LONG_CALLS", "46"))
 """Calls of six events each; `make chaos` sets 834, for 5,004 events."""
 AT_ONCE = 12
-SUGGESTED_AFTER = 200
+SUGGESTED_AFTER = 120
 """Events of history after which this server suggests to continue as new; 4,096 unless set."""
 
 
@@ -158,6 +159,7 @@ async def long(impatient: WorkflowEnvironment, remembered: Remembered) -> AsyncI
         workflows=[MaskingSession],
         activities=remembered.activities(),
         interceptors=[ends],
+        workflow_runner=workflow_runner(),
     ):
         yield Long(impatient, queue, ends)
 
@@ -190,14 +192,14 @@ async def test_a_session_that_is_told_something_all_the_time_goes_on_in_new_runs
     long: Long, remembered: Remembered
 ) -> None:
     await long.start()
-    for of_call in calls(70):
+    for of_call in calls(60):
         await long.tell(of_call)
     await long.sessions.expire(long.asked.session_uuid)
     final = await long.sessions.final_bill(long.asked.session_uuid)
 
-    assert final.calls.call_count == 140
+    assert final.calls.call_count == 120
     sequences = [callback.sequence for callback in remembered.callbacks if callback.kind == "session"]
-    assert sorted(sequences) == [*range(1, 70 * 6 + 2)]
+    assert sorted(sequences) == [*range(1, 60 * 6 + 2)]
     # The server lets no run end while a signal waits that the workflow has not seen, so some tries come to nothing.
     assert await long.longest_run() < SUGGESTED_AFTER * 2.5 < sum(len(each.events) for each in await long.histories())
 
@@ -218,7 +220,7 @@ async def test_updates_and_signals_that_come_while_it_continues_are_carried_over
             await asyncio.sleep(0.05)
 
     extending = asyncio.create_task(extend())
-    await long.tell_all(calls(40), at_once=4)
+    await long.tell_all(calls(24), at_once=4)
     stop.set()
     await extending
     runs = await long.runs()
@@ -229,7 +231,7 @@ async def test_updates_and_signals_that_come_while_it_continues_are_carried_over
     assert runs > 1
     assert len(extended) > 3
     assert (again.expires_at - again.modified_at).total_seconds() == extended[-1], "the same update again is no other"
-    assert final.calls.call_count == 80
+    assert final.calls.call_count == 48
     assert len(remembered.bills) == 1
 
 
@@ -248,11 +250,11 @@ async def test_whoever_looks_at_a_session_while_it_writes_leaves_its_history_as_
             await long.sessions.extend(long.asked.session_uuid, seconds)
 
     async with long.looked_at():
-        await asyncio.gather(extend(), *(long.tell(of_call) for of_call in calls(40)))
+        await asyncio.gather(extend(), *(long.tell(of_call) for of_call in calls(24)))
     await long.sessions.expire(long.asked.session_uuid)
     final = await long.sessions.final_bill(long.asked.session_uuid)
 
-    assert final.calls.call_count == 80
+    assert final.calls.call_count == 48
     replayer = Replayer(workflows=[MaskingSession], plugins=[masking_plugin(keyring)])
     for history in await long.histories():
         await replayer.replay_workflow(history)
@@ -263,7 +265,7 @@ async def test_a_slow_write_holds_no_session_in_its_run_and_nothing_of_it_is_los
 ) -> None:
     """The server refuses a local activity's result behind the command that ends the run, again and again."""
     await long.start_impatiently()
-    told = calls(40)
+    told = calls(24)
     begun = 0
     while (await long.handle.describe()).history_length < SUGGESTED_AFTER - 80:
         await long.tell(told[begun])
@@ -310,13 +312,13 @@ async def test_an_update_of_an_earlier_run_is_answered_again_and_not_done_again(
     await long.start()
     uuid = long.asked.session_uuid
     first = await long.sessions.extend(uuid, 80_000, update_id="once")
-    await long.tell_all(calls(40), at_once=4)
+    await long.tell_all(calls(24), at_once=4)
     await long.continued()
     again = await long.sessions.extend(uuid, 80_000, update_id="once")
     assert again.expires_at == first.expires_at
 
     await long.sessions.expire(uuid, update_id="end")
-    assert (await long.sessions.final_bill(uuid)).calls.call_count == 80
+    assert (await long.sessions.final_bill(uuid)).calls.call_count == 48
     assert (await long.handle.describe()).status is WorkflowExecutionStatus.COMPLETED
 
 
@@ -326,7 +328,7 @@ async def test_a_call_that_was_ended_in_an_earlier_run_is_not_ended_again(long: 
     going_on = answered_call(call("going-on", recorded=False))
     await long.tell(going_on[:3])
     await long.sessions.expire(uuid)
-    await long.tell_all(calls(40), at_once=4)
+    await long.tell_all(calls(24), at_once=4)
     await long.continued()
     with pytest.raises(SessionAlreadyExpired):
         await long.sessions.extend(uuid, 80_000)
@@ -341,7 +343,7 @@ async def test_its_stream_of_events_and_what_lists_show_go_on_in_the_new_run(
     long: Long, remembered: Remembered
 ) -> None:
     await long.start()
-    uuid, told = long.asked.session_uuid, calls(40)
+    uuid, told = long.asked.session_uuid, calls(24)
     await long.tell_all(told)
     await long.continued()
     await long.sessions.expire(uuid)
