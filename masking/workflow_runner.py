@@ -23,8 +23,8 @@ def workflow_runner() -> SandboxedWorkflowRunner:
     """Runs workflows in the SDK's sandbox, without what costs time there and serves nothing here.
 
     Their modules are not loaded anew for each: they read no clock and no chance, for which
-    `tests/domain/test_purity.py` sees, and keep no state of their own. The workflow tests run in the
-    whole sandbox all the same.
+    `tests/domain/test_purity.py` sees, and keep no state of their own. The tests of a session's course and
+    the replays run in the whole sandbox all the same.
     """
     return _ConstantContextRunner(SandboxRestrictions.default.with_passthrough_modules("workflows"))
 

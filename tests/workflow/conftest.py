@@ -12,7 +12,7 @@ from temporalio import activity
 from temporalio.client import Client
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import WorkflowEnvironment
-from temporalio.worker import Worker
+from temporalio.worker import Worker, WorkflowRunner
 
 from activities.callbacks import DeliverCallbacks, Delivered
 from activities.carrier import AskMissed, CallFirstParty, EndCalls
@@ -35,6 +35,7 @@ from masking.domain.events import Call, Placed, Side
 from masking.domain.lifecycle import settled
 from masking.domain.routing import Reason
 from masking.domain.session import REVISION, Bill, Session, bill
+from masking.workflow_runner import workflow_runner
 from tests.domain.conversation import FIRST, VIRTUAL
 from workflows.masking_session import MaskingSession
 
@@ -197,13 +198,22 @@ def task_queue() -> str:
 
 
 @pytest.fixture
-async def remembered(environment: WorkflowEnvironment, task_queue: str) -> AsyncIterator[Remembered]:
+def runner() -> WorkflowRunner:
+    """What runs the session: as in our workers."""
+    return workflow_runner()
+
+
+@pytest.fixture
+async def remembered(
+    environment: WorkflowEnvironment, task_queue: str, runner: WorkflowRunner
+) -> AsyncIterator[Remembered]:
     remembered = Remembered()
     async with Worker(
         environment.client,
         task_queue=task_queue,
         workflows=[MaskingSession],
         activities=remembered.activities(),
+        workflow_runner=runner,
     ):
         yield remembered
 

@@ -10,6 +10,8 @@ import pytest
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WorkflowHandle
 from temporalio.testing import WorkflowEnvironment
+from temporalio.worker import WorkflowRunner
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
 from masking.client import (
     MaskingClient,
@@ -45,6 +47,12 @@ async def tell(
     now: SessionSnapshot = await handle.query(QUERY_SNAPSHOT, result_type=SessionSnapshot)
     for event in moved_to(events, now.created_at + after):
         await handle.signal(event.kind, event)
+
+
+@pytest.fixture
+def runner() -> WorkflowRunner:
+    """The SDK's whole sandbox, which sees more than the one of our workers."""
+    return SandboxedWorkflowRunner()
 
 
 @pytest.fixture
