@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import itertools
 import os
 import random
@@ -149,17 +150,27 @@ def more_settings() -> dict[str, Any]:
     return {}
 
 
-@pytest.fixture
-def settings(simulator_port: int, more_settings: dict[str, Any]) -> Settings:
+@functools.cache
+def _usual_settings() -> Settings:
+    """Reading them takes 10 ms, and most tests want the same."""
+    return _settings()
+
+
+def _settings(**more: Any) -> Settings:
     return Settings(
-        port=free_port(),
-        carrier_api_url=f"http://127.0.0.1:{simulator_port}",
         carrier_auth_token=SecretStr(CARRIER_TOKEN),
         recording_wait=5,
         request_limit=0,
         callback_allowed_networks=(ip_network("127.0.0.0/8"),),
-        **more_settings,
+        **more,
     )
+
+
+@pytest.fixture
+def settings(simulator_port: int, more_settings: dict[str, Any]) -> Settings:
+    base = _settings(**more_settings) if more_settings else _usual_settings()
+    own = {"port": free_port(), "carrier_api_url": f"http://127.0.0.1:{simulator_port}"}
+    return base.model_copy(update=own)
 
 
 @pytest.fixture
