@@ -8,6 +8,7 @@ import json
 import tempfile
 import warnings
 from collections.abc import AsyncIterator, Generator, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -96,21 +97,39 @@ def migrated_url(postgres_url: str) -> str:
     return postgres_url
 
 
-def emptying(connection: psycopg.Connection[tuple[str]]) -> sql.SQL:
-    """What empties every table of ours: ten times as fast as TRUNCATE, which makes files anew."""
-    tables = connection.execute(
-        "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'alembic_version'"
-    ).fetchall()
-    deletes = [f"DELETE FROM {name}" for (name,) in tables]
-    # Without looking at foreign keys, for which the order would matter.
-    return sql.SQL("; ".join(["SET LOCAL session_replication_role = replica", *deletes]))
+class Tables:
+    """The tables of a database, to be emptied again and again: by one connection, since a new one takes as long."""
+
+    def __init__(self, url: str) -> None:
+        self._connection = psycopg.connect(url, autocommit=True)
+        found = self._connection.execute(
+            "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'alembic_version'"
+        ).fetchall()
+        # Without looking at foreign keys, for which the order would matter. TRUNCATE is ten times as slow: it makes
+        # files anew.
+        deletes = [f"DELETE FROM {name}" for (name,) in found]
+        self._emptying = sql.SQL("; ".join(["SET LOCAL session_replication_role = replica", *deletes]))
+
+    def empty(self) -> None:
+        """Delete every row of ours."""
+        with self._connection.transaction():
+            self._connection.execute(self._emptying)
+
+    def close(self) -> None:
+        """Let the connection go."""
+        self._connection.close()
+
+
+@pytest.fixture(scope="session")
+def tables(migrated_url: str) -> Iterator[Tables]:
+    with closing(Tables(migrated_url)) as tables:
+        yield tables
 
 
 @pytest.fixture
-async def database(migrated_url: str, keyring: Keyring) -> AsyncIterator[Database]:
+async def database(migrated_url: str, tables: Tables, keyring: Keyring) -> AsyncIterator[Database]:
     """The tables, empty but for one account and its numbers."""
-    with psycopg.connect(migrated_url) as connection:
-        connection.execute(emptying(connection))
+    tables.empty()
     async with Database(migrated_url, size=16) as database:
         async with database.transaction() as connection:
             await ensure_account(connection, keyring, ACCOUNT, TOKEN)
@@ -136,7 +155,6 @@ async def environment(anyio_backend: str, keyring: Keyring) -> AsyncIterator[Wor
 @pytest.fixture(scope="session")
 def s3_endpoint() -> Iterator[str]:
     """An S3 server of the test run's own."""
-    # It takes its time to import.
     from tests.archives import s3_server
 
     with s3_server() as endpoint:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from ipaddress import ip_network
 from typing import Any
 from uuid import uuid4
@@ -20,7 +20,7 @@ from masking.storage.accounts import ensure_account
 from masking.storage.creates import UnansweredCreates
 from masking.storage.database import Database
 from masking.storage.migrate import migrate
-from tests.conftest import ACCOUNT, TOKEN, emptying
+from tests.conftest import ACCOUNT, TOKEN, Tables
 from tests.integration.conftest import CARRIER_TOKEN, Receiver, System, free_port, served
 from worker import working
 
@@ -44,8 +44,8 @@ def fronts_url(postgres_url: str) -> str:
 @pytest.fixture
 async def front(system: System, fronts_url: str, keyring: Keyring, temporal: Client) -> AsyncIterator[System]:
     """The instance that has Plivo mask; Plivo is `system`, which has the numbers and the telephone network."""
-    with psycopg.connect(fronts_url) as tables:
-        tables.execute(emptying(tables))
+    with closing(Tables(fronts_url)) as tables:
+        tables.empty()
     settings = Settings(
         port=free_port(),
         carrier="plivo",
