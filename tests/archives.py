@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Protocol
 
 import httpx
-from moto.server import ThreadedMotoServer
 from obstore.store import S3Store
 
 from masking.audit.pack import SUFFIX
@@ -74,6 +73,9 @@ class InBucket:
 @contextmanager
 def s3_server() -> Iterator[str]:
     """An S3 server in this process. It knows conditional writes; it lets everybody do everything."""
+    # It takes its time to import, and most processes of a test run need none.
+    from moto.server import ThreadedMotoServer
+
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     try:

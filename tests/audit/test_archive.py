@@ -13,8 +13,6 @@ from typing import Any, cast
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from moto.core.models import DEFAULT_ACCOUNT_ID
-from moto.s3.models import s3_backends
 from obstore.store import MemoryStore
 from temporalio.testing import ActivityEnvironment
 from typer.testing import CliRunner
@@ -95,6 +93,9 @@ async def test_all_of_an_archive_is_verified(archive_place: Place, tmp_path: Pat
 
 
 def test_a_bucket_is_listed_beyond_a_page(in_bucket: Place) -> None:
+    from moto.core.models import DEFAULT_ACCOUNT_ID
+    from moto.s3.models import s3_backends
+
     backend = s3_backends[DEFAULT_ACCOUNT_ID]["aws"]
     bucket = cast(Bucket, place_of(in_bucket.written))
     for n in range(1005):

@@ -144,6 +144,7 @@ def left_behind(place: Place, name: str) -> Path | None:
     return left
 
 
+@pytest.mark.parametrize("archive_place", ["folder"], indirect=True)
 async def test_an_archive_that_is_away_stops_no_session_and_is_told_once_with_what_to_do(
     system: System, receiver: Receiver, keyring: Keyring, schedule: Any, in_bucket: Place,
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch,
@@ -169,6 +170,7 @@ async def test_an_archive_that_is_away_stops_no_session_and_is_told_once_with_wh
     assert not in_bucket.stamps()
 
 
+@pytest.mark.parametrize("archive_place", ["folder"], indirect=True)
 async def test_a_session_whose_callbacks_are_still_tried_waits_but_not_for_ever(
     system: System, receiver: Receiver
 ) -> None:
