@@ -69,7 +69,7 @@ def percent_encoded(raw: bytes) -> str:
 
 
 thorough = settings(
-    max_examples=int(os.environ.get("REQUESTS", "100")),
+    max_examples=int(os.environ.get("REQUESTS", "50")),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
     print_blob=True,

@@ -53,7 +53,7 @@ STRANGERS = ["+12025550150", ""]
 NUMBERS = [f"+1202555019{n}" for n in range(4)]
 PINS = ["1111", "2222", "3333"]
 
-STORIES = int(os.environ.get("STORIES", "40"))
+STORIES = int(os.environ.get("STORIES", "25"))
 
 parties, numbers, seconds = st.sampled_from(PARTIES), st.sampled_from(NUMBERS), st.integers(60, 600)
 
