@@ -9,6 +9,7 @@ import tempfile
 import warnings
 from collections.abc import AsyncIterator, Generator, Iterator
 from contextlib import closing
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -59,9 +60,19 @@ def pytest_collection() -> Generator[None, object, object]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The slow ones first: where files are run side by side, none is left for the end that the rest then waits for."""
-    early = ("processes", "long")
-    items.sort(key=lambda item: [item.get_closest_marker(name) is None for name in early])
+    """The slow ones first, so that none is left for the end, and other files between those that mostly wait.
+
+    Files are run side by side: waiting and computing then go together, and processes that are to answer in time find a
+    processor.
+    """
+    files: dict[Path, list[pytest.Item]] = {}
+    for item in items:
+        files.setdefault(item.path, []).append(item)
+    waiting = [path for path in files if any(item.get_closest_marker("processes") for item in files[path])]
+    computing = [path for path in files if path not in waiting]
+    computing.sort(key=lambda path: not any(item.get_closest_marker("long") for item in files[path]))
+    alternating = [path for pair in zip_longest(waiting, computing) for path in pair if path is not None]
+    items[:] = [item for path in alternating for item in files[path]]
 
 
 @pytest.fixture(scope="session")

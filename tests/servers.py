@@ -16,12 +16,19 @@ from masking.temporal import data_converter
 
 BINARY = shutil.which("temporal", path=str(Path(sys.executable).parent))
 
+ONE_PARTITION = {
+    # A queue of four parts, as the server has it, costs a poll and a row for each; a test has one worker.
+    "matching.numTaskqueueReadPartitions": "1",
+    "matching.numTaskqueueWritePartitions": "1",
+}
 AT_ONCE = {
+    **ONE_PARTITION,
     # A closed workflow is deleted only once the server has noted how far it has come, else every 30 s.
     "history.transferProcessorUpdateAckInterval": '"1s"',
     "history.visibilityProcessorUpdateAckInterval": '"1s"',
 }
 SKIPS_TIME = {
+    **ONE_PARTITION,
     "frontend.WorkflowTimeSkippingEnabled": "true",
     "history.timerProcessorMaxTimeShift": '"1ms"',
 }
