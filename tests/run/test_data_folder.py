@@ -34,6 +34,14 @@ def test_a_path_with_a_comma_is_told(tmp_path: Path) -> None:
         prepare_postgres(tmp_path / "a,b" / "postgres")
 
 
+def test_a_cluster_that_cannot_be_made_says_why(tmp_path: Path) -> None:
+    folder = tmp_path / "postgres"
+    folder.mkdir()
+    (folder / "something of somebody's").touch()
+    with pytest.raises(StartupError, match=r"cannot be set up in .*: initdb: error: .* exists but is not empty"):
+        prepare_postgres(folder)
+
+
 def test_nobody_else_may_look_into_the_folder(tmp_path: Path) -> None:
     """For root PostgreSQL runs as a user of its own, whose group may pass through and no more."""
     above, data = tmp_path / "above", tmp_path / "above" / "data"
