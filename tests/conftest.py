@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gc
 import json
+import os
 import tempfile
 import warnings
 from collections.abc import AsyncIterator, Generator, Iterator
@@ -46,6 +47,10 @@ KEYS = json.dumps(
 )
 """The same as `MASKING_KEYS`."""
 POOL = [("+12025550199", "US"), ("+12025550198", "US"), ("+12025550197", "US"), ("+912269947011", "IN")]
+
+
+# Temporal's servers live for minutes here, so that they may keep what they need no more for longer.
+os.environ.setdefault("GOGC", "400")
 
 
 @pytest.hookimpl(wrapper=True)
@@ -137,15 +142,21 @@ def tables(migrated_url: str) -> Iterator[Tables]:
         yield tables
 
 
+@pytest.fixture(scope="session")
+async def pool(anyio_backend: str, migrated_url: str) -> AsyncIterator[Database]:
+    """Connections for one test after the other: PostgreSQL starts a process for each."""
+    async with Database(migrated_url, size=16) as pool:
+        yield pool
+
+
 @pytest.fixture
-async def database(migrated_url: str, tables: Tables, keyring: Keyring) -> AsyncIterator[Database]:
+async def database(pool: Database, tables: Tables, keyring: Keyring) -> Database:
     """The tables, empty but for one account and its numbers."""
     tables.empty()
-    async with Database(migrated_url, size=16) as database:
-        async with database.transaction() as connection:
-            await ensure_account(connection, keyring, ACCOUNT, TOKEN)
-            await ensure_numbers(connection, ACCOUNT, POOL)
-        yield database
+    async with pool.transaction() as connection:
+        await ensure_account(connection, keyring, ACCOUNT, TOKEN)
+        await ensure_numbers(connection, ACCOUNT, POOL)
+    return pool
 
 
 @pytest.fixture(scope="session")
