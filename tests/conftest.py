@@ -31,7 +31,7 @@ from masking.storage.accounts import ensure_account, ensure_numbers
 from masking.storage.database import Database
 from masking.storage.migrate import migrate
 from masking.temporal import masking_plugin
-from tests.servers import skipping_server, temporal_server
+from tests.servers import temporal_server
 
 if TYPE_CHECKING:
     from tests.archives import Place
@@ -160,18 +160,17 @@ async def database(pool: Database, tables: Tables, keyring: Keyring) -> Database
 
 
 @pytest.fixture(scope="session")
-async def temporal(anyio_backend: str, keyring: Keyring) -> AsyncIterator[Client]:
-    """A real Temporal server of the test run's own, reached as our processes reach it."""
-    async with temporal_server() as environment:
-        address = environment.client.service_client.config.target_host
-        yield await Client.connect(address, plugins=[masking_plugin(keyring)])
+async def environment(anyio_backend: str, keyring: Keyring) -> AsyncIterator[WorkflowEnvironment]:
+    """A real Temporal server of the test run's own. Of the workflows that its client starts, time can be skipped."""
+    async with temporal_server(keyring) as environment:
+        yield environment
 
 
 @pytest.fixture(scope="session")
-async def environment(anyio_backend: str, keyring: Keyring) -> AsyncIterator[WorkflowEnvironment]:
-    """Another one, whose time can be skipped."""
-    async with skipping_server(keyring) as environment:
-        yield environment
+async def temporal(environment: WorkflowEnvironment, keyring: Keyring) -> Client:
+    """The same server, reached as our processes reach it; time passes as it does."""
+    address = environment.client.service_client.config.target_host
+    return await Client.connect(address, plugins=[masking_plugin(keyring)])
 
 
 @pytest.fixture(scope="session")

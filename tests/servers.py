@@ -16,19 +16,13 @@ from masking.temporal import data_converter
 
 BINARY = shutil.which("temporal", path=str(Path(sys.executable).parent))
 
-ONE_PARTITION = {
+CONFIG = {
     # A queue of four parts, as the server has it, costs a poll and a row for each; a test has one worker.
     "matching.numTaskqueueReadPartitions": "1",
     "matching.numTaskqueueWritePartitions": "1",
-}
-AT_ONCE = {
-    **ONE_PARTITION,
     # A closed workflow is deleted only once the server has noted how far it has come, else every 30 s.
     "history.transferProcessorUpdateAckInterval": '"1s"',
     "history.visibilityProcessorUpdateAckInterval": '"1s"',
-}
-SKIPS_TIME = {
-    **ONE_PARTITION,
     "frontend.WorkflowTimeSkippingEnabled": "true",
     "history.timerProcessorMaxTimeShift": '"1ms"',
 }
@@ -39,22 +33,13 @@ def _options(config: Mapping[str, str]) -> list[str]:
 
 
 @asynccontextmanager
-async def temporal_server() -> AsyncIterator[WorkflowEnvironment]:
-    """A server on which time passes as it does."""
-    async with await WorkflowEnvironment.start_local(
-        dev_server_existing_path=BINARY, dev_server_extra_args=_options(AT_ONCE), search_attributes=ATTRIBUTES
-    ) as environment:
-        yield environment
-
-
-@asynccontextmanager
-async def skipping_server(keyring: Keyring, *, continue_after: int | None = None) -> AsyncIterator[WorkflowEnvironment]:
-    """A server whose time can be skipped.
+async def temporal_server(keyring: Keyring, *, continue_after: int | None = None) -> AsyncIterator[WorkflowEnvironment]:
+    """A server that skips time for the workflows that its environment's own client starts, and for no others.
 
     Args:
         continue_after: events of history after which it suggests to continue as new; its own 4,096 when None.
     """
-    config = dict(SKIPS_TIME)
+    config = dict(CONFIG)
     if continue_after is not None:
         config["limit.historyCount.suggestContinueAsNew"] = str(continue_after)
     async with await WorkflowEnvironment.start_time_skipping_v2(

@@ -34,7 +34,7 @@ from tests.domain.conversation import (
     wrong_pin_of,
 )
 from tests.histories import KEYRING
-from tests.servers import skipping_server
+from tests.servers import temporal_server
 from tests.workflow.at_plivo import AtPlivo
 from tests.workflow.conftest import Remembered
 from workflows.masking_session import MaskingSession
@@ -281,7 +281,7 @@ async def write(name: str, scene: Scene) -> None:
 
 async def main() -> None:
     """Play every scene that has no recording yet."""
-    async with skipping_server(KEYRING, continue_after=CONTINUES_AFTER) as environment:
+    async with temporal_server(KEYRING, continue_after=CONTINUES_AFTER) as environment:
         for play in missing():
             remembered = Remembered()
             scene = Scene(environment, remembered, play.__name__)

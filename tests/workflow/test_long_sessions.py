@@ -31,7 +31,7 @@ from masking.privacy.keyring import Keyring
 from masking.temporal import masking_plugin
 from masking.workflow_runner import workflow_runner
 from tests.domain.conversation import answered_call, call, moved_to
-from tests.servers import skipping_server
+from tests.servers import temporal_server
 from tests.workflow.conftest import Remembered
 from tests.workflow.ends_with_a_query import EndsWithAQuery
 from tests.workflow.test_masking_session import fresh
@@ -53,7 +53,7 @@ SUGGESTED_AFTER = 120
 
 @pytest.fixture(scope="module")
 async def impatient(anyio_backend: str, keyring: Keyring) -> AsyncIterator[WorkflowEnvironment]:
-    async with skipping_server(keyring, continue_after=SUGGESTED_AFTER) as environment:
+    async with temporal_server(keyring, continue_after=SUGGESTED_AFTER) as environment:
         yield environment
 
 
