@@ -24,7 +24,7 @@ def workflow_runner() -> SandboxedWorkflowRunner:
 
     Their modules are not loaded anew for each: they read no clock and no chance, for which
     `tests/domain/test_purity.py` sees, and keep no state of their own. The tests of a session's course and
-    the replays run in the whole sandbox all the same.
+    the replays of sessions of today run in the whole sandbox all the same.
     """
     return _ConstantContextRunner(SandboxRestrictions.default.with_passthrough_modules("workflows"))
 

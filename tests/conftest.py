@@ -73,9 +73,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     files: dict[Path, list[pytest.Item]] = {}
     for item in items:
         files.setdefault(item.path, []).append(item)
-    waiting = [path for path in files if any(item.get_closest_marker("processes") for item in files[path])]
-    computing = [path for path in files if path not in waiting]
-    computing.sort(key=lambda path: not any(item.get_closest_marker("long") for item in files[path]))
+    long = {path for path in files if any(item.get_closest_marker("long") for item in files[path])}
+    paths = sorted(files, key=lambda path: path not in long)
+    waiting = [path for path in paths if any(item.get_closest_marker("processes") for item in files[path])]
+    computing = [path for path in paths if path not in waiting]
     alternating = [path for pair in zip_longest(waiting, computing) for path in pair if path is not None]
     items[:] = [item for path in alternating for item in files[path]]
 

@@ -30,7 +30,7 @@ from tests.docs.blocks import ROOT, Block, blocks, commands, synopses, usages
 from tests.docs.operating import MadeRun, Operator, end, make, plus
 from tests.processes.running import FIRST, SECOND, Run, environment, until
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.processes, pytest.mark.long, pytest.mark.timeout(300)]
 
 ALL = blocks()
 USAGES = usages()

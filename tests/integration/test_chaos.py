@@ -43,7 +43,7 @@ from masking.storage.database import Database
 from tests.conftest import ACCOUNT, KEYS, POOL
 from tests.integration.conftest import CARRIER_TOKEN, Receiver, System
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(900), pytest.mark.long]
 
 WORKER = Path(__file__).parent.parent.parent / "worker.py"
 SPEED = 100.0

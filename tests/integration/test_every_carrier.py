@@ -38,7 +38,7 @@ from tests.integration.telephone import Telephone, speed, telephone
 from tests.integration.test_masked_by_plivo import in_the_clear
 
 __all__ = ["speed", "telephone", "usual_settings"]
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.long]
 
 AUTH_ID, PLIVO_TOKEN = "MAPLIVOPLIVOPLIVO000", "what-plivo-signs-with-and-is-signed-in-with"
 REFUSAL = "The number +12025550101 is not allowed here."

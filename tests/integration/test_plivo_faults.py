@@ -35,7 +35,7 @@ from tests.domain.conversation import request
 from tests.integration.conftest import System, free_port
 from workflows import counterpart
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.long]
 
 SESSIONS = int(os.environ.get("PLIVO_SESSIONS", "8"))
 SEED = int(os.environ.get("PLIVO_SEED", "7"))

@@ -13,7 +13,7 @@ from tests.integration.conftest import Receiver, System
 from tests.integration.telephone import Telephone, heard, heard_on, speed, telephone
 
 __all__ = ["speed", "telephone"]
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.long]
 
 FIRST, SECOND, STRANGER = "+12025550101", "+12025550102", "+12025550150"
 PROMPT, WRONG = "https://x.example/prompt.mp3", "https://x.example/wrong.mp3"

@@ -35,7 +35,7 @@ from tests.integration.test_switchboard import PIN, PROMPT, WRONG, pins
 
 __all__ = ["front", "fronts_url", "telephone"]
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.long]
 
 STRANGER, OTHER = "+12025550150", "+12025550151"
 EACH_SIDES = ("SequenceNumber", "SessionUUID")

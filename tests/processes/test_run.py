@@ -31,7 +31,7 @@ from tests.processes.sigterm import (
     the_worker_finishes_what_it_began,
 )
 
-pytestmark = [pytest.mark.anyio, pytest.mark.processes, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.anyio, pytest.mark.processes, pytest.mark.long, pytest.mark.timeout(180)]
 
 
 @pytest.fixture(scope="module")
