@@ -26,7 +26,7 @@ from tests.integration.conftest import free_port
 MASKING = [sys.executable, "-m", "masking"]
 OURS = ("MASKING_", "TEMPORAL_", "DATABASE_URL")
 FIRST, SECOND = "+12025550171", "+12025550172"
-"""Phones that no story of ours picks: the demo's and the examples' are between 0100 and 0139."""
+"""Phones that no story of ours picks: the demo's and the examples' are between 0110 and 0139."""
 
 
 def environment(data: Path, **more: str) -> dict[str, str]:
