@@ -225,8 +225,12 @@ async def test_one_changed_byte_of_a_whole_pack_is_told_by_its_record(answered: 
         changed[position] ^= 1 << chance.randrange(8)
         pack = read(io.BytesIO(bytes(changed)))
         line = content[:position].count(b"\n")
-        assert pack.faults, position
-        assert pack.faults[0].line in (line + 1, None), position
+        if pack.faults:
+            assert pack.faults[0].line in (line + 1, None), position
+        else:
+            # Another digit of the signature is a digit, too: that the signature is another one, is told by its check.
+            assert line == len(lines) - 2, position
+            assert "signature" in found(await verify(pack, KEYS)), position
     broken = content.replace(lines[12], lines[12].replace(b'"eventId":"12"', b'"eventId":"13"'))
     report = await verify(read(io.BytesIO(broken)), KEYS)
     assert found(report) == {"bytes": ("line 13: history event 12 was altered",)}
