@@ -66,8 +66,8 @@ class AskedChanges:
             ApplicationError: as the update of the workflow does.
         """
         await self._opening_over()
-        if not self._answered.has_current() and not await self._expired_at_carrier():
-            self._state.take_now(await self._or_rejected(lambda: expired(self._session, workflow.now())))
+        if not self._answered.has_current():
+            await self._end_now()
         await self._state.written()
         return self._answer()
 
@@ -77,9 +77,8 @@ class AskedChanges:
             return
         self._state.take_now(remarked(self._session, "Its workflow was cancelled."))
         try:
-            if not await self._expired_at_carrier():
-                self._state.take_now(expired(self._session, workflow.now()))
-        except (ApplicationError, Rejected):
+            await self._end_now()
+        except ApplicationError:
             # It ends at its time, as it would have: there is no other end that the carrier would know of.
             self._state.take_now(remarked(self._session, "It could not be ended early."))
 
@@ -110,6 +109,10 @@ class AskedChanges:
         """Wait until the session can be changed; where it can, act before `run` looks at what there is to do."""
         if self._session.revision == 1 or self._session.phase is Phase.OPENING:
             await workflow.wait_condition(lambda: self._session.phase is not Phase.OPENING)
+
+    async def _end_now(self) -> None:
+        if not await self._expired_at_carrier():
+            self._state.take_now(await self._or_rejected(lambda: expired(self._session, workflow.now())))
 
     async def _expired_at_carrier(self) -> bool:
         """Whether the session has ended because the carrier ended it for us; that may tell so before it answers."""

@@ -12,7 +12,8 @@ from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_
 
 with workflow.unsafe.imports_passed_through():
     from activities.callbacks import DeliverCallbacks
-    from activities.sessions import OpenSession, RecordSession, SessionActivities, SessionRef
+    from activities.plivo import OpenedAtCarrier
+    from activities.sessions import Opened, OpenSession, RecordSession, SessionActivities, SessionRef
     from masking.contract import (
         QUERY_SNAPSHOT,
         QUERY_STORY,
@@ -30,6 +31,7 @@ with workflow.unsafe.imports_passed_through():
     from masking.domain.deadlines import Deadline, calls_deadline, overdue_calls, own_deadline, soonest, waiting_for
     from masking.domain.events import AnyCarrierEvent, Call
     from masking.domain.lifecycle import (
+        Step,
         elapsed,
         given_up,
         opened,
@@ -151,31 +153,27 @@ class MaskingSession(CarrierSignals):
             retry_policy=WRITE_RETRIES,
             summary="choose a virtual number",
         )
-        if result.virtual_number is None:
-            self._state.take(refused(self._session, result.refusal))
-            self._tell_lists("refused")
-        else:
-            heard_meanwhile = not self._state.is_written
-            self._state.take(
-                opened(self._session, result.virtual_number, result.pins, result.revision, result.agreement)
-            )
-            if not heard_meanwhile:
-                self._state.note_written()
-            self._outlives_cancel = result.outlives_cancel
-            self._tell_parties(result.parties)
-        self._state.tell()
+        decided = None
+        if result.virtual_number is not None:
+            decided = opened(self._session, result.virtual_number, result.pins, result.revision, result.agreement)
+        self._take_opening(result, decided)
 
     async def _open_at_carrier(self, carrier: CounterpartOrders) -> None:
         """An ordinary activity on purpose: the carrier is asked, which takes its time and must not be done again."""
         result = await carrier.make(self._left, asks_parties=self._lacks_parties)
-        if result.told is None:
+        decided = None
+        if result.told is not None:
+            decided = opened_at_carrier(self._session, result.told, result.revision, result.agreement, result.rules)
+        self._take_opening(result, decided)
+
+    def _take_opening(self, result: Opened | OpenedAtCarrier, decided: Step | None) -> None:
+        """Put into effect what came of opening the session: a refusal, where that decided nothing else."""
+        if decided is None:
             self._state.take(refused(self._session, result.refusal))
             self._tell_lists("refused")
         else:
             heard_meanwhile = not self._state.is_written
-            self._state.take(
-                opened_at_carrier(self._session, result.told, result.revision, result.agreement, result.rules)
-            )
+            self._state.take(decided)
             if not heard_meanwhile:
                 self._state.note_written()
             self._outlives_cancel = result.outlives_cancel

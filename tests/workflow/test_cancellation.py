@@ -18,7 +18,6 @@ from masking.domain.terms import SessionRequest
 from masking.privacy.keyring import Keyring
 from masking.temporal import masking_plugin
 from tests.domain.conversation import answered_call, call
-from tests.workflow.at_plivo import AtPlivo
 from tests.workflow.conftest import Remembered
 from tests.workflow.test_masking_session import fresh, handle_of, paused, tell
 from workflows.masking_session import MaskingSession
@@ -187,49 +186,3 @@ async def test_a_worker_that_forgets_a_session_does_not_end_it(
 
     assert final.duration < 60
     assert remembered.sessions[asked.session_uuid].remarks == ("Its workflow was cancelled.",)
-
-
-class AtCarrier:
-    """A session that Plivo masks, and a worker."""
-
-    def __init__(self) -> None:
-        self.remembered = Remembered()
-        self.at_plivo = AtPlivo(self.remembered)
-
-    def worker(self, client: Client, task_queue: str) -> Worker:
-        return Worker(
-            client,
-            task_queue=task_queue,
-            workflows=[MaskingSession],
-            activities=[*self.remembered.activities(), *self.at_plivo.activities()],
-        )
-
-
-@pytest.mark.parametrize("refusal", ["", "not now"], ids=["ends it", "refuses"])
-async def test_a_carrier_that_masks_is_told_to_end_it(
-    environment: WorkflowEnvironment, task_queue: str, refusal: str, keyring: Keyring
-) -> None:
-    system, client = AtCarrier(), environment.client
-    asked = fresh(3600).model_copy(update={"carrier": "plivo"})
-    async with system.worker(client, task_queue):
-        with environment.with_time_skipping_disabled():
-            await MaskingClient(client, task_queue=task_queue).start(asked)
-        system.at_plivo.refusal = refusal
-        handle = handle_of(client, asked)
-        await handle.cancel()
-        async with asyncio.timeout(10):
-            while "expire" not in system.at_plivo.orders:  # noqa: ASYNC110 the orders are a plain list
-                await asyncio.sleep(0.05)
-        system.at_plivo.refusal = ""
-        await environment.fast_forward(handle, timedelta(hours=4))
-        final = await asyncio.wait_for(handle.result(), 20)
-
-    told = system.remembered.sessions[asked.session_uuid].remarks
-    assert system.remembered.bills == [final]
-    if refusal:
-        assert final.duration == 3600, "it ends at its time"
-        assert told == ("Its workflow was cancelled.", "It could not be ended early.")
-    else:
-        assert final.duration < 60
-        assert told == ("Its workflow was cancelled.",)
-    await replayed(client, asked, keyring)

@@ -17,9 +17,11 @@ from masking.contract import POOL_EXHAUSTED
 from masking.domain.events import NO_CALL, AnyCarrierEvent, SessionEnded
 from masking.domain.session import Bill, Phase, Status
 from masking.domain.terms import Change, SessionRequest
+from masking.privacy.keyring import Keyring
 from tests.carriers.plivo.truth import PLIVO_UUID, Talk
 from tests.workflow.at_plivo import AtPlivo
 from tests.workflow.conftest import Remembered
+from tests.workflow.test_cancellation import replayed
 from tests.workflow.test_masking_session import fresh, handle_of
 from workflows.masking_session import MaskingSession
 
@@ -232,3 +234,31 @@ async def test_a_record_that_cannot_be_looked_at_leaves_the_bill_to_the_callback
     assert f"the carrier's record could not be looked at: {at_plivo.refusal}" in session.remarks
     assert session.counterpart is not None
     assert (session.counterpart.session_uuid, session.counterpart.reconciled) == (PLIVO_UUID, False)
+
+
+@pytest.mark.parametrize("refusal", ["", "not now"], ids=["ends it", "refuses"])
+async def test_plivo_is_told_to_end_a_session_whose_workflow_is_cancelled(
+    environment: WorkflowEnvironment,
+    remembered: Remembered,
+    at_plivo: AtPlivo,
+    asked: SessionRequest,
+    refusal: str,
+    keyring: Keyring,
+) -> None:
+    at_plivo.refusal = refusal
+    await handle_of(environment.client, asked).cancel()
+    async with asyncio.timeout(10):
+        while "expire" not in at_plivo.orders:  # noqa: ASYNC110 the orders are a plain list
+            await asyncio.sleep(0.05)
+    at_plivo.refusal = ""
+    final = await settled(environment, asked)
+
+    told = remembered.sessions[asked.session_uuid].remarks
+    assert remembered.bills == [final]
+    if refusal:
+        assert final.duration == 3600, "it ends at its time"
+        assert told == ("Its workflow was cancelled.", "It could not be ended early.")
+    else:
+        assert final.duration < 60
+        assert told == ("Its workflow was cancelled.",)
+    await replayed(environment.client, asked, keyring)
