@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from benchmarks.cost import OneSession, one_session
+from benchmarks.cost import one_session
 from benchmarks.price import LIMIT_ACTIONS, LIMIT_EVENTS
 from benchmarks.real_system import Endpoint
 from benchmarks.told_call import CALLBACKS, request
@@ -33,17 +33,12 @@ async def endpoint() -> AsyncIterator[Endpoint]:
         yield endpoint
 
 
-@pytest.fixture
-async def one(system: System, endpoint: Endpoint) -> OneSession:
-    asked = request(0, endpoint.url, session_expiry=3, recording_wait=1)
+async def test_a_session_with_a_recorded_call_keeps_within_the_limits(system: System, endpoint: Endpoint) -> None:
+    # Long enough for a busy machine to tell of the whole call before the session's time is over.
+    asked = request(0, endpoint.url, session_expiry=15, recording_wait=8)
+
     one = await one_session(system.client, system.sessions, asked.model_copy(update={"account_id": ACCOUNT}))
     await endpoint.has_taken(CALLBACKS)
-    return one
 
-
-async def test_a_session_with_a_recorded_call_takes_at_most_25_actions(one: OneSession) -> None:
     assert sum(one.price.actions.values()) <= LIMIT_ACTIONS
-
-
-async def test_a_session_with_a_recorded_call_leaves_at_most_60_events(one: OneSession) -> None:
     assert sum(one.price.events.values()) <= LIMIT_EVENTS
