@@ -19,7 +19,7 @@ import psycopg
 import pytest
 from psycopg import sql
 from temporalio.client import Client
-from temporalio.testing import WorkflowEnvironment
+from temporalio.testing import TimeSkipper
 
 with warnings.catch_warnings():
     # Looks for a runtime folder that a bare machine lacks, and says so; it uses another.
@@ -30,10 +30,12 @@ from masking.privacy.keyring import Keyring
 from masking.storage.accounts import ensure_account, ensure_numbers
 from masking.storage.database import Database
 from masking.storage.migrate import migrate
-from masking.temporal import masking_plugin
-from tests.servers import temporal_server
+from masking.temporal import data_converter, masking_plugin
+from tests.servers import SharedServer, temporal_server
 
 if TYPE_CHECKING:
+    from xdist.workermanage import WorkerController
+
     from tests.archives import Place
 
 ACCOUNT, TOKEN = "MATESTACCOUNT0000000", "a-token-for-tests-that-is-forty-chars-ok"
@@ -46,6 +48,9 @@ KEYS = json.dumps(
     }
 )
 """The same as `MASKING_KEYS`."""
+KEYRING = Keyring({"k1": MASTER_KEY}, "k1", LOOKUP_KEY)
+SHARED = pytest.StashKey[SharedServer]()
+SHARED_ADDRESS = "temporal_address"
 POOL = [("+12025550199", "US"), ("+12025550198", "US"), ("+12025550197", "US"), ("+912269947011", "IN")]
 
 
@@ -88,7 +93,7 @@ def anyio_backend() -> str:
 
 @pytest.fixture(scope="session")
 def keyring() -> Keyring:
-    return Keyring({"k1": MASTER_KEY}, "k1", LOOKUP_KEY)
+    return KEYRING
 
 
 @pytest.fixture(scope="session")
@@ -160,18 +165,41 @@ async def database(pool: Database, tables: Tables, keyring: Keyring) -> Database
     return pool
 
 
-@pytest.fixture(scope="session")
-async def environment(anyio_backend: str, keyring: Keyring) -> AsyncIterator[WorkflowEnvironment]:
-    """A real Temporal server of the test run's own. Of the workflows that its client starts, time can be skipped."""
-    async with temporal_server(keyring) as environment:
-        yield environment
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: WorkerController) -> None:
+    """Tell each test process where the Temporal server is that they share."""
+    stash = node.config.stash
+    if SHARED not in stash:
+        stash[SHARED] = SharedServer(KEYRING)
+    node.workerinput[SHARED_ADDRESS] = stash[SHARED].address
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Stop what the test processes shared."""
+    if shared := config.stash.get(SHARED, None):
+        shared.close()
 
 
 @pytest.fixture(scope="session")
-async def temporal(environment: WorkflowEnvironment, keyring: Keyring) -> Client:
+async def temporal_address(anyio_backend: str, request: pytest.FixtureRequest) -> AsyncIterator[str]:
+    """A real Temporal server of the test run's own: `host:port`. Tests beside use it, too, each with its own queue."""
+    if (shared := getattr(request.config, "workerinput", {}).get(SHARED_ADDRESS)) is not None:
+        yield shared
+        return
+    async with temporal_server(KEYRING) as client:
+        yield client.service_client.config.target_host
+
+
+@pytest.fixture(scope="session")
+async def environment(temporal_address: str, keyring: Keyring) -> TimeSkipper:
+    """The server as one on which time can be skipped for the workflows that its client starts."""
+    return TimeSkipper(await Client.connect(temporal_address, data_converter=data_converter(keyring)))
+
+
+@pytest.fixture(scope="session")
+async def temporal(temporal_address: str, keyring: Keyring) -> Client:
     """The same server, reached as our processes reach it; time passes as it does."""
-    address = environment.client.service_client.config.target_host
-    return await Client.connect(address, plugins=[masking_plugin(keyring)])
+    return await Client.connect(temporal_address, plugins=[masking_plugin(keyring)])
 
 
 @pytest.fixture(scope="session")

@@ -1,13 +1,15 @@
-"""The Temporal servers that tests run against: real ones of their own, which keep nothing."""
+"""The Temporal servers that tests run against: real ones, which keep nothing."""
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import sys
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
+from temporalio.client import Client
 from temporalio.testing import WorkflowEnvironment
 
 from masking.lookup import ATTRIBUTES
@@ -33,8 +35,8 @@ def _options(config: Mapping[str, str]) -> list[str]:
 
 
 @asynccontextmanager
-async def temporal_server(keyring: Keyring, *, continue_after: int | None = None) -> AsyncIterator[WorkflowEnvironment]:
-    """A server that skips time for the workflows that its environment's own client starts, and for no others.
+async def temporal_server(keyring: Keyring, *, continue_after: int | None = None) -> AsyncIterator[Client]:
+    """A server that can skip time for single workflows: for those that a `TimeSkipper` starts. A client of it.
 
     Args:
         continue_after: events of history after which it suggests to continue as new; its own 4,096 when None.
@@ -42,10 +44,25 @@ async def temporal_server(keyring: Keyring, *, continue_after: int | None = None
     config = dict(CONFIG)
     if continue_after is not None:
         config["limit.historyCount.suggestContinueAsNew"] = str(continue_after)
-    async with await WorkflowEnvironment.start_time_skipping_v2(
+    async with await WorkflowEnvironment.start_local(
         dev_server_existing_path=BINARY,
+        dev_server_log_level="error",
         data_converter=data_converter(keyring),
         dev_server_extra_args=_options(config),
         search_attributes=ATTRIBUTES,
     ) as environment:
-        yield environment
+        yield environment.client
+
+
+class SharedServer:
+    """Such a server for all test processes of a run: with nothing to do, each of several would compute as much."""
+
+    def __init__(self, keyring: Keyring) -> None:
+        self._loop, self._stack = asyncio.new_event_loop(), AsyncExitStack()
+        client = self._loop.run_until_complete(self._stack.enter_async_context(temporal_server(keyring)))
+        self.address = client.service_client.config.target_host
+
+    def close(self) -> None:
+        """Stop it."""
+        self._loop.run_until_complete(self._stack.aclose())
+        self._loop.close()

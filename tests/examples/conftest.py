@@ -12,7 +12,7 @@ import pytest
 from temporalio import activity
 from temporalio.client import Client, WorkflowHandle
 from temporalio.service import RPCError, RPCStatusCode
-from temporalio.testing import WorkflowEnvironment
+from temporalio.testing import TimeSkipper
 from temporalio.worker import Worker
 
 from activities.sessions import Opened, OpenSession
@@ -51,7 +51,7 @@ class Pool(Remembered):
 class World:
     """What a test of an example plays it with."""
 
-    def __init__(self, environment: WorkflowEnvironment, pool: Pool, sessions: MaskingClient) -> None:
+    def __init__(self, environment: TimeSkipper, pool: Pool, sessions: MaskingClient) -> None:
         self.environment, self.pool, self.sessions = environment, pool, sessions
 
     async def passes(self, handle: WorkflowHandle[Any, Any], minutes: float) -> None:
@@ -92,7 +92,7 @@ def pool() -> Pool:
 
 
 @pytest.fixture
-def world(environment: WorkflowEnvironment, client: Client, pool: Pool, task_queue: str) -> World:
+def world(environment: TimeSkipper, client: Client, pool: Pool, task_queue: str) -> World:
     return World(environment, pool, MaskingClient(client, task_queue=task_queue))
 
 

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
 
-from temporalio.testing import WorkflowEnvironment
+from temporalio.testing import TimeSkipper
 from temporalio.worker import Worker
 
 from masking.carriers.missed import Missed
@@ -45,7 +45,7 @@ FOLDER = Path(__file__).parent
 class Scene:
     """A session being played for the record."""
 
-    def __init__(self, environment: WorkflowEnvironment, remembered: Remembered, name: str) -> None:
+    def __init__(self, environment: TimeSkipper, remembered: Remembered, name: str) -> None:
         self.environment, self.remembered = environment, remembered
         self.at_plivo = AtPlivo(remembered)
         self.uuid = f"00000000-0000-4000-8000-{name.encode().hex()[:12]:0>12}"
@@ -281,7 +281,8 @@ async def write(name: str, scene: Scene) -> None:
 
 async def main() -> None:
     """Play every scene that has no recording yet."""
-    async with temporal_server(KEYRING, continue_after=CONTINUES_AFTER) as environment:
+    async with temporal_server(KEYRING, continue_after=CONTINUES_AFTER) as client:
+        environment = TimeSkipper(client)
         for play in missing():
             remembered = Remembered()
             scene = Scene(environment, remembered, play.__name__)

@@ -209,11 +209,13 @@ async def test_credentials_that_are_not_taken_stop_everything_loudly_and_once(
     assert len([each for each in errors if "does not take the credentials of" in each.getMessage()]) == 1
 
 
-async def test_a_carrier_that_fails_rests_as_temporals_ui_tells_and_is_asked_again(world: World) -> None:
+async def test_a_carrier_that_fails_rests_as_temporals_ui_tells_and_is_asked_again(
+    world: World, task_queue: str
+) -> None:
     world.between.is_down = True
     begun = [world.begin(pair) for pair in range(4)]
     async with asyncio.timeout(20):
-        while not (found := [each for each in await failures(world.system) if "in a row" in each[0]]):  # noqa: ASYNC110
+        while not (found := [each for each in await failures(world.system, task_queue) if "in a row" in each[0]]):  # noqa: ASYNC110
             await asyncio.sleep(0.05)
     words, delay = found[0]
     assert words.startswith("CarrierResting: the carrier has failed ")
@@ -229,10 +231,10 @@ async def test_a_carrier_that_fails_rests_as_temporals_ui_tells_and_is_asked_aga
     assert b"masking_carriers_resting 0.0" in await Metrics(world.system.database).exposed()
 
 
-async def failures(system: System) -> list[tuple[str, float]]:
+async def failures(system: System, task_queue: str) -> list[tuple[str, float]]:
     """What Temporal's UI shows of activities that are to be tried again: the last failure, and in how many seconds."""
     found: list[tuple[str, float]] = []
-    async for each in system.client.list_workflows("ExecutionStatus = 'Running'"):
+    async for each in system.client.list_workflows(f"TaskQueue = '{task_queue}' AND ExecutionStatus = 'Running'"):
         described = await system.client.get_workflow_handle(each.id).describe()
         for pending in described.raw_description.pending_activities:
             if pending.HasField("last_failure"):

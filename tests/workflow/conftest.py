@@ -11,7 +11,7 @@ import pytest
 from temporalio import activity
 from temporalio.client import Client
 from temporalio.exceptions import ApplicationError
-from temporalio.testing import WorkflowEnvironment
+from temporalio.testing import TimeSkipper
 from temporalio.worker import Worker, WorkflowRunner
 
 from activities.callbacks import DeliverCallbacks, Delivered
@@ -187,7 +187,7 @@ class Remembered:
 
 
 @pytest.fixture
-def client(environment: WorkflowEnvironment) -> Client:
+def client(environment: TimeSkipper) -> Client:
     return environment.client
 
 
@@ -204,9 +204,7 @@ def runner() -> WorkflowRunner:
 
 
 @pytest.fixture
-async def remembered(
-    environment: WorkflowEnvironment, task_queue: str, runner: WorkflowRunner
-) -> AsyncIterator[Remembered]:
+async def remembered(environment: TimeSkipper, task_queue: str, runner: WorkflowRunner) -> AsyncIterator[Remembered]:
     remembered = Remembered()
     async with Worker(
         environment.client,

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 from temporalio.client import Client
-from temporalio.testing import WorkflowEnvironment
+from temporalio.testing import TimeSkipper
 
 from masking.client import MaskingClient, SessionRefused
 from masking.domain.events import AnyCarrierEvent, LegName, Side
@@ -31,14 +31,14 @@ def asked(at_expiry: AtExpiry = "finish", **terms: object) -> SessionRequest:
     return base.model_copy(update={"at_expiry": at_expiry, "terms": base.terms.model_copy(update=terms)})
 
 
-async def started(environment: WorkflowEnvironment, sessions: MaskingClient, wanted: SessionRequest) -> SessionRequest:
+async def started(environment: TimeSkipper, sessions: MaskingClient, wanted: SessionRequest) -> SessionRequest:
     with environment.with_time_skipping_disabled():
         await sessions.start(wanted)
     return wanted
 
 
 async def test_the_first_party_is_called_once_and_the_session_is_in_progress_meanwhile(
-    environment: WorkflowEnvironment, sessions: MaskingClient, remembered: Remembered, client: Client
+    environment: TimeSkipper, sessions: MaskingClient, remembered: Remembered, client: Client
 ) -> None:
     wanted = await started(environment, sessions, asked(initiate_call_to_first_party=True))
     handle = handle_of(client, wanted)
@@ -56,7 +56,7 @@ async def test_the_first_party_is_called_once_and_the_session_is_in_progress_mea
 
 
 async def test_a_call_that_the_carrier_refuses_leaves_a_remark_and_the_session_alive(
-    environment: WorkflowEnvironment, sessions: MaskingClient, remembered: Remembered
+    environment: TimeSkipper, sessions: MaskingClient, remembered: Remembered
 ) -> None:
     remembered.carrier_refuses = True
     wanted = await started(environment, sessions, asked(initiate_call_to_first_party=True))
@@ -72,7 +72,7 @@ async def test_a_call_that_the_carrier_refuses_leaves_a_remark_and_the_session_a
     ("policy", "orders"), [("finish", []), ("warn", ["warn golden", "end golden"]), ("drop", ["end golden"])]
 )
 async def test_a_conversation_at_expiry_goes_on_or_is_warned_or_dropped(
-    environment: WorkflowEnvironment,
+    environment: TimeSkipper,
     sessions: MaskingClient,
     remembered: Remembered,
     client: Client,
@@ -96,7 +96,7 @@ async def test_a_conversation_at_expiry_goes_on_or_is_warned_or_dropped(
 
 
 async def test_a_policy_does_nothing_where_nobody_talks(
-    environment: WorkflowEnvironment, sessions: MaskingClient, remembered: Remembered
+    environment: TimeSkipper, sessions: MaskingClient, remembered: Remembered
 ) -> None:
     wanted = await started(environment, sessions, asked("drop"))
     await sessions.expire(wanted.session_uuid)
@@ -105,7 +105,7 @@ async def test_a_policy_does_nothing_where_nobody_talks(
 
 
 async def test_a_carrier_that_does_not_end_a_call_leaves_a_remark_and_a_right_bill(
-    environment: WorkflowEnvironment, sessions: MaskingClient, remembered: Remembered, client: Client
+    environment: TimeSkipper, sessions: MaskingClient, remembered: Remembered, client: Client
 ) -> None:
     remembered.carrier_refuses = True
     wanted = await started(environment, sessions, asked("drop"))
@@ -121,7 +121,7 @@ async def test_a_carrier_that_does_not_end_a_call_leaves_a_remark_and_a_right_bi
 
 
 async def test_wrong_pins_and_declined_calls_are_told_and_kept_but_make_no_conversation(
-    environment: WorkflowEnvironment, sessions: MaskingClient, remembered: Remembered, client: Client
+    environment: TimeSkipper, sessions: MaskingClient, remembered: Remembered, client: Client
 ) -> None:
     pin = PinTerms(first_party="1111", second_party="2222", prompt_play="https://customer.example/pin.mp3")
     wanted = await started(environment, sessions, asked(pin=pin))
@@ -140,7 +140,7 @@ async def test_wrong_pins_and_declined_calls_are_told_and_kept_but_make_no_conve
 
 
 async def test_a_party_joins_once_its_route_is_held_and_not_otherwise(
-    environment: WorkflowEnvironment, sessions: MaskingClient, remembered: Remembered
+    environment: TimeSkipper, sessions: MaskingClient, remembered: Remembered
 ) -> None:
     wanted = await started(environment, sessions, asked(second_party="", single_party=True))
     with environment.with_time_skipping_disabled():
@@ -157,7 +157,7 @@ async def test_a_party_joins_once_its_route_is_held_and_not_otherwise(
 
 
 async def test_a_session_with_both_parties_ignores_other_ones(
-    environment: WorkflowEnvironment, sessions: MaskingClient, remembered: Remembered
+    environment: TimeSkipper, sessions: MaskingClient, remembered: Remembered
 ) -> None:
     wanted = await started(environment, sessions, asked())
     with environment.with_time_skipping_disabled():

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError
 from temporalio.exceptions import CancelledError
-from temporalio.testing import WorkflowEnvironment
+from temporalio.testing import TimeSkipper
 from temporalio.worker import Replayer, Worker
 
 from masking.client import MaskingClient, SessionAlreadyExpired
@@ -27,7 +27,7 @@ __all__ = ["paused"]
 pytestmark = pytest.mark.anyio
 
 
-async def cancelled(environment: WorkflowEnvironment, asked: SessionRequest) -> Bill:
+async def cancelled(environment: TimeSkipper, asked: SessionRequest) -> Bill:
     """The bill of a session whose workflow is cancelled now."""
     handle = handle_of(environment.client, asked)
     await handle.cancel(reason="for test")
@@ -40,7 +40,7 @@ async def replayed(client: Client, asked: SessionRequest, keyring: Keyring) -> N
 
 
 async def test_a_cancelled_session_ends_early_and_is_settled(
-    environment: WorkflowEnvironment,
+    environment: TimeSkipper,
     sessions: MaskingClient,
     remembered: Remembered,
     paused: SessionRequest,
@@ -63,7 +63,7 @@ async def test_a_cancelled_session_ends_early_and_is_settled(
 
 
 async def test_a_call_in_progress_goes_on_and_is_billed(
-    environment: WorkflowEnvironment, sessions: MaskingClient, remembered: Remembered, paused: SessionRequest
+    environment: TimeSkipper, sessions: MaskingClient, remembered: Remembered, paused: SessionRequest
 ) -> None:
     handle = handle_of(environment.client, paused)
     events = answered_call(call("going-on", recorded=False))
@@ -86,7 +86,7 @@ async def test_a_call_in_progress_goes_on_and_is_billed(
 
 
 async def test_a_session_that_has_ended_already_waits_for_its_calls_as_before(
-    environment: WorkflowEnvironment, sessions: MaskingClient, remembered: Remembered, paused: SessionRequest
+    environment: TimeSkipper, sessions: MaskingClient, remembered: Remembered, paused: SessionRequest
 ) -> None:
     handle = handle_of(environment.client, paused)
     events = answered_call(call("going-on", recorded=False))
@@ -104,7 +104,7 @@ async def test_a_session_that_has_ended_already_waits_for_its_calls_as_before(
 
 
 async def test_one_that_is_cancelled_while_it_opens_ends_as_any_other(
-    environment: WorkflowEnvironment, task_queue: str, remembered: Remembered, keyring: Keyring
+    environment: TimeSkipper, task_queue: str, remembered: Remembered, keyring: Keyring
 ) -> None:
     """Its number may be taken already. The worker is told in the middle where PostgreSQL takes its time."""
     asked, client = fresh(), environment.client
@@ -131,7 +131,7 @@ async def test_one_that_is_cancelled_while_it_opens_ends_as_any_other(
 
 
 async def test_one_that_was_cancelled_before_any_worker_saw_it_ends_at_once(
-    environment: WorkflowEnvironment, task_queue: str
+    environment: TimeSkipper, task_queue: str
 ) -> None:
     asked, remembered = fresh(), Remembered()
     handle = await environment.client.start_workflow(
@@ -148,7 +148,7 @@ async def test_one_that_was_cancelled_before_any_worker_saw_it_ends_at_once(
 
 
 async def test_what_is_decided_where_a_session_opens_holds_to_its_end(
-    environment: WorkflowEnvironment, sessions: MaskingClient, remembered: Remembered, keyring: Keyring
+    environment: TimeSkipper, sessions: MaskingClient, remembered: Remembered, keyring: Keyring
 ) -> None:
     """Else a workflow that began before would not replay."""
     remembered.outlives_cancel = False
@@ -165,7 +165,7 @@ async def test_what_is_decided_where_a_session_opens_holds_to_its_end(
 
 @pytest.mark.parametrize("evicted", [False, True], ids=["in memory", "out of memory"])
 async def test_a_worker_that_forgets_a_session_does_not_end_it(
-    environment: WorkflowEnvironment, task_queue: str, evicted: bool
+    environment: TimeSkipper, task_queue: str, evicted: bool
 ) -> None:
     """To a workflow's tasks an eviction looks like a cancellation."""
     remembered = Remembered()

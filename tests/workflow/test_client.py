@@ -12,7 +12,7 @@ from uuid import uuid4
 import pytest
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
-from temporalio.testing import WorkflowEnvironment
+from temporalio.testing import TimeSkipper
 from temporalio.worker import Worker
 
 from masking.client import (
@@ -66,7 +66,7 @@ def ride(key: str | None = None, **more: object) -> NewSession:
 
 
 @pytest.fixture
-def still(environment: WorkflowEnvironment) -> Iterator[None]:
+def still(environment: TimeSkipper) -> Iterator[None]:
     """Time is not skipped by itself."""
     with environment.with_time_skipping_disabled():
         yield
@@ -182,7 +182,7 @@ async def test_a_single_party_may_be_joined_later(sessions: MaskingClient, remem
 
 
 async def test_the_stream_tells_a_session_from_its_number_to_its_bill(
-    environment: WorkflowEnvironment, client: Client, sessions: MaskingClient, remembered: Remembered
+    environment: TimeSkipper, client: Client, sessions: MaskingClient, remembered: Remembered
 ) -> None:
     with environment.with_time_skipping_disabled():
         opened = await sessions.start(ride(record=True))
@@ -223,7 +223,7 @@ async def test_the_stream_tells_a_session_from_its_number_to_its_bill(
 
 
 async def test_the_stream_goes_on_while_no_worker_is_there_and_when_one_is_back(
-    environment: WorkflowEnvironment, client: Client, remembered: Remembered, task_queue: str
+    environment: TimeSkipper, client: Client, remembered: Remembered, task_queue: str
 ) -> None:
     queue = f"{task_queue}-restarted"
     sessions = MaskingClient(client, task_queue=queue)

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 from temporalio.client import Client
-from temporalio.testing import WorkflowEnvironment
+from temporalio.testing import TimeSkipper
 from temporalio.worker import Worker
 
 from masking.client import MaskingClient, NewSession, SessionExpired, Status
@@ -44,7 +44,7 @@ async def run(client: Client, queue: str, trip: Trip) -> Done:
 
 
 async def test_a_workflow_opens_extends_changes_and_ends_its_session_and_books_the_bill(
-    environment: WorkflowEnvironment, client: Client, task_queue: str, callers: str, remembered: Remembered
+    environment: TimeSkipper, client: Client, task_queue: str, callers: str, remembered: Remembered
 ) -> None:
     with environment.with_time_skipping_disabled():
         done = await run(client, callers, Trip(wanted=wanted(), masking_queue=task_queue))
@@ -71,7 +71,7 @@ async def test_hours_pass_in_a_moment_for_a_workflow_and_its_session(
 
 
 async def test_a_session_outlives_the_workflow_that_started_it(
-    environment: WorkflowEnvironment, client: Client, sessions: MaskingClient, task_queue: str, callers: str
+    environment: TimeSkipper, client: Client, sessions: MaskingClient, task_queue: str, callers: str
 ) -> None:
     trip = Trip(wanted=wanted(session_expiry=7200), masking_queue=task_queue, waits_for_bill=False)
     with environment.with_time_skipping_disabled():
@@ -83,7 +83,7 @@ async def test_a_session_outlives_the_workflow_that_started_it(
 
 
 async def test_a_workflow_whose_key_has_a_session_already_uses_that_one(
-    environment: WorkflowEnvironment, client: Client, sessions: MaskingClient, task_queue: str, callers: str
+    environment: TimeSkipper, client: Client, sessions: MaskingClient, task_queue: str, callers: str
 ) -> None:
     key = f"trip-{uuid4()}"
     with environment.with_time_skipping_disabled():
@@ -97,7 +97,7 @@ async def test_a_workflow_whose_key_has_a_session_already_uses_that_one(
 
 
 async def test_a_workflow_hears_why_its_session_was_refused_and_another_one_gets_it_later(
-    environment: WorkflowEnvironment, client: Client, remembered: Remembered, task_queue: str, callers: str
+    environment: TimeSkipper, client: Client, remembered: Remembered, task_queue: str, callers: str
 ) -> None:
     trip = Trip(wanted=wanted(f"trip-{uuid4()}"), masking_queue=task_queue, waits_for_bill=False)
     remembered.number = None

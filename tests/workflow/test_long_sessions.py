@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import pytest
 from temporalio.client import WorkflowExecutionStatus, WorkflowHistory, WorkflowQueryFailedError
-from temporalio.testing import WorkflowEnvironment
+from temporalio.testing import TimeSkipper
 from temporalio.worker import Replayer, Worker
 
 from masking.client import (
@@ -52,15 +52,15 @@ SUGGESTED_AFTER = 120
 
 
 @pytest.fixture(scope="module")
-async def impatient(anyio_backend: str, keyring: Keyring) -> AsyncIterator[WorkflowEnvironment]:
-    async with temporal_server(keyring, continue_after=SUGGESTED_AFTER) as environment:
-        yield environment
+async def impatient(anyio_backend: str, keyring: Keyring) -> AsyncIterator[TimeSkipper]:
+    async with temporal_server(keyring, continue_after=SUGGESTED_AFTER) as client:
+        yield TimeSkipper(client)
 
 
 class Long:
     """A session on that server."""
 
-    def __init__(self, environment: WorkflowEnvironment, queue: str, ends: EndsWithAQuery) -> None:
+    def __init__(self, environment: TimeSkipper, queue: str, ends: EndsWithAQuery) -> None:
         self.ends = ends
         self.environment = environment
         self.queue = queue
@@ -145,12 +145,12 @@ class Long:
 
 
 @pytest.fixture
-async def remembered(impatient: WorkflowEnvironment) -> Remembered:
+async def remembered(impatient: TimeSkipper) -> Remembered:
     return Remembered()
 
 
 @pytest.fixture
-async def long(impatient: WorkflowEnvironment, remembered: Remembered) -> AsyncIterator[Long]:
+async def long(impatient: TimeSkipper, remembered: Remembered) -> AsyncIterator[Long]:
     queue = f"masking-{uuid4()}"
     ends = EndsWithAQuery(remembered)
     async with Worker(

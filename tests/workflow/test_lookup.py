@@ -12,7 +12,7 @@ import pytest
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client
 from temporalio.service import RPCError
-from temporalio.testing import WorkflowEnvironment
+from temporalio.testing import TimeSkipper
 
 from masking.client import MaskingClient, NewSession, NumberPoolExhausted
 from masking.contract import session_workflow_id
@@ -35,7 +35,7 @@ async def found(client: Client, query: str, expected: set[str]) -> None:
 
 
 async def test_lists_find_sessions_by_account_status_expiry_carrier_and_party(
-    environment: WorkflowEnvironment, client: Client, task_queue: str, keyring: Keyring, remembered: Remembered
+    environment: TimeSkipper, client: Client, task_queue: str, keyring: Keyring, remembered: Remembered
 ) -> None:
     hashed = party_hash(keyring)
     sessions = MaskingClient(client, task_queue=task_queue, party_hash=hashed)
@@ -87,7 +87,7 @@ async def test_temporal_takes_every_saved_query_of_the_docs(client: Client) -> N
 
 
 async def test_what_lists_show_holds_no_number_and_costs_one_command_at_the_end(
-    environment: WorkflowEnvironment, client: Client, task_queue: str, keyring: Keyring, remembered: Remembered
+    environment: TimeSkipper, client: Client, task_queue: str, keyring: Keyring, remembered: Remembered
 ) -> None:
     sessions, asked = MaskingClient(client, task_queue=task_queue, party_hash=party_hash(keyring)), fresh()
     handle = client.get_workflow_handle(session_workflow_id(asked.session_uuid))
@@ -117,7 +117,7 @@ async def test_what_lists_show_holds_no_number_and_costs_one_command_at_the_end(
 
 
 async def test_a_session_whose_starter_cannot_hash_its_parties_tells_them_once_it_is_open_for_one_command(
-    environment: WorkflowEnvironment, client: Client, task_queue: str, remembered: Remembered
+    environment: TimeSkipper, client: Client, task_queue: str, remembered: Remembered
 ) -> None:
     remembered.parties = (f"hash-{uuid4()}", f"hash-{uuid4()}")
     sessions, asked = MaskingClient(client, task_queue=task_queue), fresh()
@@ -134,7 +134,7 @@ async def test_a_session_whose_starter_cannot_hash_its_parties_tells_them_once_i
 
 
 async def test_a_session_that_was_started_without_attributes_tells_lists_nothing(
-    environment: WorkflowEnvironment, client: Client, task_queue: str, remembered: Remembered
+    environment: TimeSkipper, client: Client, task_queue: str, remembered: Remembered
 ) -> None:
     remembered.parties = ("a-hash",)
     sessions, asked = MaskingClient(client, task_queue=task_queue, lookup=False), fresh()

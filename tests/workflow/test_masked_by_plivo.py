@@ -9,7 +9,7 @@ from decimal import Decimal
 
 import pytest
 from temporalio.client import Client
-from temporalio.testing import WorkflowEnvironment
+from temporalio.testing import TimeSkipper
 from temporalio.worker import Worker
 
 from masking.client import MaskingClient, NumberPoolExhausted, OutcomeUnknown, SessionRefused
@@ -31,7 +31,7 @@ FOUR_HOURS = timedelta(hours=4)
 
 
 @pytest.fixture
-async def remembered(environment: WorkflowEnvironment, task_queue: str) -> AsyncIterator[Remembered]:
+async def remembered(environment: TimeSkipper, task_queue: str) -> AsyncIterator[Remembered]:
     remembered = Remembered()
     plivo.append(AtPlivo(remembered))
     async with Worker(
@@ -53,7 +53,7 @@ def at_plivo(remembered: Remembered) -> AtPlivo:
 
 
 @pytest.fixture
-async def asked(environment: WorkflowEnvironment, sessions: MaskingClient, at_plivo: AtPlivo) -> SessionRequest:
+async def asked(environment: TimeSkipper, sessions: MaskingClient, at_plivo: AtPlivo) -> SessionRequest:
     """An open session."""
     asked = to_be_masked()
     with environment.with_time_skipping_disabled():
@@ -66,9 +66,7 @@ def to_be_masked(session_expiry: int = 3600, **terms: object) -> SessionRequest:
     return base.model_copy(update={"carrier": "plivo", "terms": base.terms.model_copy(update=terms)})
 
 
-async def settled(
-    environment: WorkflowEnvironment, asked: SessionRequest, after: timedelta = timedelta(hours=4)
-) -> Bill:
+async def settled(environment: TimeSkipper, asked: SessionRequest, after: timedelta = timedelta(hours=4)) -> Bill:
     """The bill of a session whose time passes in a moment."""
     handle = handle_of(environment.client, asked)
     await environment.fast_forward(handle, after)
@@ -81,7 +79,7 @@ async def tell(client: Client, asked: SessionRequest, events: list[AnyCarrierEve
 
 
 async def test_it_opens_serves_and_is_settled_by_plivos_record(
-    environment: WorkflowEnvironment,
+    environment: TimeSkipper,
     client: Client,
     sessions: MaskingClient,
     remembered: Remembered,
@@ -112,7 +110,7 @@ async def test_it_opens_serves_and_is_settled_by_plivos_record(
 
 
 async def test_what_is_changed_or_ended_counts_once_plivo_has_taken_it_on(
-    environment: WorkflowEnvironment,
+    environment: TimeSkipper,
     sessions: MaskingClient,
     remembered: Remembered,
     at_plivo: AtPlivo,
@@ -138,7 +136,7 @@ async def test_what_is_changed_or_ended_counts_once_plivo_has_taken_it_on(
 
 
 async def test_a_change_that_plivo_does_not_answer_is_not_done(
-    environment: WorkflowEnvironment,
+    environment: TimeSkipper,
     client: Client,
     remembered: Remembered,
     at_plivo: AtPlivo,
@@ -157,7 +155,7 @@ async def test_a_change_that_plivo_does_not_answer_is_not_done(
 
 
 async def test_a_session_that_ends_at_plivo_ends_here(
-    environment: WorkflowEnvironment,
+    environment: TimeSkipper,
     client: Client,
     remembered: Remembered,
     at_plivo: AtPlivo,
@@ -174,7 +172,7 @@ async def test_a_session_that_ends_at_plivo_ends_here(
 
 
 async def test_an_expiry_that_was_moved_at_plivo_is_found_when_ours_is_due(
-    environment: WorkflowEnvironment, client: Client, sessions: MaskingClient, at_plivo: AtPlivo, asked: SessionRequest
+    environment: TimeSkipper, client: Client, sessions: MaskingClient, at_plivo: AtPlivo, asked: SessionRequest
 ) -> None:
     at_plivo.truth.lives = 5000
     await environment.fast_forward(handle_of(client, asked), timedelta(seconds=4000))
@@ -217,7 +215,7 @@ async def test_what_may_have_been_made_for_a_session_that_is_given_up_is_expired
 
 
 async def test_a_record_that_cannot_be_looked_at_leaves_the_bill_to_the_callbacks(
-    environment: WorkflowEnvironment,
+    environment: TimeSkipper,
     client: Client,
     remembered: Remembered,
     at_plivo: AtPlivo,
@@ -238,7 +236,7 @@ async def test_a_record_that_cannot_be_looked_at_leaves_the_bill_to_the_callback
 
 @pytest.mark.parametrize("refusal", ["", "not now"], ids=["ends it", "refuses"])
 async def test_plivo_is_told_to_end_a_session_whose_workflow_is_cancelled(
-    environment: WorkflowEnvironment,
+    environment: TimeSkipper,
     remembered: Remembered,
     at_plivo: AtPlivo,
     asked: SessionRequest,

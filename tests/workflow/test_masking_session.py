@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WorkflowHandle
-from temporalio.testing import WorkflowEnvironment
+from temporalio.testing import TimeSkipper
 from temporalio.worker import WorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
@@ -56,7 +56,7 @@ def runner() -> WorkflowRunner:
 
 
 @pytest.fixture
-async def paused(environment: WorkflowEnvironment, sessions: MaskingClient, remembered: Remembered) -> SessionRequest:
+async def paused(environment: TimeSkipper, sessions: MaskingClient, remembered: Remembered) -> SessionRequest:
     """A session whose clock stands still until the test moves it."""
     asked = fresh(DAY)
     with environment.with_time_skipping_disabled():
@@ -65,7 +65,7 @@ async def paused(environment: WorkflowEnvironment, sessions: MaskingClient, reme
 
 
 async def test_a_whole_day_passes_in_a_moment_and_leaves_the_final_bill(
-    environment: WorkflowEnvironment, sessions: MaskingClient, remembered: Remembered, paused: SessionRequest
+    environment: TimeSkipper, sessions: MaskingClient, remembered: Remembered, paused: SessionRequest
 ) -> None:
     handle = handle_of(environment.client, paused)
     await environment.fast_forward(handle, timedelta(hours=7))
@@ -101,7 +101,7 @@ async def test_a_whole_day_passes_in_a_moment_and_leaves_the_final_bill(
 
 
 async def test_a_session_starts_active_and_answers_a_repeated_start_with_itself(
-    environment: WorkflowEnvironment, sessions: MaskingClient, remembered: Remembered
+    environment: TimeSkipper, sessions: MaskingClient, remembered: Remembered
 ) -> None:
     asked = fresh()
     with environment.with_time_skipping_disabled():
@@ -130,7 +130,7 @@ async def test_an_exhausted_pool_refuses_the_session_and_bills_nothing(
 
 
 async def test_an_extension_moves_the_timer_and_a_shortening_too(
-    environment: WorkflowEnvironment, sessions: MaskingClient, remembered: Remembered, paused: SessionRequest
+    environment: TimeSkipper, sessions: MaskingClient, remembered: Remembered, paused: SessionRequest
 ) -> None:
     handle = handle_of(environment.client, paused)
     await environment.fast_forward(handle, timedelta(hours=20))
@@ -172,7 +172,7 @@ async def test_a_session_expired_early_settles_at_once_and_takes_no_more_updates
 
 
 async def test_while_it_drains_a_session_rejects_updates_and_still_hears_its_call(
-    environment: WorkflowEnvironment, sessions: MaskingClient, remembered: Remembered, paused: SessionRequest
+    environment: TimeSkipper, sessions: MaskingClient, remembered: Remembered, paused: SessionRequest
 ) -> None:
     handle, events = handle_of(environment.client, paused), answered_call(call())
     await tell(handle, events[:3])
@@ -200,7 +200,7 @@ async def test_an_update_repeated_with_its_id_happens_once(
 
 
 async def test_settlement_waits_for_events_that_are_still_on_their_way(
-    environment: WorkflowEnvironment, sessions: MaskingClient, remembered: Remembered, paused: SessionRequest
+    environment: TimeSkipper, sessions: MaskingClient, remembered: Remembered, paused: SessionRequest
 ) -> None:
     remembered.unreported = [1] * 5
     handle = handle_of(environment.client, paused)
@@ -214,7 +214,7 @@ async def test_settlement_waits_for_events_that_are_still_on_their_way(
 
 
 async def test_a_session_of_the_first_revision_still_has_its_callbacks_delivered_and_waits_for_them(
-    environment: WorkflowEnvironment, sessions: MaskingClient, remembered: Remembered
+    environment: TimeSkipper, sessions: MaskingClient, remembered: Remembered
 ) -> None:
     remembered.revision, remembered.endpoint_down = 1, True
     paused = fresh(DAY)
@@ -231,7 +231,7 @@ async def test_a_session_of_the_first_revision_still_has_its_callbacks_delivered
 
 
 async def test_the_history_holds_no_number_in_the_clear_and_its_events_stay_few(
-    environment: WorkflowEnvironment, sessions: MaskingClient, remembered: Remembered, paused: SessionRequest
+    environment: TimeSkipper, sessions: MaskingClient, remembered: Remembered, paused: SessionRequest
 ) -> None:
     handle = handle_of(environment.client, paused)
     await tell(handle, answered_call(call()))
@@ -260,7 +260,7 @@ async def test_the_story_is_told_to_the_operator(
 
 
 async def test_of_an_extension_and_the_expiry_that_it_meets_exactly_one_wins_and_the_caller_is_told_which(
-    environment: WorkflowEnvironment, sessions: MaskingClient, remembered: Remembered
+    environment: TimeSkipper, sessions: MaskingClient, remembered: Remembered
 ) -> None:
     async def raced(delay: float, expiry: int = 1) -> tuple[bool, int]:
         asked = fresh(expiry)
@@ -315,7 +315,7 @@ async def test_nobody_is_told_that_a_session_has_expired_before_that_is_written_
 
 
 async def test_what_an_update_changed_stands_in_the_history_before_it_is_written_whatever_else_is_written(
-    environment: WorkflowEnvironment, sessions: MaskingClient, remembered: Remembered
+    environment: TimeSkipper, sessions: MaskingClient, remembered: Remembered
 ) -> None:
     base = fresh(DAY)
     alone = base.terms.model_copy(update={"second_party": "", "single_party": True})

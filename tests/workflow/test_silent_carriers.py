@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from temporalio.testing import WorkflowEnvironment
+from temporalio.testing import TimeSkipper
 
 from masking.carriers.missed import Missed
 from masking.client import MaskingClient
@@ -22,7 +22,7 @@ LOST = answered_call(call("lost"))
 
 
 async def started(
-    environment: WorkflowEnvironment, sessions: MaskingClient, at_expiry: AtExpiry = "finish", expiry: int = DAY
+    environment: TimeSkipper, sessions: MaskingClient, at_expiry: AtExpiry = "finish", expiry: int = DAY
 ) -> SessionRequest:
     asked = fresh(expiry).model_copy(update={"at_expiry": at_expiry})
     with environment.with_time_skipping_disabled():
@@ -31,7 +31,7 @@ async def started(
 
 
 async def test_the_carrier_is_asked_for_what_it_did_not_tell_and_that_is_billed(
-    environment: WorkflowEnvironment, sessions: MaskingClient, remembered: Remembered
+    environment: TimeSkipper, sessions: MaskingClient, remembered: Remembered
 ) -> None:
     ends = [event for event in LOST if isinstance(event, Hangup)]
     (recording,) = [event for event in LOST if isinstance(event, RecordingCompleted)]
@@ -50,7 +50,7 @@ async def test_the_carrier_is_asked_for_what_it_did_not_tell_and_that_is_billed(
 
 
 async def test_what_the_carrier_does_not_know_either_is_given_up_and_costs_nothing(
-    environment: WorkflowEnvironment, sessions: MaskingClient, remembered: Remembered
+    environment: TimeSkipper, sessions: MaskingClient, remembered: Remembered
 ) -> None:
     asked = await started(environment, sessions)
     handle = handle_of(environment.client, asked)
@@ -66,7 +66,7 @@ async def test_what_the_carrier_does_not_know_either_is_given_up_and_costs_nothi
 
 
 async def test_a_caller_who_leaves_before_anybody_was_dialled_does_not_keep_the_session_busy(
-    environment: WorkflowEnvironment, sessions: MaskingClient, remembered: Remembered
+    environment: TimeSkipper, sessions: MaskingClient, remembered: Remembered
 ) -> None:
     of = call("impatient", recorded=False)
     asked = await started(environment, sessions)
@@ -82,7 +82,7 @@ async def test_a_caller_who_leaves_before_anybody_was_dialled_does_not_keep_the_
 
 
 async def test_a_call_of_which_one_hears_only_after_the_expiry_is_ended_too(
-    environment: WorkflowEnvironment, sessions: MaskingClient, remembered: Remembered
+    environment: TimeSkipper, sessions: MaskingClient, remembered: Remembered
 ) -> None:
     asked = await started(environment, sessions, "drop")
     handle = handle_of(environment.client, asked)
@@ -98,7 +98,7 @@ async def test_a_call_of_which_one_hears_only_after_the_expiry_is_ended_too(
 
 
 async def test_with_the_policy_extend_a_session_goes_on_for_its_call_and_ends_with_it(
-    environment: WorkflowEnvironment, sessions: MaskingClient, remembered: Remembered
+    environment: TimeSkipper, sessions: MaskingClient, remembered: Remembered
 ) -> None:
     events = answered_call(call("long", recorded=False), begins=500, talks=1000)
     asked = await started(environment, sessions, "extend", 600)

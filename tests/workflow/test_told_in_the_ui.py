@@ -8,7 +8,7 @@ import pytest
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.sdk.v1 import WorkflowMetadata
 from temporalio.client import Client
-from temporalio.testing import WorkflowEnvironment
+from temporalio.testing import TimeSkipper
 
 from masking.client import MaskingClient
 from masking.contract import session_workflow_id
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_its_current_details_are_its_story_without_a_number(
-    environment: WorkflowEnvironment, client: Client, sessions: MaskingClient, remembered: Remembered
+    environment: TimeSkipper, client: Client, sessions: MaskingClient, remembered: Remembered
 ) -> None:
     asked = request().model_copy(update={"session_uuid": str(uuid4())})
     with environment.with_time_skipping_disabled():

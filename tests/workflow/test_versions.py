@@ -10,7 +10,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from temporalio.testing import WorkflowEnvironment
+from temporalio.testing import TimeSkipper
 from temporalio.worker import Worker
 
 from masking.client import MaskingClient
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.anyio
 BINARY = shutil.which("temporal", path=str(Path(sys.executable).parent))
 
 
-async def make_current(environment: WorkflowEnvironment, name: str, build_id: str) -> None:
+async def make_current(environment: TimeSkipper, name: str, build_id: str) -> None:
     """As an operator does it, once a worker of the version polls."""
     address = environment.client.service_client.config.target_host
     command = ["worker", "deployment", "set-current-version", "--deployment-name", name, "--build-id", build_id]
@@ -40,7 +40,7 @@ async def make_current(environment: WorkflowEnvironment, name: str, build_id: st
     raise AssertionError("the version could not be made current")
 
 
-async def test_a_session_ends_on_the_version_on_which_it_began(environment: WorkflowEnvironment) -> None:
+async def test_a_session_ends_on_the_version_on_which_it_began(environment: TimeSkipper) -> None:
     name, queue = f"masking-{uuid4()}", f"masking-{uuid4()}"
     sessions = MaskingClient(environment.client, task_queue=queue)
     old, new = Remembered(), Remembered()
