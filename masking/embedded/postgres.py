@@ -117,7 +117,8 @@ def _close_again(modes: Mapping[Path, int], data: Path, user: str | None) -> Non
     """Take back what the package does for root: it lets everybody read every folder above the cluster.
 
     The server's user must only pass through them. So its group may pass through the data folder,
-    and everybody through what is above that.
+    and everybody through what is above that: their own group, too, since the package makes clusters
+    as the server's user in root's group, and another one may be made beside at this moment.
 
     Args:
         modes: the modes of the folders before.
@@ -130,7 +131,7 @@ def _close_again(modes: Mapping[Path, int], data: Path, user: str | None) -> Non
             os.chown(above, -1, pwd.getpwnam(user).pw_gid)
             above.chmod(mode | stat.S_IXGRP)
         elif stat.S_IMODE(above.stat().st_mode) != mode:
-            above.chmod(mode | stat.S_IXOTH)
+            above.chmod(mode | stat.S_IXGRP | stat.S_IXOTH)
 
 
 def _own(folder: Path, user: str | None) -> None:

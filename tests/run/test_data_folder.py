@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -52,11 +53,27 @@ def test_nobody_else_may_look_into_the_folder(tmp_path: Path) -> None:
 
     root = os.geteuid() == 0
     assert mode(data) == (0o710 if root else 0o700)
-    assert mode(above) == (0o701 if root else 0o700)
+    assert mode(above) == (0o711 if root else 0o700)
     assert mode(data / "postgres") == 0o700
     assert data.stat().st_uid == os.geteuid()
     if root:
         assert data.stat().st_gid == (data / "postgres").stat().st_uid
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="for others PostgreSQL runs as themselves")
+def test_a_cluster_can_be_made_beside_one_whose_folders_are_closed_again(tmp_path: Path) -> None:
+    above = tmp_path / "above"
+    above.mkdir(mode=0o700)
+    prepare_postgres(above / "data" / "postgres")
+    user = (above / "data" / "postgres").stat().st_uid
+    beside = above / "beside"
+    beside.mkdir(mode=0o700)
+    os.chown(beside, user, user)
+
+    # As the package runs `initdb`: it changes the user, but not the group.
+    looked = subprocess.run(["ls", "-a", str(beside)], user=user, capture_output=True, text=True, check=False)
+
+    assert (looked.returncode, looked.stdout) == (0, ".\n..\n")
 
 
 def test_the_socket_of_a_long_path_is_ours_alone(tmp_path: Path) -> None:
