@@ -17,6 +17,16 @@ NOT_PUBLIC = "not a public address"
 _NAT64 = IPv6Network("64:ff9b::/96")
 """IPv4 addresses as an IPv6-only network reaches them (RFC 6052)."""
 
+_NOWHERE_PUBLIC: tuple[Network, ...] = (
+    IPv4Network("192.0.0.0/24"),
+    IPv6Network("64:ff9b:1::/48"),
+    IPv6Network("2002::/16"),
+    IPv6Network("3fff::/20"),
+    IPv6Network("5f00::/16"),
+)
+"""What IANA's registries of special addresses have besides, and not every Python knows (CVE-2024-4032): addresses of
+protocols, NAT64 within a network, 6to4, whose relays are gone (RFC 7526), documentation, segment routing."""
+
 
 class AddressGuard:
     """Makes the sockets of an HTTP client, for public addresses only.
@@ -51,6 +61,7 @@ class AddressGuard:
 def _is_public(address: Address) -> bool:
     return (
         address.is_global
+        and not any(address in network for network in _NOWHERE_PUBLIC)
         and not address.is_multicast
         and not address.is_reserved
         and not (isinstance(address, IPv6Address) and address.is_site_local)
@@ -58,9 +69,9 @@ def _is_public(address: Address) -> bool:
 
 
 def _embedded(address: Address) -> IPv4Address | None:
-    """The IPv4 address that an IPv6 one leads to, by mapping, 6to4 or NAT64. Teredo's are not global."""
+    """The IPv4 address that an IPv6 one leads to, by mapping or NAT64. Those of 6to4 and Teredo are not public."""
     if isinstance(address, IPv4Address):
         return None
     if address in _NAT64:
         return IPv4Address(int(address) & 0xFFFFFFFF)
-    return address.ipv4_mapped or address.sixtofour
+    return address.ipv4_mapped
