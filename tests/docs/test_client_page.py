@@ -11,17 +11,20 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from temporalio.client import Client
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from masking.client import Bill, MaskingClient
 from masking.client.in_workflow import MaskingActivities
 from masking.contract import TASK_QUEUE
+from masking.privacy.keyring import Keyring
 from masking.settings import DEMO_AUTH_ID
 from tests.conftest import ACCOUNT, KEYS
 from tests.integration.conftest import (
     System,
     creates,
     more_settings,
+    namespace_of_its_own,
     settings,
     simulator_port,
     system,
@@ -40,6 +43,12 @@ def task_queue() -> str:
     return TASK_QUEUE
 
 
+@pytest.fixture
+async def temporal(temporal: Client, keyring: Keyring) -> Client:
+    """Where nobody else goes by it."""
+    return await namespace_of_its_own(temporal, keyring)
+
+
 def blocks() -> list[str]:
     found = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
     return [block.replace(DEMO_AUTH_ID, ACCOUNT) for block in found]
@@ -56,6 +65,7 @@ async def test_a_session_is_started_steered_and_followed_as_the_page_shows(
     system: System, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("TEMPORAL_ADDRESS", system.client.service_client.config.target_host)
+    monkeypatch.setenv("TEMPORAL_NAMESPACE", system.client.namespace)
     monkeypatch.setenv("MASKING_KEYS", KEYS)
     first, stream, _ = blocks()
     names: dict[str, Any] = {}

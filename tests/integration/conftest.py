@@ -41,7 +41,8 @@ from masking.settings import Settings
 from masking.storage.creates import UnansweredCreates
 from masking.storage.database import Database
 from masking.storage.payload_keys import StoredPayloadKeys
-from masking.temporal import with_keys
+from masking.temporal import masking_plugin, with_keys
+from masking.temporal_setup import register_attributes
 from masking.tls import trusted
 from tests.conftest import ACCOUNT, TOKEN
 from worker import working
@@ -130,6 +131,16 @@ async def another_namespace(client: Client, name: str, **options: Any) -> Client
                 await its.count_workflows()
                 return its
             await asyncio.sleep(0.1)
+
+
+async def namespace_of_its_own(client: Client, keyring: Keyring) -> Client:
+    """A client of a new namespace, set up for sessions: for tests in which our queue must have its own name.
+
+    Other tests use that one in the namespace that all share.
+    """
+    its = await another_namespace(client, f"own-{uuid4().hex[:8]}", plugins=[masking_plugin(keyring)])
+    await register_attributes(its)
+    return its
 
 
 @pytest.fixture

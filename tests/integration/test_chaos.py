@@ -37,11 +37,12 @@ from masking.carriers.simulator.server import build_app
 from masking.contract import TASK_QUEUE
 from masking.domain.session import Bill
 from masking.health import is_polling
+from masking.privacy.keyring import Keyring
 from masking.settings import Settings
 from masking.storage.accounts import ensure_numbers
 from masking.storage.database import Database
 from tests.conftest import ACCOUNT, KEYS, POOL
-from tests.integration.conftest import CARRIER_TOKEN, Receiver, System
+from tests.integration.conftest import CARRIER_TOKEN, Receiver, System, namespace_of_its_own
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(900), pytest.mark.long]
 
@@ -86,6 +87,12 @@ def task_queue() -> str:
 
 
 @pytest.fixture
+async def temporal(temporal: Client, keyring: Keyring) -> Client:
+    """The worker's process serves the queue of this name, whosever sessions are there."""
+    return await namespace_of_its_own(temporal, keyring)
+
+
+@pytest.fixture
 def more_settings() -> dict[str, Any]:
     """So many wrong PINs as here are many."""
     return {"pin_failures_per_caller": 10_000, "pin_failures_per_number": 1_000_000}
@@ -99,6 +106,7 @@ async def worker(migrated_url: str, temporal: Client, settings: Settings, databa
     environment |= {
         "DATABASE_URL": migrated_url,
         "TEMPORAL_ADDRESS": temporal.service_client.config.target_host,
+        "TEMPORAL_NAMESPACE": temporal.namespace,
         "MASKING_KEYS": KEYS,
         "MASKING_CARRIER_API_URL": settings.carrier_api_url or "",
         "MASKING_CARRIER_AUTH_TOKEN": CARRIER_TOKEN,

@@ -51,6 +51,7 @@ async def sh(script: str, client: Client, task_queue: str, **environment: str) -
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "HOME": os.environ.get("HOME", "/"),
             "TEMPORAL_ADDRESS": client.service_client.config.target_host,
+            "TEMPORAL_NAMESPACE": client.namespace,
             **environment,
         },
         stdout=asyncio.subprocess.PIPE,

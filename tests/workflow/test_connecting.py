@@ -7,6 +7,7 @@ import gc
 import socket
 from datetime import timedelta
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from temporalio.client import Client
@@ -19,6 +20,7 @@ from masking.errors import StartupError
 from masking.health import is_polling
 from masking.privacy.keyring import Keyring
 from masking.temporal import connect
+from tests.integration.conftest import another_namespace
 from tests.workflow.conftest import Remembered
 from tests.workflow.test_masking_session import fresh
 from workflows.masking_session import MaskingSession
@@ -56,7 +58,8 @@ async def test_a_configuration_file_that_is_not_there_is_told(keyring: Keyring, 
 
 
 async def test_a_worker_works_while_it_asks_for_work(client: Client, address: str) -> None:
-    its = await Client.connect(address, identity="12345@there")
+    client = await another_namespace(client, f"own-{uuid4().hex[:8]}")
+    its = await Client.connect(address, namespace=client.namespace, identity="12345@there")
     assert not await is_polling(client, "12345@there")
     async with Worker(its, task_queue=TASK_QUEUE, workflows=[MaskingSession], activities=Remembered().activities()):
         while not await is_polling(client, "12345@there"):  # noqa: ASYNC110 it is across the network
