@@ -22,13 +22,13 @@ demo: $(READY)  ## show a masked call, from create to the final bill
 picture: $(READY)  ## play the demo once more, and draw it for the README
 	@exec $(BIN)/masking demo --svg docs/masked-call.svg
 
-test: $(READY)  ## check the code and, at the same time, run every test, six files at a time
+test: $(READY)  ## check the code and, at the same time, run every test, five files at a time
 	@$(MAKE) --no-print-directory -j 2 check tests
 
 tests: $(READY)
-	@# Compiles the tests once; else each of the six would do so.
+	@# Compiles the tests once; else each of the five would do so.
 	@$(BIN)/python -m pytest --collect-only -q >/dev/null
-	$(BIN)/python -m pytest -n 6 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 5 --dist loadfile --no-loadscope-reorder
 
 chaos: $(READY)  ## kill parts of the system under 200 sessions; a thousand calls over a bad network; 500 under a bad Plivo; 1,000 stories; 6,000 odd requests; half an hour
 	$(BIN)/python -m tests.processes.killed

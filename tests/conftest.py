@@ -185,6 +185,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     """Stop what the test processes shared."""
     if shared := config.stash.get(SHARED, None):
         shared.close()
+        config.pluginmanager.getplugin("capturemanager").read_global_capture()
 
 
 @pytest.fixture(scope="session")

@@ -46,7 +46,7 @@ async def temporal_server(keyring: Keyring, *, continue_after: int | None = None
         config["limit.historyCount.suggestContinueAsNew"] = str(continue_after)
     async with await WorkflowEnvironment.start_local(
         dev_server_existing_path=BINARY,
-        dev_server_log_level="error",
+        dev_server_log_level="never",
         data_converter=data_converter(keyring),
         dev_server_extra_args=_options(config),
         search_attributes=ATTRIBUTES,
