@@ -67,7 +67,8 @@ class Notebook:
         await self._write_once(notes)
 
     async def _write_once(self, notes: list[Note]) -> None:
-        async with self._database.pipelined() as connection:
+        # One statement: it needs no transaction besides.
+        async with self._database.autocommit() as connection:
             await callbacks.note(connection, notes)
         if dead := sum(note.is_last_failure for note in notes):
             logger.warning("%d callbacks were never delivered; they are listed as dead", dead)
