@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn
+from typing import Annotated, Any, Literal, NamedTuple, NoReturn
 
 import typer
 from typer.core import TyperGroup
@@ -18,32 +18,68 @@ from masking.errors import StartupError
 from masking.process import EXIT_CANNOT_START, configure_logging, run_process, to_the_end
 from masking.settings import Settings, load_settings
 
+
+class Group(NamedTuple):
+    """A group of commands: what it is about, the module whose `app` it is, and those that add to it."""
+
+    help: str
+    modules: tuple[str, ...]
+
+
 GROUPS = {
-    "accounts": ("masking.operate.accounts",),
-    "numbers": ("masking.operate.numbers", "masking.operate.number_questions", "masking.operate.plan"),
-    "sessions": ("masking.operate.sessions", "masking.operate.expire"),
-    "inbox": ("masking.operate.inbox",),
-    "callbacks": ("masking.operate.callbacks",),
-    "keys": ("masking.operate.keys",),
-    "audit": ("masking.operate.audit", "masking.operate.verify_packs"),
-    "privacy": ("masking.operate.privacy",),
-    "rates": ("masking.operate.rates",),
-    "ledger": ("masking.operate.ledger",),
-    "carriers": ("masking.operate.carriers", "masking.operate.plivo_setup"),
-    "phones": ("masking.phones.command",),
+    "accounts": Group("Accounts and subaccounts, and their tokens.", ("masking.operate.accounts",)),
+    "numbers": Group(
+        "Virtual numbers: which there are, and what may be done with them.",
+        ("masking.operate.numbers", "masking.operate.number_questions", "masking.operate.plan"),
+    ),
+    "sessions": Group(
+        "Sessions: what happened in one, and ending many.", ("masking.operate.sessions", "masking.operate.expire")
+    ),
+    "inbox": Group("Carriers' events: those that wait, and those that came too late.", ("masking.operate.inbox",)),
+    "callbacks": Group(
+        "Callbacks to customers: those that were not taken, and sending again.", ("masking.operate.callbacks",)
+    ),
+    "keys": Group("The master keys: their use, and changing them.", ("masking.operate.keys",)),
+    "audit": Group(
+        "Evidence packs: writing, verifying and reading them. See docs/audit.md.",
+        ("masking.operate.audit", "masking.operate.verify_packs"),
+    ),
+    "privacy": Group("Erasing sessions for good, legal holds, and who looked at what.", ("masking.operate.privacy",)),
+    "rates": Group("Rate cards: what calls cost, and why (docs/billing.md).", ("masking.operate.rates",)),
+    "ledger": Group("What sessions owe and cost, entry by entry (docs/billing.md).", ("masking.operate.ledger",)),
+    "carriers": Group(
+        "Carriers: whether they work, and setting them up.", ("masking.operate.carriers", "masking.operate.plivo_setup")
+    ),
+    "phones": Group(
+        "Simulated phones: call, press keys, watch both handsets. Needs a running simulator (`masking run`).",
+        ("masking.phones.command",),
+    ),
 }
-"""Groups of commands: the module whose `app` each is, and those that add to it. Loaded when one is asked for."""
+"""Loaded when one is asked for: most load a database, and some a Temporal client."""
 
 
 class _Groups(TyperGroup):
+    _only_lists = False
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        # It asks for each command to show the first line of its help.
+        self._only_lists = True
+        super().format_help(ctx, formatter)
+        self._only_lists = False
+
     def list_commands(self, ctx: Any) -> list[str]:
         return [*super().list_commands(ctx), *GROUPS]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         if cmd_name not in GROUPS:
             return super().get_command(ctx, cmd_name)
-        first, *_ = [import_module(name) for name in GROUPS[cmd_name]]
-        return typer.main.get_command(first.app)
+        group = GROUPS[cmd_name]
+        if self._only_lists:
+            return TyperGroup(name=cmd_name, help=group.help)
+        first, *_ = [import_module(name) for name in group.modules]
+        command = typer.main.get_command(first.app)
+        command.help = group.help
+        return command
 
 
 app = typer.Typer(

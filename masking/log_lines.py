@@ -7,8 +7,6 @@ import logging
 import time
 from typing import NamedTuple
 
-import psycopg
-
 from masking.errors import ArchiveAway
 
 TOLD_AGAIN_AFTER_S = 30.0
@@ -38,7 +36,7 @@ class OncePerOutage(logging.Filter):
         """Whether to write a record; makes it shorter where it tells of a fault of PostgreSQL or the archive."""
         fault = record.exc_info[1] if record.exc_info else None
         activity = getattr(record, "temporal_activity", None)
-        if isinstance(fault, psycopg.Error | ArchiveAway | asyncio.CancelledError) and isinstance(activity, dict):
+        if isinstance(activity, dict) and _passes(fault):
             what = str(fault) if isinstance(fault, ArchiveAway) else type(fault).__name__
             record.msg, record.args = "%s waits: %s", (activity.get("activity_type"), what)
             record.exc_info = record.exc_text = None
@@ -55,3 +53,11 @@ class OncePerOutage(logging.Filter):
         if known is not None and known.left_out:
             record.msg, record.args = f"{line[1]} (and {known.left_out} times more before)", ()
         return True
+
+
+def _passes(fault: BaseException | None) -> bool:
+    """Whether an activity that failed so need only be tried again."""
+    # Takes long to load, and what has no database has no such fault.
+    import psycopg
+
+    return isinstance(fault, psycopg.Error | ArchiveAway | asyncio.CancelledError)

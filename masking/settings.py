@@ -15,8 +15,6 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-import psycopg
-from psycopg.conninfo import conninfo_to_dict
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -51,6 +49,10 @@ def _http_url(value: str) -> str:
 
 
 def _postgres_url(value: SecretStr) -> SecretStr:
+    # Takes long to load, and not every command needs a database.
+    import psycopg
+    from psycopg.conninfo import conninfo_to_dict
+
     try:
         conninfo_to_dict(value.get_secret_value())
     except psycopg.ProgrammingError:

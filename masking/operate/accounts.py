@@ -24,7 +24,7 @@ from masking.storage.accounts import (
     set_deletion,
 )
 
-app = typer.Typer(name="accounts", help="Accounts and subaccounts, and their tokens.", no_args_is_help=True)
+app = typer.Typer(name="accounts", no_args_is_help=True, add_completion=False)
 
 AuthId = Annotated[str, typer.Argument(help="The account's auth id, MA… or SA….", metavar="AUTH_ID")]
 DEFAULT_OVERLAP_HOURS = 24.0

@@ -21,9 +21,7 @@ if TYPE_CHECKING:
     from masking.audit.pack import Header, Pack
     from masking.domain.timeline import Timeline
 
-app = typer.Typer(
-    name="audit", help="Evidence packs: writing, verifying and reading them. See docs/audit.md.", no_args_is_help=True
-)
+app = typer.Typer(name="audit", no_args_is_help=True, add_completion=False)
 
 EXIT_DIFFERS, EXIT_NOT_ALL = 1, 3
 

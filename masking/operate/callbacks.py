@@ -16,9 +16,7 @@ from masking.operate.system import OperatedSystem
 from masking.storage.callback_endpoints import FailingEndpoint, failing
 from masking.storage.callback_records import CallbackRecord, Chosen, Shown, find, replay, show
 
-app = typer.Typer(
-    name="callbacks", help="Callbacks to customers: those that were not taken, and sending again.", no_args_is_help=True
-)
+app = typer.Typer(name="callbacks", no_args_is_help=True, add_completion=False)
 
 Session = Annotated[str | None, typer.Option("--session", help="Only of this session.", metavar="UUID")]
 OfKind = Annotated[Kind | None, typer.Option("--kind", help="Only session events, or only recording events.")]

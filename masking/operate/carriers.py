@@ -25,7 +25,7 @@ from masking.storage.carrier_turns import Account
 from masking.storage.database import Connection
 from masking.storage.numbers import list_numbers
 
-app = typer.Typer(name="carriers", help="Carriers: whether they work, and setting them up.", no_args_is_help=True)
+app = typer.Typer(name="carriers", no_args_is_help=True, add_completion=False)
 
 EXIT_FAILED = 1
 VOICE = "voice"

@@ -14,9 +14,7 @@ from masking.operate.system import OperatedSystem
 from masking.storage.corrections import Correction, corrections_of
 from masking.storage.inbox import Standing, retry, standing
 
-app = typer.Typer(
-    name="inbox", help="Carriers' events: those that wait, and those that came too late.", no_args_is_help=True
-)
+app = typer.Typer(name="inbox", no_args_is_help=True, add_completion=False)
 
 Session = Annotated[str | None, typer.Option("--session", help="Only of this session.", metavar="UUID")]
 

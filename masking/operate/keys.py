@@ -19,7 +19,7 @@ from masking.settings import load_settings
 from masking.storage.key_checks import take_note
 from masking.storage.rewrapping import PLACES, Use, forget_unused, rewrap_some, uses
 
-app = typer.Typer(name="keys", help="The master keys: their use, and changing them.", no_args_is_help=True)
+app = typer.Typer(name="keys", no_args_is_help=True, add_completion=False)
 app.add_typer(ingress.app)
 
 

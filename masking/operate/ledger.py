@@ -34,9 +34,7 @@ from masking.storage.ledger import (
     why_unposted,
 )
 
-app = typer.Typer(
-    name="ledger", help="What sessions owe and cost, entry by entry (docs/billing.md).", no_args_is_help=True
-)
+app = typer.Typer(name="ledger", no_args_is_help=True, add_completion=False)
 
 EXIT_DIFFERENT = 1
 BATCH = 500

@@ -26,8 +26,7 @@ from masking.storage.numbers import (
     set_state,
 )
 
-app = typer.Typer(name="numbers", help="Virtual numbers: which there are, and what may be done with them.",
-                  no_args_is_help=True)  # fmt: skip
+app = typer.Typer(name="numbers", no_args_is_help=True, add_completion=False)
 
 EXIT_IN_USE = 1
 SHOWN = 20

@@ -25,9 +25,7 @@ from masking.storage.looks import Look, looks
 if TYPE_CHECKING:
     from masking.erasure.erasing import Outcome
 
-app = typer.Typer(
-    name="privacy", help="Erasing sessions for good, legal holds, and who looked at what.", no_args_is_help=True
-)
+app = typer.Typer(name="privacy", no_args_is_help=True, add_completion=False)
 
 EXIT_SOME_LEFT = 1
 

@@ -18,7 +18,7 @@ from masking.e164 import valid_e164
 from masking.errors import MaskingError
 from masking.rate_card import party, read_rate_card
 
-app = typer.Typer(name="rates", help="Rate cards: what calls cost, and why (docs/billing.md).", no_args_is_help=True)
+app = typer.Typer(name="rates", no_args_is_help=True, add_completion=False)
 
 SHOWN_PLACES = 12
 """Decimals of an amount that is not rounded yet."""

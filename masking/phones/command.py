@@ -20,11 +20,7 @@ from masking.errors import MaskingError
 from masking.process import EXIT_CANNOT_START
 from masking.settings import load_settings
 
-app = typer.Typer(
-    name="phones",
-    help="Simulated phones: call, press keys, watch both handsets. Needs a running simulator (`masking run`).",
-    no_args_is_help=True,
-)
+app = typer.Typer(name="phones", no_args_is_help=True, add_completion=False)
 
 EXIT_NOT_CONNECTED = 1
 REFRESH_S = 0.1

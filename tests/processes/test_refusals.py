@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 import socket
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from masking.cli import GROUPS
 from masking.privacy.key_files import ensure_keys_file
 from tests.processes.running import MASKING, environment, masking
 
@@ -81,8 +83,14 @@ def test_a_gateway_whose_database_is_away_says_so_and_no_more(data: Path) -> Non
 
 
 def test_help_and_version_help() -> None:
-    done = subprocess.run([*MASKING, "--help"], capture_output=True, text=True, timeout=30, check=True)
-    assert done.stdout.strip()
+    imports = [sys.executable, "-X", "importtime", *MASKING[1:]]
+    done = subprocess.run([*imports, "--help"], capture_output=True, text=True, timeout=30, check=True)
+    for name, group in GROUPS.items():
+        assert re.search(rf" {name} +{re.escape(group.help[:30])}", done.stdout)
+        assert group.help.split(".")[0] in " ".join(masking({}, name, "--help").stdout.split())
+    loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "masking.settings" in loaded
+    assert not loaded & {"psycopg", "temporalio", "aiohttp"}, "it takes as long as what it loads"
     for arguments in (["run", "--help"], ["demo", "--help"], ["--version"]):
         shown = masking({}, *arguments)
         assert shown.exit_code == 0
