@@ -100,7 +100,7 @@ def api(http: httpx.AsyncClient, address: str) -> CallsApi:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not condition():  # noqa: ASYNC110 conditions of all kinds
             await asyncio.sleep(0.01)
 

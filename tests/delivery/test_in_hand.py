@@ -59,7 +59,7 @@ async def held(database: Database) -> int:
 
 
 async def let_go_of_all(database: Database) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while await held(database):  # noqa: ASYNC110
             await asyncio.sleep(0.02)
 

@@ -144,7 +144,7 @@ def queue(database: Database, keyring: Keyring) -> Queue:
 
 async def until_noted(queue: Queue) -> None:
     """Return once a first try has been noted."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while (await queue.states())[0][2] == 0:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
 

@@ -51,7 +51,7 @@ async def test_both_are_warned_at_expiry_and_may_say_goodbye(
 ) -> None:
     session, call_uuid = await conversation(system, telephone, receiver)
     await system.http.delete(f"{system.api}/{session['session_uuid']}/")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while heard_on(call := await telephone.phones.call(call_uuid), "callee") == []:  # noqa: ASYNC110 across HTTP
             await asyncio.sleep(0.05)
 

@@ -54,7 +54,7 @@ BUSY, REFUSED = [("Hangup", "busy")], [("Hangup", "rejected")]
 
 async def story_of(system: System, session: dict[str, Any], part: str) -> str:
     """A session's history in words, once it tells something."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while part not in (story := await system.sessions.story(session["session_uuid"])):  # noqa: ASYNC110 across Temporal
             await asyncio.sleep(0.05)
     return story

@@ -47,7 +47,7 @@ async def opened(system: System, n: int) -> list[str]:
 
 
 async def listed(system: System, query: str, count: int) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while (await system.client.count_workflows(query)).count != count:  # noqa: ASYNC110 lists lag
             await asyncio.sleep(0.05)
 

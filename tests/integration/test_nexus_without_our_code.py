@@ -162,7 +162,7 @@ def of_ours(payload: Payload) -> bool:
 
 async def appears(client: Client, session_uuid: str) -> None:
     """Wait until lists know the session."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while (await client.count_workflows(f"WorkflowId = '{session_workflow_id(session_uuid)}'")).count == 0:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
 

@@ -159,6 +159,6 @@ async def test_a_wrong_api_key_is_told_at_the_start_and_later(
         end.keys = {"the next one"}
         wanted = NewSession(account_id=ACCOUNT, first_party=FIRST, second_party=SECOND)
         with pytest.raises(SessionRefused, match="does not let this client into the namespace; check its API key"):
-            await asyncio.wait_for(sessions.start(wanted), 10)
+            await asyncio.wait_for(sessions.start(wanted), 30)
         with pytest.raises(SessionRefused, match="check its API key or certificate"):
             await sessions.snapshot(str(uuid4()))

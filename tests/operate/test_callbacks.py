@@ -62,7 +62,7 @@ async def given_up(database: Database, keyring: Keyring, queue: Queue, customer:
     session = await queue.session()
     await queue.put(session, customer.url(), *sequences)
     async with sending(database, keyring, ONE_TRY):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while {row[1] for row in await queue.states()} != {"dead"}:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
     return session

@@ -144,7 +144,7 @@ async def test_a_worker_that_is_stopped_in_the_middle_leaves_the_rest_to_others_
     await sessions.recorded("r1", to_delete=True)
     sessions.carrier.faults = ["stall"]
     async with keeping(keeper):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not sessions.carrier.served:  # noqa: ASYNC110 it is across HTTP
                 await asyncio.sleep(0.01)
     assert await sessions.states() == {"r1": ("waiting", True)}
@@ -241,7 +241,7 @@ async def test_a_fetch_that_an_erasure_overtakes_keeps_nothing(
     uuid = await sessions.recorded("r1")
     carrier.faults = ["stall"]
     looking = asyncio.create_task(keeper.look())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not carrier.served:  # noqa: ASYNC110 it is across HTTP
             await asyncio.sleep(0.01)
     async with database.transaction() as connection:

@@ -105,7 +105,7 @@ async def test_it_waits_for_what_it_needs_and_does_not_give_up_meanwhile(
             assert begins() == 1
 
             there = True
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 while begins() < 2:  # noqa: ASYNC110 it is another process
                     await asyncio.sleep(0.01)
             assert not watching.done()

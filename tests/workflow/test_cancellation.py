@@ -70,7 +70,7 @@ async def test_a_call_in_progress_goes_on_and_is_billed(
     with environment.with_time_skipping_disabled():
         await tell(handle, events[:3])
         await handle.cancel()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while (await sessions.snapshot(paused.session_uuid)).status is Status.ACTIVE:  # noqa: ASYNC110 it is asked
                 await asyncio.sleep(0.05)
         with pytest.raises(SessionAlreadyExpired):
@@ -117,7 +117,7 @@ async def test_one_that_is_cancelled_while_it_opens_ends_as_any_other(
             task_queue=task_queue,
             task_timeout=timedelta(seconds=1),
         )
-        await asyncio.wait_for(remembered.opening.wait(), 10)
+        await asyncio.wait_for(remembered.opening.wait(), 30)
         remembered.opening = None
 
         final = await cancelled(environment, asked)

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.anyio
 async def found(client: Client, query: str, expected: set[str]) -> None:
     """Wait until a list shows these sessions, by their ids; lists lag behind."""
     ids = {session_workflow_id(uuid) for uuid in expected}
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while {each.id async for each in client.list_workflows(query)} != ids:  # noqa: ASYNC110 it lags
             await asyncio.sleep(0.05)
 

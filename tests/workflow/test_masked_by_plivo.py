@@ -70,7 +70,7 @@ async def settled(environment: TimeSkipper, asked: SessionRequest, after: timede
     """The bill of a session whose time passes in a moment."""
     handle = handle_of(environment.client, asked)
     await environment.fast_forward(handle, after)
-    return await asyncio.wait_for(handle.result(), 10)
+    return await asyncio.wait_for(handle.result(), 30)
 
 
 async def tell(client: Client, asked: SessionRequest, events: list[AnyCarrierEvent]) -> None:
@@ -245,7 +245,7 @@ async def test_plivo_is_told_to_end_a_session_whose_workflow_is_cancelled(
 ) -> None:
     at_plivo.refusal = refusal
     await handle_of(environment.client, asked).cancel()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while "expire" not in at_plivo.orders:  # noqa: ASYNC110 the orders are a plain list
             await asyncio.sleep(0.05)
     at_plivo.refusal = ""

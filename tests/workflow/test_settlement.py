@@ -33,7 +33,7 @@ async def tell_and_record(
 ) -> None:
     """Tell of a whole call, and wait until it is written down."""
     await tell(handle, events)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while "SessionPartiesHangup" not in remembered.names:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
 
