@@ -26,7 +26,15 @@ from masking.domain.interaction import longest_call
 from masking.domain.terms import Terms
 from masking.privacy.keyring import Keyring
 from masking.rate_card import placed_rates
-from masking.storage.calls import claim_first_call, find_call, find_first_party, note_call, unclaim_first_call
+from masking.storage.calls import (
+    KnownCall,
+    claim_first_call,
+    find_call,
+    find_first_call,
+    find_first_party,
+    note_call,
+    unclaim_first_call,
+)
 from masking.storage.database import Database
 from masking.storage.recordings import note_asked
 
@@ -86,7 +94,7 @@ class CarrierActivities:
 
     @activity.defn
     async def call_first_party(self, command: CallFirstParty) -> Placed:
-        """Call the first party, at most once, and note the call.
+        """Call the first party, at most once, and note the call; one that was noted already is told again.
 
         The call's own webhooks note it too, so that it is known however early they come.
 
@@ -105,7 +113,10 @@ class CarrierActivities:
             ring_timeout=terms.ring_timeout,
             time_limit=int(longest_call(terms).total_seconds()),
         )
-        call_uuid = await self._placed_once(session_uuid, order)
+        made = await self._placed_once(session_uuid, order)
+        if isinstance(made, KnownCall):
+            return Placed(event_id=f"{made.call.call_uuid}:placed", at=made.began_at, call=made.call)
+        call_uuid = made
         async with self._database.transaction() as connection:
             found = await find_first_party(connection, self._keyring, session_uuid, call_uuid)
             if found is None:
@@ -119,10 +130,16 @@ class CarrierActivities:
                 call = call.model_copy(update={"rates": known.call.rates})
         return Placed(event_id=f"{call_uuid}:placed", at=found.now, call=call)
 
-    async def _placed_once(self, session_uuid: str, order: CallOrder) -> str:
-        """Place the call, unless an earlier try may have: a worker that died in the middle leaves its claim."""
+    async def _placed_once(self, session_uuid: str, order: CallOrder) -> str | KnownCall:
+        """Place the call, unless an earlier try may have: a worker that died in the middle leaves its claim.
+
+        Where that try got as far as noting the call, or one of its webhooks was quicker, it is known what came of it.
+        """
         async with self._database.transaction() as connection:
             if not await claim_first_call(connection, session_uuid):
+                known = await find_first_call(connection, self._keyring, session_uuid)
+                if known is not None:
+                    return known
                 raise ApplicationError(
                     "the carrier may have called already", type=OutcomeUnknown.__name__, non_retryable=True
                 )

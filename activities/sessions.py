@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from typing import Protocol
 
 from pydantic import Field
 from temporalio import activity
+from temporalio.exceptions import ApplicationError
 
 from activities.starts import HouseTerms, Starts
 from masking.contract import PIN_TAKEN, POOL_EXHAUSTED
@@ -18,6 +21,7 @@ from masking.domain.model import Model
 from masking.domain.session import REVISION, Bill, Session
 from masking.domain.terms import Terms
 from masking.e164 import country_of
+from masking.errors import Superseded
 from masking.lookup import PartyHash
 from masking.privacy.keyring import Keyring
 from masking.privacy.session_cipher import RecentCiphers
@@ -121,9 +125,14 @@ class UnheededEvents(Model):
 
 
 class Unreported(Model):
-    """Events on their way to the workflow, and calls that have not ended, as the gateway knows them."""
+    """Events on their way to the workflow, and calls that have not ended, as the gateway knows them.
+
+    Attributes:
+        waiting: how many of these are events that can be read.
+    """
 
     count: int
+    waiting: int = 0
 
 
 class Outbox(Protocol):
@@ -195,14 +204,14 @@ class SessionActivities:
     @activity.defn
     async def change_parties(self, command: ChangeParties) -> PartiesChanged:
         """Take the routes of a session's new parties. Safe to repeat."""
-        async with self._database.transaction() as connection:
+        async with _unless_superseded(), self._database.transaction() as connection:
             held = await routes.change_parties(connection, self._keyring, command.session, command.terms)
         return PartiesChanged(holds_routes=held)
 
     @activity.defn
     async def record_session(self, command: RecordSession) -> Recorded:
         """Write the newest state, move the leases, queue callbacks. Safe to repeat and to come late."""
-        async with self._database.pipelined() as connection:
+        async with _unless_superseded(), self._database.pipelined() as connection:
             recorded = await sessions.record_session(
                 connection,
                 self._keyring,
@@ -217,15 +226,15 @@ class SessionActivities:
         if command.settle_at is not None:
             # Only once the end of its routes is there for all to see: a call that was connected before then counts.
             return await self._settled_if_complete(command, command.settle_at, holds_routes=recorded.holds_routes)
-        unreported = await self._unreported(command.session.session_uuid) if command.asks_unreported else None
-        return Recorded(holds_routes=recorded.holds_routes, unreported=unreported)
+        missing = await self._missing(command.session.session_uuid) if command.asks_unreported else None
+        return Recorded(holds_routes=recorded.holds_routes, unreported=missing and missing.unreported)
 
     async def _settled_if_complete(
         self, command: RecordSession, settle_at: datetime, *, holds_routes: bool
     ) -> Recorded:
         """Close the bill if every event that the gateway took is in it, and no more is to come."""
         session = command.session
-        async with self._database.pipelined() as connection:
+        async with _unless_superseded(), self._database.pipelined() as connection:
             missing = await inbox.missing(connection, session.session_uuid, command.heard)
             # A retry of this activity finds what its first try did, whatever came since.
             if not missing.settled and missing.unheard:
@@ -238,17 +247,18 @@ class SessionActivities:
     @activity.defn
     async def count_unreported(self, command: SessionRef) -> Unreported:
         """What the gateway knows of and the workflow may not yet."""
-        return Unreported(count=await self._unreported(command.session_uuid))
+        missing = await self._missing(command.session_uuid)
+        return Unreported(count=missing.unreported, waiting=missing.waiting)
 
-    async def _unreported(self, session_uuid: str) -> int:
+    async def _missing(self, session_uuid: str) -> inbox.Missing:
         async with self._database.pipelined() as connection:
-            return (await inbox.missing(connection, session_uuid)).unreported
+            return await inbox.missing(connection, session_uuid)
 
     @activity.defn
     async def settle_session(self, command: RecordSession) -> Bill:
         """Close the bill. Safe to repeat."""
         self._ciphers.forget(command.session.session_uuid)
-        async with self._database.pipelined() as connection:
+        async with _unless_superseded(), self._database.pipelined() as connection:
             return await sessions.settle_session(connection, self._keyring, command.session)
 
     @activity.defn
@@ -256,3 +266,12 @@ class SessionActivities:
         """Let events be told again, once their workflow has closed: as late ones. Safe to repeat."""
         async with self._database.transaction() as connection:
             await inbox.put_back(connection, command.session_uuid, command.event_ids)
+
+
+@asynccontextmanager
+async def _unless_superseded() -> AsyncIterator[None]:
+    """Fail for good where the session was resumed in another run: a run that was taken for lost ends by that."""
+    try:
+        yield
+    except Superseded as error:
+        raise ApplicationError(str(error), type=type(error).__name__, non_retryable=True) from None

@@ -2,6 +2,7 @@
 
 Exception
 └── MaskingError                a fault this project names
+    ├── Superseded              what a lost run of a workflow still writes, after its session was resumed
     ├── StartupError            a process cannot start; the command line prints it as one line and exits with 2
     ├── StorageAway             a place where files are kept cannot be used now
     │   └── ArchiveAway         that of the archive of evidence
@@ -21,6 +22,10 @@ class StartupError(MaskingError):
     The message is one sentence for a person: what is wrong, and what to do about it.
     It never holds a token, a phone number or a password.
     """
+
+
+class Superseded(MaskingError):
+    """A session was resumed in another run of its workflow: this one must write no more of it."""
 
 
 class StorageAway(MaskingError):

@@ -15,6 +15,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.carrier import AskMissed, CallFirstParty, CarrierActivities, EndCalls
     from masking.domain.deadlines import live_calls
     from masking.domain.events import AnyCarrierEvent, Call
+    from masking.domain.resuming import NOT_CALLED
     from masking.domain.session import Session
 
 TIMEOUT = timedelta(seconds=20)
@@ -115,7 +116,7 @@ class CarrierOrders:
             self._heard(placed)
         except ActivityError as error:
             reason = error.cause.message if isinstance(error.cause, ApplicationError) else "no answer in time"
-            self._remarked(f"the first party could not be called: {reason}")
+            self._remarked(f"{NOT_CALLED}: {reason}")
 
     async def _end_calls(self, calls: EndCalls, session: Session) -> None:
         if session.at_expiry == "warn":

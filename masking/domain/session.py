@@ -73,6 +73,8 @@ class Session(Model):
         session_sequence, recording_sequence: the numbers of the last callbacks of each kind.
         carrier: who masks it.
         counterpart: the session at a carrier that does the masking itself; None until it is open, and elsewhere.
+        resumed: when an operator had it go on from its stored state, because its workflow was lost, UTC. How often that
+            was tells what the lost workflow still writes from what the one that goes on writes.
     """
 
     session_uuid: str
@@ -104,6 +106,7 @@ class Session(Model):
     version: int = 0
     carrier: Carrier = Field(default="voice", exclude_if=lambda carrier: carrier == "voice")
     counterpart: Counterpart | None = Field(default=None, exclude_if=lambda counterpart: counterpart is None)
+    resumed: tuple[datetime, ...] = Field(default=(), exclude_if=lambda resumed: not resumed)
 
     @property
     def owner_id(self) -> str:

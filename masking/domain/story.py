@@ -51,6 +51,8 @@ def _lines(session: Session) -> Iterator[str]:
     for declined in session.declined[-SHOWN:]:
         what = "a caller was asked" if declined.decision == "AskPin" else "a call was not connected"
         yield f"- {_clock(declined.at)} {what}: {declined.call.reason}"
+    for moment in session.resumed[-SHOWN:]:
+        yield f"- {_clock(moment)} resumed from its stored state, since its workflow was lost"
     for remark in session.remarks[-SHOWN:]:
         yield f"- {remark}"
     final = bill(session)

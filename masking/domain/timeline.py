@@ -30,6 +30,7 @@ class Happened(StrEnum):
     LEFT = "left"
     RECORDED = "recorded"
     PARTIES_CHANGED = "changed"
+    RESUMED = "resumed"
     EXPIRED = "expired"
     SETTLED = "settled"
     CALLBACK = "callback"
@@ -185,6 +186,8 @@ def _of_session(session: Session, show: Show) -> Iterator[Entry]:
     for former in session.former_parties:
         numbers = " and ".join(_shown(each, show) or "nobody" for each in (former.first_party, former.second_party))
         yield Entry(at=former.until, what=Happened.PARTIES_CHANGED, told=f"the parties; before, they were {numbers}")
+    for moment in session.resumed:
+        yield Entry(at=moment, what=Happened.RESUMED, told="from its stored state, since its workflow was lost")
     if session.over:
         yield Entry(at=session.expires_at, what=Happened.EXPIRED)
     if session.settled_at is not None:

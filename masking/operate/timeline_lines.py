@@ -17,6 +17,7 @@ _STYLES = {
     Happened.DECLINED: "yellow",
     Happened.PIN: "yellow",
     Happened.REFUSED: "red",
+    Happened.RESUMED: "yellow",
     Happened.ERASED: "red",
     Happened.CALLBACK: "dim",
     Happened.SETTLED: "bold",

@@ -12,7 +12,7 @@ from masking.domain.events import Call, Side
 from masking.domain.interaction import longest_call
 from masking.domain.leases import ANYBODY, Kind
 from masking.domain.model import Model
-from masking.domain.routing import Decision, Route
+from masking.domain.routing import Decision, Reason, Route
 from masking.domain.terms import Terms
 from masking.privacy.keyring import Keyring
 from masking.privacy.session_cipher import SessionCipher, unwrapped
@@ -285,6 +285,19 @@ async def find_call(connection: Connection, keyring: Keyring, call_uuid: str) ->
     cipher = unwrapped(keyring, row.session_uuid, row.key_id, row.wrapped_key)
     call, terms = cipher.open(Call, row.sealed_call), cipher.open(Terms, row.sealed_terms)
     return KnownCall(row.session_uuid, call, cipher, terms, row.started_at, row.now)
+
+
+_FIRST_CALLED = (Reason.FIRST_PARTY_CALLED, Reason.FIRST_PARTY_ANSWERED)
+
+
+async def find_first_call(connection: Connection, keyring: Keyring, session_uuid: str) -> KnownCall | None:
+    """The call that we made to a session's first party, as it is known by now; None if none is."""
+    found = await connection.execute(
+        "SELECT call_uuid FROM calls WHERE session_uuid = %s AND reason = ANY(%s) ORDER BY started_at LIMIT 1",
+        (session_uuid, list(_FIRST_CALLED)),
+    )
+    row = await found.fetchone()
+    return await find_call(connection, keyring, str(row[0])) if row is not None else None
 
 
 async def note_call_ended(connection: Connection, call_uuid: str) -> None:

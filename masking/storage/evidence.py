@@ -30,7 +30,7 @@ async def read_evidence(connection: Connection, session_uuid: str) -> StoredEvid
         connection,
         "SELECT account_id, subaccount_id, virtual_number, phase, status, created_at, modified_at, expires_at,"
         " duration, version, revision, total_call_count, total_call_amount, total_call_billed_duration, settled_at,"
-        " key_id, wrapped_key, sealed_terms, sealed_session FROM sessions WHERE session_uuid = %s",
+        " resumptions, key_id, wrapped_key, sealed_terms, sealed_session FROM sessions WHERE session_uuid = %s",
         session_uuid,
     )
     if not sessions:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Literal, NamedTuple
 
@@ -122,11 +123,14 @@ async def mark_late(connection: Connection, event_id: int) -> None:
 
 
 async def postpone(connection: Connection, session_uuid: str, longest: timedelta) -> None:
-    """Temporal does not take this session's events now; each try makes the pause longer, up to `longest`."""
+    """Temporal does not take this session's events now; each try makes the pause longer, up to `longest`.
+
+    Whoever has some of them in hand waits for no other: a session that is resumed meanwhile has all of them changed.
+    """
     await connection.execute(
         "UPDATE inbox SET attempts = attempts + 1,"
         " due_at = now() + LEAST(interval '1 second' * 2 ^ LEAST(attempts, 16), %s)"
-        " WHERE session_uuid = %s AND forwarded_at IS NULL",
+        " WHERE id IN (SELECT id FROM inbox WHERE session_uuid = %s AND forwarded_at IS NULL FOR UPDATE SKIP LOCKED)",
         (longest, session_uuid),
     )
 
@@ -185,11 +189,13 @@ class Missing(NamedTuple):
 
     Attributes:
         unreported: how many events are still on their way, or may come from a call that has not ended.
+        waiting: how many of these are events that can be read.
         unheard: how many are not among those that it has heard, on their way or not; and such calls.
         settled: whether its bill is closed.
     """
 
     unreported: int
+    waiting: int
     unheard: int
     settled: bool
 
@@ -198,9 +204,10 @@ async def missing(connection: Connection, session_uuid: str, heard: Sequence[str
     """What is missing of a session whose workflow has heard these events, by their ids."""
     async with connection.cursor(row_factory=class_row(Missing)) as cursor:
         await cursor.execute(
-            "SELECT told.waiting + live.calls AS unreported, told.unheard + live.calls AS unheard,"
+            "SELECT told.unforwarded + live.calls AS unreported, told.waiting, told.unheard + live.calls AS unheard,"
             " EXISTS (SELECT FROM settlements WHERE session_uuid = %(uuid)s) AS settled"
-            " FROM (SELECT count(*) FILTER (WHERE forwarded_at IS NULL) AS waiting,"
+            " FROM (SELECT count(*) FILTER (WHERE forwarded_at IS NULL) AS unforwarded,"
+            "   count(*) FILTER (WHERE forwarded_at IS NULL AND NOT unreadable) AS waiting,"
             "   count(*) FILTER (WHERE event_id <> ALL(%(heard)s::text[])) AS unheard"
             "   FROM inbox WHERE session_uuid = %(uuid)s) told,"
             " (SELECT count(*) AS calls FROM calls"
@@ -209,6 +216,41 @@ async def missing(connection: Connection, session_uuid: str, heard: Sequence[str
         )
         (row,) = await cursor.fetchall()
     return row
+
+
+class PutIn(NamedTuple):
+    """An event that was put in for a session, and may be on its way still."""
+
+    id: int
+    event: AnyCarrierEvent
+
+
+async def put_in(connection: Connection, keyring: Keyring, session_uuid: str) -> list[PutIn]:
+    """All that was put in for a session, in the order in which it was, but for what came late or cannot be read."""
+    async with connection.cursor(row_factory=class_row(_InboxRow)) as cursor:
+        await cursor.execute(
+            "SELECT i.id, i.session_uuid, s.revision, i.signal, i.sealed_event, s.key_id, s.wrapped_key"
+            " FROM inbox i JOIN sessions s USING (session_uuid)"
+            " WHERE i.session_uuid = %s AND NOT i.late AND NOT i.unreadable ORDER BY i.id",
+            (session_uuid,),
+        )
+        rows = await cursor.fetchall()
+    found: list[PutIn] = []
+    for row in rows:
+        # One that cannot be read is the forwarder's to put aside.
+        with suppress(Unreadable):
+            found.append(PutIn(row.id, _opened(row, keyring).event))
+    return found
+
+
+async def forward_again(connection: Connection, session_uuid: str, ids: Sequence[int], after: timedelta) -> int:
+    """Let these events be forwarded once more, and those that wait as well, after a while. How many these are."""
+    waiting = await connection.execute(
+        "UPDATE inbox SET forwarded_at = NULL, attempts = 0, due_at = now() + %s"
+        " WHERE session_uuid = %s AND (id = ANY(%s) OR forwarded_at IS NULL) AND NOT late",
+        (after, session_uuid, list(ids)),
+    )
+    return waiting.rowcount
 
 
 async def put_back(connection: Connection, session_uuid: str, event_ids: Sequence[str]) -> None:

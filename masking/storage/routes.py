@@ -11,12 +11,14 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from psycopg import AsyncCursor
+from psycopg.rows import class_row
 
 from masking.domain.events import Side
 from masking.domain.leases import Identity, Kind, identities, shares_a_number
 from masking.domain.pool.pins import pin_length
 from masking.domain.session import Session
 from masking.domain.terms import Terms
+from masking.errors import Superseded
 from masking.privacy.keyring import Keyring
 from masking.storage.database import Connection
 
@@ -84,18 +86,49 @@ async def change_parties(connection: Connection, keyring: Keyring, session: Sess
 
     Returns:
         Whether the session holds all it needs; if not, nothing has changed.
+
+    Raises:
+        Superseded: the session was resumed since.
     """
     # A write of the session's state must see either all of this or nothing.
-    await connection.execute("SELECT FROM sessions WHERE session_uuid = %s FOR UPDATE", (session.session_uuid,))
+    async with connection.cursor(row_factory=class_row(_Stored)) as cursor:
+        await cursor.execute(
+            "SELECT version, resumptions FROM sessions WHERE session_uuid = %s FOR UPDATE", (session.session_uuid,)
+        )
+        _must_go_on(session, await cursor.fetchone())
     wanted = leases_of(session.session_uuid, terms, keyring)
     if await _take_all(connection, session, session.virtual_number, wanted) is not None:
         return False
+    await _release_others(connection, session, wanted)
+    return True
+
+
+async def hold_just_its_own(connection: Connection, keyring: Keyring, session: Session) -> None:
+    """Have a live session hold the routes that its terms need, as far as they can be had, and forward on no other.
+
+    A change of its parties takes routes before it is recorded, and may never have been.
+    """
+    if not await change_parties(connection, keyring, session, session.terms):
+        await _release_others(connection, session, leases_of(session.session_uuid, session.terms, keyring))
+
+
+async def _release_others(connection: Connection, session: Session, wanted: Iterable[Lease]) -> None:
     await connection.execute(
         "UPDATE routes SET released = true, expires_at = LEAST(expires_at, now())"
         " WHERE session_uuid = %s AND NOT released AND NOT (caller_hash = ANY(%s))",
         (session.session_uuid, [lease.caller_hash for lease in wanted]),
     )
-    return True
+
+
+class _Stored(NamedTuple):
+    version: int
+    resumptions: int
+
+
+def _must_go_on(session: Session, stored: _Stored | None) -> None:
+    """Raise `Superseded` where the session goes on in a newer run of its workflow than this state is of."""
+    if stored is not None and stored.resumptions > len(session.resumed):
+        raise Superseded("the session was resumed in another run of its workflow; this one writes no more of it")
 
 
 # Most steps leave a session's end where it is. Rows that stay as they are are not written again: each is in several
@@ -106,6 +139,7 @@ WITH ends AS (
         SELECT max(must_end_by) FROM calls WHERE session_uuid = s.session_uuid AND ended_at IS NULL
     )) AS held_until
     FROM sessions s WHERE s.session_uuid = %(session_uuid)s AND s.version = %(version)s
+        AND s.resumptions = %(resumptions)s
 ), wanted AS (
     SELECT r.virtual_number, r.caller_hash, r.released, w.*,
         (r.expires_at, r.held_until) <> (w.expires_at, w.held_until) AS moves
@@ -131,6 +165,9 @@ async def move_leases(connection: Connection, session: Session) -> bool:
 
     Returns:
         Whether the session still holds all of its routes.
+
+    Raises:
+        Superseded: the session was resumed since.
     """
     moved = await connection.execute(
         _MOVE_LEASES,
@@ -139,14 +176,18 @@ async def move_leases(connection: Connection, session: Session) -> bool:
             "session_uuid": session.session_uuid,
             "version": session.version,
             "over": session.over,
+            "resumptions": len(session.resumed),
         },
     )
     if held := [released for (released,) in await moved.fetchall() if not released]:
         return len(held) >= len(identities(session.session_uuid, session.terms))
-    overtaken = await (
-        await connection.execute("SELECT version FROM sessions WHERE session_uuid = %s", (session.session_uuid,))
-    ).fetchone()
-    return overtaken is not None and overtaken[0] != session.version
+    async with connection.cursor(row_factory=class_row(_Stored)) as cursor:
+        await cursor.execute(
+            "SELECT version, resumptions FROM sessions WHERE session_uuid = %s", (session.session_uuid,)
+        )
+        stored = await cursor.fetchone()
+    _must_go_on(session, stored)
+    return stored is not None and stored.version != session.version
 
 
 async def _take_all(connection: Connection, session: Session, number: str, leases: Sequence[Lease]) -> Lease | None:

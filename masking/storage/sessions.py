@@ -110,10 +110,16 @@ async def record_session(
     Meant for a pipelined transaction: the answer to all of it is read once, at the end. Safe to
     repeat and to come late: an older version than the stored one changes nothing.
 
+    A run that was lost may still have a write on its way when its session is resumed: that one changes nothing either.
+    Whoever writes a newer version than the stored one locks the row, so that resuming comes before or after it.
+
     Args:
         touched: the calls of which something is new, by the carrier's ids; all when None.
         lease: for how long whoever records takes the callbacks in hand, if it may.
         ciphers: where to look for the session's cipher first.
+
+    Raises:
+        Superseded: the session was resumed since.
     """
     cipher = ciphers.get(session.session_uuid) if ciphers is not None else None
     if cipher is None:
@@ -129,8 +135,8 @@ async def record_session(
         "UPDATE sessions SET phase = %s, status = %s, modified_at = %s, expires_at = %s, rests_until = %s,"
         " duration = %s, first_party_hash = %s, second_party_hash = %s, sealed_terms = %s, sealed_session = %s,"
         " version = %s, total_call_count = %s,"
-        " total_call_amount = %s, total_call_billed_duration = %s, settled_at = %s"
-        " WHERE session_uuid = %s AND version < %s",
+        " total_call_amount = %s, total_call_billed_duration = %s, settled_at = %s, resumptions = %s"
+        " WHERE session_uuid = %s AND version < %s AND resumptions <= %s",
         (
             session.phase,
             session.status,
@@ -146,8 +152,10 @@ async def record_session(
             charge.amount,
             charge.billed_duration,
             session.settled_at,
+            len(session.resumed),
             session.session_uuid,
             session.version,
+            len(session.resumed),
         ),
     )
     queueing = Queueing(session, cipher, callbacks, lease)
@@ -186,6 +194,9 @@ async def settle_session(
 
     Returns:
         The bill that stands.
+
+    Raises:
+        Superseded: the session was resumed since.
     """
     await record_session(connection, keyring, session, (), ciphers=ciphers)
     final = bill(session)
