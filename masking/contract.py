@@ -40,6 +40,9 @@ UPDATE_EXPIRE = "expire"
 MEMO_REQUEST = "request_digest"
 """What tells, in a session's memo, which request it was started by."""
 
+MEMO_RESUMES = "resumes"
+"""The memo of a run that took over from a lost one: the id of that one."""
+
 ENCRYPTED = b"binary/encrypted"
 """The encoding of a payload as it reaches Temporal."""
 

@@ -13,7 +13,7 @@ from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_
 with workflow.unsafe.imports_passed_through():
     from activities.callbacks import DeliverCallbacks
     from activities.plivo import OpenedAtCarrier
-    from activities.sessions import Opened, OpenSession, RecordSession, SessionActivities, SessionRef
+    from activities.sessions import Opened, OpenSession, RecordSession, SessionActivities, SessionRef, Unreported
     from masking.contract import (
         QUERY_SNAPSHOT,
         QUERY_STORY,
@@ -39,6 +39,7 @@ with workflow.unsafe.imports_passed_through():
         remarked,
         requested,
     )
+    from masking.domain.resuming import owes_first_call
     from masking.domain.session import Bill, Phase, Session, SessionSnapshot, bill, snapshot
     from masking.domain.start import SessionStart
     from masking.domain.story import story
@@ -59,6 +60,9 @@ LOOK_AGAIN_FIRST, LOOK_AGAIN_LAST = timedelta(seconds=2), timedelta(minutes=5)
 WAIT_FOR_UNREPORTED = timedelta(hours=25)
 
 BEFORE_CONTINUING = timedelta(milliseconds=10)
+
+CATCH_UP, CATCH_UP_PAUSE = timedelta(minutes=1), timedelta(seconds=1)
+"""How long a run that takes over waits for the events that come again, and how long at first between two looks."""
 
 
 @workflow.defn(name=WORKFLOW_TYPE)
@@ -96,6 +100,11 @@ class MaskingSession(CarrierSignals):
         return self._state.session
 
     @property
+    def session(self) -> Session:
+        """The session as it is now, for whoever replays it."""
+        return self._session
+
+    @property
     def _left(self) -> Left:
         """What the request left to the operator."""
         return Left(terms_of_business=self._start.rate is None, at_expiry=self._start.at_expiry is None)
@@ -118,6 +127,8 @@ class MaskingSession(CarrierSignals):
         if self._session.phase is not Phase.REFUSED:
             if self._start.carried is None:
                 self._orders.opened(self._session)
+            elif self._start.carried.resumes is not None:
+                await self._take_over()
             await self._advance_until(lambda: self._session.phase is not Phase.ACTIVE)
             await self._drain()
             if self._counterpart is not None:
@@ -130,6 +141,20 @@ class MaskingSession(CarrierSignals):
         await self._state.put_back_unheeded()
         self._state.let_go()
         return bill(self._session)
+
+    async def _take_over(self) -> None:
+        """Hear first what the lost run may have heard and not written down; then see to what it may not have begun.
+
+        Else time would act on a state of long ago: give up calls whose ends are known, and tell of the session's end
+        before what came before it. What does not come keeps the bill open as ever, and nothing else.
+        """
+        self._state.tell()
+        until, pause = workflow.now() + CATCH_UP, CATCH_UP_PAUSE
+        while not await self._all_forwarded() and workflow.now() < until:
+            await workflow.sleep(pause, summary="hear again what the lost run may have heard")
+            pause *= 2
+        if owes_first_call(self._session):
+            self._orders.opened(self._session)
 
     async def _open_though_cancelled(self) -> None:
         """Open the session; one that is cancelled meanwhile may be open already, so that it ends as any other."""
@@ -282,7 +307,8 @@ class MaskingSession(CarrierSignals):
         """Wait for what the session's calls still owe: their ends, their recordings, events on their way."""
         self._tell_lists("expired")
         self._orders.expired(self._session)
-        give_up_at = self._session.expires_at + WAIT_FOR_UNREPORTED
+        # Of a session that was resumed long after its end, events are on their way only since then.
+        give_up_at = max((self._session.expires_at, *self._session.resumed)) + WAIT_FOR_UNREPORTED
         pause = LOOK_AGAIN_FIRST
         while True:
             await self._advance_until(lambda: not waiting_for(self._session))
@@ -310,14 +336,20 @@ class MaskingSession(CarrierSignals):
         An ordinary activity on purpose: what was signalled before it looked stands before its
         result in the history, which a local activity could not promise.
         """
-        unreported = await workflow.execute_activity_method(
+        return (await self._unreported()).count == 0
+
+    async def _all_forwarded(self) -> bool:
+        """Whether no event that the gateway took is on its way; calls that have not ended may tell more."""
+        return (await self._unreported()).waiting == 0
+
+    async def _unreported(self) -> Unreported:
+        return await workflow.execute_activity_method(
             SessionActivities.count_unreported,
             SessionRef(session_uuid=self._session.session_uuid),
             start_to_close_timeout=WRITE_TIMEOUT,
             retry_policy=WRITE_RETRIES,
             summary="ask for events on their way",
         )
-        return unreported.count == 0
 
     async def _settle(self) -> None:
         # What orders still have to say comes before the bill.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from temporalio.testing import TimeSkipper
@@ -17,10 +17,12 @@ from temporalio.worker import Worker
 
 from masking.carriers.missed import Missed
 from masking.client import MaskingClient, NumberPoolExhausted
-from masking.contract import QUERY_SNAPSHOT, TASK_QUEUE, session_workflow_id
+from masking.contract import QUERY_SNAPSHOT, TASK_QUEUE, WORKFLOW_TYPE, session_workflow_id
 from masking.domain.events import AnyCarrierEvent, Hangup, RecordingCompleted, Side
-from masking.domain.session import REVISION, SessionSnapshot
+from masking.domain.resuming import resumed, start_of_resumed
+from masking.domain.session import REVISION, Session, SessionSnapshot
 from masking.domain.terms import AtExpiry, Carrier, Change, PinTerms
+from masking.lookup import told_at_start
 from tests.carriers.plivo.truth import Talk
 from tests.domain.conversation import (
     SECOND,
@@ -51,6 +53,7 @@ class Scene:
         self.uuid = f"00000000-0000-4000-8000-{name.encode().hex()[:12]:0>12}"
         self.sessions = MaskingClient(environment.client)
         self.handle = environment.client.get_workflow_handle(session_workflow_id(self.uuid))
+        self.lost = ""
 
     async def open(
         self,
@@ -76,6 +79,20 @@ class Scene:
         """The id of the session's first run."""
         described = await self.handle.describe()
         return described.raw_description.workflow_execution_info.first_run_id
+
+    async def resume(self, session: Session) -> None:
+        """Have a session whose workflow was lost go on from this state of it."""
+        self.lost = await self.first_run()
+        started = datetime.now(UTC)
+        self.remembered.sessions[self.uuid] = session = resumed(session, started)
+        with self.environment.with_time_skipping_disabled():
+            await self.environment.client.start_workflow(
+                WORKFLOW_TYPE,
+                start_of_resumed(session, self.lost),
+                id=session_workflow_id(self.uuid),
+                task_queue=TASK_QUEUE,
+                search_attributes=told_at_start(request(), session.created_at),
+            )
 
     async def hear(self, events: list[AnyCarrierEvent]) -> None:
         now = await self.handle.query(QUERY_SNAPSHOT, result_type=SessionSnapshot)
@@ -235,6 +252,25 @@ async def cancelled(scene: Scene) -> None:
     await scene.wait(600)
 
 
+async def resumed_(scene: Scene) -> None:
+    """Terminated in the middle of a call, before all that it heard was written down; and resumed."""
+    await scene.open()
+    events = moved_to(answered_call(call("golden")), scene.remembered.sessions[scene.uuid].created_at)
+    for event in events[:3]:
+        await scene.handle.signal(event.kind, event)
+    async with asyncio.timeout(10):
+        while scene.remembered.sessions[scene.uuid].version < 4:  # noqa: ASYNC110 the worker writes it
+            await asyncio.sleep(0.02)
+    written = scene.remembered.sessions[scene.uuid]
+    await scene.handle.signal(events[3].kind, events[3])
+    await asyncio.sleep(0.2)
+    await scene.handle.terminate("by the button")
+    await scene.resume(written)
+    for event in events[3:]:
+        await scene.handle.signal(event.kind, event)
+    await scene.sessions.expire(scene.uuid)
+
+
 SCENES: tuple[Callable[[Scene], Awaitable[None]], ...] = (
     quiet,
     answered,
@@ -251,6 +287,7 @@ SCENES: tuple[Callable[[Scene], Awaitable[None]], ...] = (
     plivo_unanswered,
     refused,
     cancelled,
+    resumed_,
 )
 
 
@@ -260,7 +297,7 @@ CONTINUES_AFTER = 250
 
 def name_of(scene: Callable[[Scene], Awaitable[None]]) -> str:
     """The name of a scene's recording by today's rules, without its ending."""
-    return f"{scene.__name__}-r{REVISION}"
+    return f"{scene.__name__.rstrip('_')}-r{REVISION}"
 
 
 def missing() -> list[Callable[[Scene], Awaitable[None]]]:
@@ -271,12 +308,13 @@ def missing() -> list[Callable[[Scene], Awaitable[None]]]:
 async def write(name: str, scene: Scene) -> None:
     """Keep a recording: each run of the workflow in a file of its own."""
     client, workflow_id = scene.environment.client, session_workflow_id(scene.uuid)
-    run_id, number = (await scene.first_run()), 1
+    run_id, number = scene.lost or await scene.first_run(), 1
     while run_id:
         history = await client.get_workflow_handle(workflow_id, run_id=run_id).fetch_history()
         (FOLDER / f"{name}{f'-run{number}' if number > 1 else ''}.json").write_text(history.to_json())
         continued = history.events[-1].workflow_execution_continued_as_new_event_attributes
-        run_id, number = continued.new_execution_run_id, number + 1
+        following = await scene.first_run() if run_id == scene.lost else continued.new_execution_run_id
+        run_id, number = following, number + 1
 
 
 async def main() -> None:

@@ -35,6 +35,7 @@ BILLED = {
     "joined": 240,
     "silent": 240,
     "cancelled": 240,
+    "resumed": 240,
     "extended": 840,
     "long": 25 * 240,
     "plivo": 120 + 120 + 60 + 60,
@@ -47,7 +48,11 @@ CONTINUED = [
     for file in FILES
     if EventType.Name(EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW) in file.read_text()
 ]
-ENDED = [file for file in FILES if file not in CONTINUED]
+LOST = [
+    file for file in FILES if EventType.Name(EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TERMINATED) in file.read_text()
+]
+"""Another run took over from them."""
+ENDED = [file for file in FILES if file not in (*CONTINUED, *LOST)]
 
 
 @functools.cache
@@ -116,6 +121,10 @@ async def test_a_recorded_session_ended_with_a_readable_bill(file: Path) -> None
 
 def test_every_kind_of_session_has_a_recording() -> None:
     assert {file.stem for file in FILES} >= {name_of(scene) for scene in SCENES}
+
+
+def test_of_a_resumed_session_the_run_that_was_lost_is_recorded_too() -> None:
+    assert [file.stem for file in LOST] == ["resumed-r3"]
 
 
 def test_a_long_session_was_recorded_run_by_run() -> None:

@@ -49,6 +49,7 @@ class Remembered:
         self.callbacks: list[Callback] = []
         self.bills: list[Bill] = []
         self.unreported: list[int] = []
+        self.waiting: list[int] = []
         self.unheard = 0
         self.heard: list[tuple[str, ...]] = []
         self.put_back: list[str] = []
@@ -107,7 +108,7 @@ class Remembered:
 
     @activity.defn
     async def count_unreported(self, command: SessionRef) -> Unreported:
-        return Unreported(count=self._unreported())
+        return Unreported(count=self._unreported(), waiting=self.waiting.pop() if self.waiting else 0)
 
     def _unreported(self) -> int:
         return self.unreported.pop() if self.unreported else 0

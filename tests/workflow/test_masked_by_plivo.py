@@ -15,12 +15,14 @@ from temporalio.worker import Worker
 from masking.client import MaskingClient, NumberPoolExhausted, OutcomeUnknown, SessionRefused
 from masking.contract import POOL_EXHAUSTED
 from masking.domain.events import NO_CALL, AnyCarrierEvent, SessionEnded
+from masking.domain.resuming import lacking
 from masking.domain.session import Bill, Phase, Status
 from masking.domain.terms import Change, SessionRequest
 from masking.privacy.keyring import Keyring
 from tests.carriers.plivo.truth import PLIVO_UUID, Talk
 from tests.workflow.at_plivo import AtPlivo
 from tests.workflow.conftest import Remembered
+from tests.workflow.taken_over import TakenOver
 from tests.workflow.test_cancellation import replayed
 from tests.workflow.test_masking_session import fresh, handle_of
 from workflows.masking_session import MaskingSession
@@ -260,3 +262,36 @@ async def test_plivo_is_told_to_end_a_session_whose_workflow_is_cancelled(
         assert final.duration < 60
         assert told == ("Its workflow was cancelled.",)
     await replayed(environment.client, asked, keyring)
+
+
+async def test_one_whose_workflow_was_lost_hears_the_rest_and_is_settled_by_plivos_record(
+    environment: TimeSkipper,
+    client: Client,
+    task_queue: str,
+    remembered: Remembered,
+    at_plivo: AtPlivo,
+    asked: SessionRequest,
+) -> None:
+    told = at_plivo.events(Talk(10, recorded=True), Talk(300, talks=30))
+    await tell(client, asked, told[:4])
+    async with asyncio.timeout(10):
+        while remembered.sessions[asked.session_uuid].version < 5:  # noqa: ASYNC110 the worker writes it
+            await asyncio.sleep(0.02)
+    written = remembered.sessions[asked.session_uuid]
+    await handle_of(client, asked).terminate()
+
+    rest = lacking(written, told)
+    assert rest == tuple(told[4:])
+    await TakenOver(environment, remembered, task_queue).begins(written, still=True)
+    # The forwarder may send one that is known once more.
+    await tell(client, asked, [told[0], *rest])
+    final = await settled(environment, asked)
+
+    assert final.calls.amount == sum((talk.amount for talk in at_plivo.truth.talks), Decimal(0))
+    assert final.calls.call_count == 4
+    assert remembered.names.count("SessionPartiesHangup") == 2
+    assert (
+        len(set(remembered.names)) < len(remembered.names) == len({each.callback_id for each in remembered.callbacks})
+    )
+    assert at_plivo.orders.count("open") == 1, "it is made once"
+    assert remembered.sessions[asked.session_uuid].remarks == ()
