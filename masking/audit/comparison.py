@@ -67,6 +67,7 @@ def of_session(
             *("version", "revision", "settled_at"),
         )
     }
+    columns["resumptions"] = len(replayed.resumed)
     columns |= {
         "phase": str(replayed.phase),
         "status": str(replayed.status),

@@ -7,7 +7,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from masking.domain.callbacks import Kind
 from masking.domain.model import Model
@@ -90,6 +90,7 @@ class StoredSession(Model):
     total_call_amount: Decimal
     total_call_billed_duration: int
     settled_at: datetime | None
+    resumptions: int = Field(default=0, exclude_if=lambda resumptions: not resumptions)
     virtual_number: Part
     terms: Part
     session: Part

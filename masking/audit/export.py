@@ -18,6 +18,7 @@ from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
 from masking.audit.contents import HISTORY
+from masking.audit.history import resumes, start_in_payloads
 from masking.audit.ledger import ledger_records
 from masking.audit.pack import Code, Header, Record, written
 from masking.audit.payloads import payloads_of, resealed
@@ -73,9 +74,11 @@ async def export(
             "the database has no row of it, and so no key to seal a pack under; so it is with one that was refused"
             " at its opening, of which --open writes a pack in the clear"
         )
+    codec = EncryptingCodec(keyring, StoredPayloadKeys(database, keyring))
     try:
         cipher = _cipher(stored, keyring, session_uuid)
-        codec = EncryptingCodec(keyring, StoredPayloadKeys(database, keyring))
+        if stored is not None and stored.session["resumptions"]:
+            histories = await _with_lost(client, codec, session_uuid, histories)
         keys = await codec.keys_of(payload for run in histories for event in run for payload in payloads_of(event))
         seals, opens = (None, cipher) if is_open else (cipher, None)
         rows = stored_records(stored, seals, opens) if stored is not None else iter(())
@@ -143,17 +146,11 @@ def _cipher(stored: StoredEvidence | None, keyring: Keyring, session_uuid: str) 
 async def _histories(client: Client, session_uuid: str) -> list[list[HistoryEvent]]:
     """The events of every run of a session's workflow, the first run first."""
     workflow_id = session_workflow_id(session_uuid)
-    histories: list[list[HistoryEvent]] = []
     try:
         described = await client.get_workflow_handle(workflow_id).describe()
         if described.status is WorkflowExecutionStatus.RUNNING:
             raise CannotExport("it lives, or its bill is not closed yet: expire it, and wait for its bill")
-        run_id = described.run_id
-        while run_id:
-            history = await client.get_workflow_handle(workflow_id, run_id=run_id).fetch_history()
-            histories.insert(0, list(history.events))
-            started = history.events[0].workflow_execution_started_event_attributes
-            run_id = started.continued_execution_run_id
+        histories = await _chain(client, session_uuid, described.run_id)
     except RPCError as error:
         if error.status is not RPCStatusCode.NOT_FOUND:
             raise
@@ -161,6 +158,33 @@ async def _histories(client: Client, session_uuid: str) -> list[list[HistoryEven
             "Temporal has no history of it: there is no such session, or Temporal deleted it; look in the archive"
         ) from None
     return histories
+
+
+async def _chain(client: Client, session_uuid: str, run_id: str) -> list[list[HistoryEvent]]:
+    """The events of a run and of those before it, as long as each handed over to the next."""
+    histories: list[list[HistoryEvent]] = []
+    while run_id:
+        handle = client.get_workflow_handle(session_workflow_id(session_uuid), run_id=run_id)
+        histories.insert(0, list((await handle.fetch_history()).events))
+        run_id = histories[0][0].workflow_execution_started_event_attributes.continued_execution_run_id
+    return histories
+
+
+async def _with_lost(
+    client: Client, codec: EncryptingCodec, session_uuid: str, histories: list[list[HistoryEvent]]
+) -> list[list[HistoryEvent]]:
+    """The histories with those of the runs that were lost before them, as far as Temporal still has these."""
+    while True:
+        payloads = histories[0][0].workflow_execution_started_event_attributes.input.payloads
+        lost = resumes(start_in_payloads(await codec.decode(payloads)))
+        if not lost:
+            return histories
+        try:
+            histories = [*await _chain(client, session_uuid, lost), *histories]
+        except RPCError as error:
+            if error.status is not RPCStatusCode.NOT_FOUND:
+                raise
+            return histories
 
 
 def _history_records(

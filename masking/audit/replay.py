@@ -11,12 +11,14 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple, NoReturn
 
 from temporalio import workflow
+from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import WorkflowHistory
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import (
     ContinueAsNewInput,
     ExecuteWorkflowInput,
+    HandleSignalInput,
     Interceptor,
     Replayer,
     StartActivityInput,
@@ -28,8 +30,12 @@ from temporalio.worker import (
 )
 
 from activities.sessions import RecordSession
+from masking.audit.history import resets, signals_in, start_in
+from masking.audit.resumed import Led, Resumed, combined, in_chains, taken_version
 from masking.contract import session_workflow_id
 from masking.domain.callbacks import Callback
+from masking.domain.events import AnyCarrierEvent, CarrierEvents
+from masking.domain.hearing import heard
 from masking.domain.lifecycle import settled
 from masking.domain.session import Bill, Session
 from masking.domain.start import SessionStart
@@ -47,8 +53,9 @@ class Replayed(NamedTuple):
         bill: what the last run returned; None if it did not end.
         session: the state that it wrote last; None for a session that was refused.
         callbacks: all that it queued, by their ids.
-        continued: what each run but the last handed to the next.
+        continued: what runs handed to the next, when they had grown long.
         failure: why a history does not fit the code; then the rest is not to be relied on.
+        resumed: what there is to say of the runs from which others took over, because they were lost.
     """
 
     bill: Bill | None
@@ -56,25 +63,65 @@ class Replayed(NamedTuple):
     callbacks: dict[str, Callback]
     continued: list[SessionStart]
     failure: str = ""
+    resumed: Resumed = Resumed()
 
 
 class _Seen:
-    """What the workflow did at its borders, run after run."""
+    """What the workflow did at its borders, run after run, as long as each handed over to the next.
 
-    def __init__(self) -> None:
+    Args:
+        start: of the first run.
+        wanted: the version of the state that another run took over; None where none did.
+    """
+
+    def __init__(self, start: SessionStart | None, wanted: int | None) -> None:
+        self.led = Led(start)
         self.bill: Bill | None = None
         self.session: Session | None = None
-        self.callbacks: dict[str, Callback] = {}
         self.continued: list[SessionStart] = []
+        self._wanted = wanted
         self._closing: RecordSession | None = None
+        if start is not None and start.carried is not None:
+            self.note_state(start.carried.session)
+        self.running: object = None
+        self.signals = 0
 
     def note_activity(self, args: Sequence[Any]) -> None:
         for each in args:
             if isinstance(each, RecordSession):
                 if self.session is None or each.session.version >= self.session.version:
                     self.session = each.session
-                self.callbacks |= {callback.callback_id: callback for callback in each.callbacks}
+                for callback in each.callbacks:
+                    # What a write had in hand may go along with a later one.
+                    self.led.callbacks.setdefault(callback.callback_id, (each.session.version, callback))
+                self.note_state(each.session)
                 self._closing = each if each.settle_at is not None else self._closing
+
+    def note_signal(self, args: Sequence[Any], session: Session) -> None:
+        self.signals += 1
+        if self._wanted is None:
+            return
+        for each in args:
+            self.led.heard.extend(each.events if isinstance(each, CarrierEvents) else [each])
+        self.note_state(session)
+
+    def note_unheeded(self, signals: Sequence[Sequence[AnyCarrierEvent]], session: Session) -> None:
+        """What reached a run in no workflow task that its history has whole; it may have written it all the same.
+
+        A local activity does so. Its state follows from the signals alone (`workflows/recorded_state.py`).
+        """
+        for events in signals:
+            for event in events:
+                session, callbacks = heard(session, event)
+                for callback in callbacks:
+                    self.led.callbacks.setdefault(callback.callback_id, (session.version, callback))
+            self.led.heard.extend(events)
+            self.note_state(session)
+
+    def note_state(self, session: Session) -> None:
+        self.led.newest = max(self.led.newest, session.version)
+        if session.version == self._wanted:
+            self.led.states.append(session)
 
     def note_end(self, bill: Bill) -> None:
         self.bill = bill
@@ -111,8 +158,16 @@ class _Listening(Interceptor):
         class Inbound(WorkflowInboundInterceptor):
             def init(self, outbound: WorkflowOutboundInterceptor) -> None:
                 super().init(Outbound(outbound))
+                seen.signals = 0
+
+            async def handle_signal(self, input: HandleSignalInput) -> None:
+                # As it was opened, or taken over: that was written by other means.
+                seen.note_state(_session_of(workflow.instance()))
+                await super().handle_signal(input)
+                seen.note_signal(input.args, _session_of(workflow.instance()))
 
             async def execute_workflow(self, input: ExecuteWorkflowInput) -> Any:
+                seen.running = workflow.instance()
                 returned = await super().execute_workflow(input)
                 seen.note_end(returned)
                 return returned
@@ -126,7 +181,49 @@ async def replay(session_uuid: str, runs: Sequence[Sequence[HistoryEvent]]) -> R
     Outside the sandbox, which would load the workflow anew for each: workflows read no clock and no chance, which
     `tests/domain/test_purity.py` sees to, and nothing that they do reaches anything here.
     """
-    seen = _Seen()
+    chains = in_chains(runs)
+    played: list[_Seen] = []
+    for n, chain in enumerate(chains):
+        following = start_in(chains[n + 1][0]) if n + 1 < len(chains) else None
+        seen = _Seen(
+            start_in(chain[0]), taken_version(following, start_in(chain[0])) if following is not None else None
+        )
+        seen.led.was_reset = any(resets(events) for events in chain)
+        seen.led.failure = await _play(session_uuid, [each for each in chain if _did_something(each)], seen)
+        if following is not None:
+            _note_rest(chain[-1], seen)
+        played.append(seen)
+    last = played[-1]
+    callbacks, resumed = combined([each.led for each in played])
+    continued = [each for seen in played for each in seen.continued]
+    return Replayed(last.bill, last.session, callbacks, continued, last.led.failure, resumed)
+
+
+def _did_something(events: Sequence[HistoryEvent]) -> bool:
+    """Whether a run had a workflow task; the SDK would wait for one for ever."""
+    return any(each.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED for each in events)
+
+
+def _note_rest(events: Sequence[HistoryEvent], seen: _Seen) -> None:
+    """Note what a lost run had come to at its end, and what reached it then."""
+    start, state, told = start_in(events), None, 0
+    if not _did_something(events):
+        state = start.carried.session if start is not None and start.carried is not None else None
+    elif seen.running is not None:
+        state, told = _session_of(seen.running), seen.signals
+    if state is not None:
+        seen.note_state(state)
+        seen.note_unheeded(signals_in(events)[told:], state)
+
+
+def _session_of(instance: object) -> Session:
+    if not isinstance(instance, MaskingSession):
+        raise TypeError("this is no session's workflow")
+    return instance.session
+
+
+async def _play(session_uuid: str, runs: Sequence[Sequence[HistoryEvent]], seen: _Seen) -> str:
+    """Play runs that handed over to each other; why they do not fit the code, empty if they do."""
     replayer = Replayer(
         workflows=[MaskingSession],
         workflow_task_executor=_threads(),
@@ -148,7 +245,7 @@ async def replay(session_uuid: str, runs: Sequence[Sequence[HistoryEvent]]) -> R
                         break
     except TimeoutError:
         failure = f"it was not played through within {REPLAYED_WITHIN_S:g} s"
-    return Replayed(seen.bill, seen.session, seen.callbacks, seen.continued, failure)
+    return failure
 
 
 @functools.cache

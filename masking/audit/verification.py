@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
 
-from masking.audit import comparison
-from masking.audit.history import Run, faults, result_of, runs_of, start_of
+from masking.audit import comparison, resumed
+from masking.audit.history import Run, faults, result_of, resumes, runs_of, start_of
 from masking.audit.keys import Keys, cipher_of
 from masking.audit.opening import Contents, WrongContents, opened
 from masking.audit.pack import Code, Header, Pack, signed_part
@@ -103,15 +103,25 @@ async def _of_contents(pack: Pack, header: Header, keys: Keys) -> list[Check]:
     if wrong:
         return [_check("history", wrong), *_not_done("the history is not whole", *names[1:])]
     replayed = await replay(header.session_uuid, [run.events for run in runs])
+    unproven = replayed.resumed.unproven
     if replayed.failure:
         does_not_fit = f"the history does not fit the workflow code: {replayed.failure}"
         return [_check("history", []), _check("replay", [does_not_fit]), *_not_done("it was not replayed", *names[2:])]
-    return [_check("history", []), *_recomputed(runs, held, replayed)]
+    checks = [_check("history", []), *_recomputed(runs, held, replayed)]
+    return [_as_far_as_it_goes(check, unproven) if check.name != "replay" else check for check in checks]
+
+
+def _as_far_as_it_goes(check: Check, unproven: str) -> Check:
+    """A check where something that was before is not proven: nothing differs, and that is all that can be said."""
+    if not unproven or check.state is not State.PROVEN:
+        return check
+    return Check(name=check.name, state=State.NOT_DONE, findings=(unproven,))
 
 
 def _recomputed(runs: Sequence[Run], held: Contents, replayed: Replayed) -> Iterator[Check]:
-    handed = [start_of(run) for run in runs[1:]]
-    yield _check("replay", comparison.differences("what a run handed to the next", handed, replayed.continued))
+    handed = [start for run in runs[1:] if resumes(start := start_of(run)) is None]
+    differing = comparison.differences("what a run handed to the next", handed, replayed.continued)
+    yield _check("replay", [*map(str, differing), *replayed.resumed.wrong])
     if replayed.bill is None:
         yield _check("bill", ["the history does not end with a bill"])
         yield from _not_done("there is no bill", "state", "callbacks", "decisions", "ledger")
@@ -125,8 +135,16 @@ def _recomputed(runs: Sequence[Run], held: Contents, replayed: Replayed) -> Iter
         for name, there in stored:
             yield _check(name, ["there is something of a session that was never opened"] if there else [])
         return
-    yield _check("state", comparison.of_session(held.row, held.number, held.terms, held.session, replayed.session))
-    told = {record.callback_id: each for record, each in held.callbacks if each is not None}
+    state = comparison.of_session(held.row, held.number, held.terms, held.session, replayed.session)
+    unheard = resumed.unheard(replayed.session, replayed.resumed.heard)
+    lost = [f"event {each} reached a run that was lost, and is not in the session" for each in unheard]
+    yield _check("state", [*map(str, state), *lost])
+    before = replayed.resumed.told_before
+    told = {
+        record.callback_id: each
+        for record, each in held.callbacks
+        if each is not None and each.sequence > before.get(each.kind, 0)
+    }
     yield _check("callbacks", comparison.of_callbacks(told, replayed.callbacks))
     decided = {record.call_uuid: each for record, each in held.calls if each is not None}
     yield _check("decisions", comparison.of_calls(decided, replayed.session))

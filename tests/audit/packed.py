@@ -54,8 +54,10 @@ def files_of(name: str) -> list[Path]:
 class Recorded:
     """A recorded session, and the records of its pack."""
 
-    def __init__(self, uuid: str, cipher: SessionCipher, records: list[Record], runs: int) -> None:
-        self.uuid, self.cipher, self.records, self.runs = uuid, cipher, records, runs
+    def __init__(
+        self, uuid: str, cipher: SessionCipher, records: list[Record], events: list[list[HistoryEvent]]
+    ) -> None:
+        self.uuid, self.cipher, self.records, self.events, self.runs = uuid, cipher, records, events, len(events)
 
     def content(self, change: Change = lambda records: records, **header: object) -> bytes:
         """The file, after `change` was made to its records before they were signed."""
@@ -95,7 +97,7 @@ async def recorded(name: str) -> Recorded:
             Record(HISTORY, f"event {body['eventId']}", {"run": number, "run_id": run_id, "event": body})
             for body in bodies
         ]
-    return Recorded(uuid, cipher, [*records, *_rows(await replay(uuid, runs), cipher)], len(histories))
+    return Recorded(uuid, cipher, [*records, *_rows(await replay(uuid, runs), cipher)], runs)
 
 
 def _rows(replayed: Replayed, cipher: SessionCipher) -> list[Record]:
@@ -108,6 +110,7 @@ def _rows(replayed: Replayed, cipher: SessionCipher) -> list[Record]:
 
     totals = bill(session)
     plain = {name: getattr(session, name) for name in ("duration", "status", "phase")} | dict(session)
+    plain["resumptions"] = len(session.resumed)
     charge = {
         "total_call_count": totals.calls.call_count,
         "total_call_amount": totals.calls.amount,

@@ -7,18 +7,33 @@ import io
 import os
 import random
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 import pytest
+from temporalio.api.history.v1 import HistoryEvent
+from temporalio.contrib.pydantic import pydantic_data_converter
 
 from masking.audit.contents import CALLBACKS, DECISIONS, HISTORY, LEDGER, SESSION
+from masking.audit.history import start_in
 from masking.audit.keys import Keys
 from masking.audit.pack import Record, read
+from masking.audit.payloads import resealed, unsealed
+from masking.audit.replay import replay
+from masking.audit.resumed import Led, combined, taken_version, unheard
 from masking.audit.verification import Report, State, verify
+from masking.domain.resuming import resumed as resumed_once_more
+from masking.domain.resuming import start_of_resumed
 from masking.domain.session import Session
+from masking.domain.start import SessionStart
+from masking.privacy.payload_codec import EncryptingCodec
 from tests.audit.packed import KEYS, SIGNER, Recorded, recorded
+from tests.domain.conversation import START
+from tests.histories import KEYRING
 
 pytestmark = pytest.mark.anyio
+
+SIGNALED = "EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED"
 
 BYTES = int(os.environ.get("CHANGED_BYTES", "60"))
 """Each is changed alone; every run takes others."""
@@ -35,6 +50,7 @@ GOLDEN = [
     "long-r2",
     "long-r3",
     "refused-r2",
+    "resumed-r3",
 ]
 
 
@@ -235,3 +251,158 @@ async def test_one_changed_byte_of_a_whole_pack_is_told_by_its_record(answered: 
     report = await verify(read(io.BytesIO(broken)), KEYS)
     assert found(report) == {"bytes": ("line 13: history event 12 was altered",)}
     assert outcomes(report)["replay"] == "not done"
+
+
+@pytest.fixture(scope="module")
+async def resumed() -> Recorded:
+    return await recorded("resumed-r3")
+
+
+def only_the_run_that_took_over(records: list[Record]) -> list[Record]:
+    return [
+        record._replace(body=record.body | {"run": 1}) if record.section == HISTORY else record
+        for record in records
+        if record.section != HISTORY or record.body["run"] == 2
+    ]
+
+
+async def test_of_a_session_whose_lost_run_is_gone_nothing_is_said_to_be_proven_that_rests_on_it(
+    resumed: Recorded,
+) -> None:
+    report = await verify(resumed.pack(only_the_run_that_took_over, runs=1), KEYS)
+
+    proven = {name for name, state in outcomes(report).items() if state == "proven"}
+    assert proven == {"bytes", "signature", "signer", "replay"}
+    assert found(report) == {}
+    assert report.outcome is State.NOT_DONE
+    (why,) = {finding for check in report.checks for finding in check.findings}
+    assert why.startswith("the history begins in the middle: what was before the session was resumed, at 2026-11-27")
+
+
+async def test_where_the_lost_run_is_gone_what_differs_is_still_told(resumed: Recorded) -> None:
+    def altered(records: list[Record]) -> list[Record]:
+        records = changing(LEDGER, 0, lambda body: body | {"total_call_count": 3})(records)
+        newest = [n for n, record in enumerate(records) if record.section == CALLBACKS][-1]
+        oldest = next(n for n, record in enumerate(records) if record.section == CALLBACKS)
+        return only_the_run_that_took_over([each for n, each in enumerate(records) if n not in (oldest, newest)])
+
+    differing = found(await verify(resumed.pack(altered, runs=1), KEYS))
+    assert set(differing) == {"ledger", "callbacks"}, "the callback of before is not proven, and not missed"
+    assert len(differing["callbacks"]) == 1
+
+
+def beginning_with(resumed: Recorded, change: Callable[[SessionStart], SessionStart]) -> Any:
+    """Lets the run that took over have begun with something else."""
+
+    def changed(records: list[Record]) -> list[Record]:
+        n = next(n for n, each in enumerate(records) if each.section == HISTORY and each.body["run"] == 2)
+        event = unsealed(records[n].body["event"], resumed.cipher)
+        started = event.workflow_execution_started_event_attributes
+        start = start_in([event])
+        assert start is not None
+        payloads = pydantic_data_converter.payload_converter.to_payloads([change(start)])
+        started.input.payloads[0].CopyFrom(payloads[0])
+        body = records[n].body | {"event": resealed(event, EncryptingCodec(KEYRING), {}, resumed.cipher)}
+        return [*records[:n], records[n]._replace(body=body), *records[n + 1 :]]
+
+    return changed
+
+
+def with_session(start: SessionStart, **changes: object) -> SessionStart:
+    assert start.carried is not None
+    session = start.carried.session.model_copy(update=changes)
+    return start.model_copy(update={"carried": start.carried.model_copy(update={"session": session})})
+
+
+async def test_a_run_that_took_over_a_state_to_which_the_lost_one_did_not_lead_is_found(resumed: Recorded) -> None:
+    cheaper = beginning_with(resumed, lambda start: with_session(start, session_fee=Decimal("-1")))
+    differing = found(await verify(resumed.pack(cheaper), KEYS))
+    assert differing["replay"] == ("a run took over version 4 of the session, which is none to which the lost run led",)
+
+    ahead = beginning_with(resumed, lambda start: with_session(start, version=90))
+    report = await verify(resumed.pack(ahead), KEYS)
+    (history,) = (check for check in report.checks if check.name == "history")
+    assert history.state is State.NOT_DONE
+    assert history.findings[0].endswith("ends before version 89, which was taken over")
+
+
+async def test_a_run_may_have_taken_over_what_the_lost_one_had_begun_with(resumed: Recorded) -> None:
+    """Opening a session writes it down, and no step of its workflow does."""
+    at_first = {"interactions": {}, "session_sequence": 0, "recording_sequence": 0, "version": 2}
+    took_over = HistoryEvent.FromString(resumed.events[1][0].SerializeToString())
+    start = start_in([took_over])
+    assert start is not None
+    payloads = pydantic_data_converter.payload_converter.to_payloads([with_session(start, **at_first)])
+    took_over.workflow_execution_started_event_attributes.input.payloads[0].CopyFrom(payloads[0])
+
+    replayed = await replay(resumed.uuid, [resumed.events[0], [took_over, *resumed.events[1][1:]]])
+    assert (replayed.resumed.wrong, replayed.resumed.unproven) == ((), "")
+
+    # One that took over, and was lost before it did anything.
+    again = start_in([took_over])
+    assert again is not None
+    assert again.carried is not None
+    third = start_of_resumed(resumed_once_more(again.carried.session, START), "the second run")
+    payloads = pydantic_data_converter.payload_converter.to_payloads([third])
+    last = HistoryEvent.FromString(took_over.SerializeToString())
+    last.workflow_execution_started_event_attributes.input.payloads[0].CopyFrom(payloads[0])
+    replayed = await replay(resumed.uuid, [resumed.events[0], [took_over], [last, *resumed.events[1][1:]]])
+    assert (replayed.resumed.wrong, replayed.resumed.unproven) == ((), "")
+
+
+async def test_a_run_that_took_over_from_another_one_than_is_there_does_not_follow_from_it(resumed: Recorded) -> None:
+    other = beginning_with(
+        resumed,
+        lambda start: start.model_copy(
+            update={"carried": start.carried and start.carried.model_copy(update={"resumes": "another"})}
+        ),
+    )
+    assert found(await verify(resumed.pack(other), KEYS)) == {
+        "history": ("run 2 does not follow from the one before it",)
+    }
+
+
+async def test_what_a_lost_run_wrote_in_a_workflow_task_that_it_did_not_end_is_led_to_by_its_signals(
+    resumed: Recorded,
+) -> None:
+    def cut_after(signal: int) -> Callable[[list[Record]], list[Record]]:
+        def cut(records: list[Record]) -> list[Record]:
+            lost = [each for each in records if each.section == HISTORY and each.body["run"] == 1]
+            signals = [n for n, each in enumerate(lost) if each.body["event"]["eventType"] == SIGNALED]
+            kept, end = lost[: signals[signal - 1] + 1], lost[-1]
+            event = end.body["event"] | {"eventId": str(len(kept) + 1)}
+            others = [each for each in records if each not in lost]
+            return [*kept, end._replace(body=end.body | {"event": event}), *others]
+
+        return cut
+
+    assert len(resumed.events[0]) > 12
+    # The state that was taken over holds three events.
+    for signal in (3, 4):
+        report = await verify(resumed.pack(cut_after(signal)), KEYS)
+        assert set(outcomes(report).values()) == {"proven"}, report.checks
+    report = await verify(resumed.pack(cut_after(2)), KEYS)
+    assert report.outcome is State.NOT_DONE
+    assert "ends before version 4, which was taken over" in str(report.checks)
+
+
+async def test_what_a_lost_run_had_decided_beyond_the_state_that_was_taken_over_does_not_count(
+    resumed: Recorded,
+) -> None:
+    replayed = await replay(resumed.uuid, resumed.events)
+    start = start_in(resumed.events[1])
+    assert start is not None
+    taken = taken_version(start)
+    callback, *_ = replayed.callbacks.values()
+    lost = Led(None, {"written": (taken, callback), "never written": (taken + 1, callback)}, newest=taken + 1)
+    callbacks, _ = combined([lost, Led(start, {"of the run that goes on": (taken + 2, callback)})])
+    assert set(callbacks) == {"written", "of the run that goes on"}
+
+
+async def test_an_event_that_only_the_lost_run_heard_is_told(resumed: Recorded) -> None:
+    replayed = await replay(resumed.uuid, resumed.events)
+    (lost,) = (each for each in replayed.resumed.heard if each.event_id == "golden:callee:hangup")
+    assert replayed.session is not None
+    assert unheard(replayed.session, replayed.resumed.heard) == []
+    another = lost.model_copy(update={"event_id": "x", "call": lost.call.model_copy(update={"call_uuid": "silver"})})
+    assert unheard(replayed.session, [*replayed.resumed.heard, another]) == ["x"]
