@@ -134,6 +134,11 @@ async def connect(keyring: Keyring, *, lazy: bool = False, environment: Mapping[
     return client
 
 
+def lacks_namespace(error: RPCError) -> bool:
+    """Whether it is the namespace that Temporal does not know, of what it does not find, and not the workflow."""
+    return any(detail.type_url.endswith("NamespaceNotFoundFailure") for detail in error.grpc_status.details)
+
+
 def _read_config(environment: Mapping[str, str] | None) -> ClientConnectConfig:
     file = (os.environ if environment is None else environment).get("TEMPORAL_CONFIG_FILE")
     # Temporal's own reader takes a missing file for an empty one.

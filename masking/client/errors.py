@@ -97,7 +97,9 @@ def named(error: Exception) -> SessionError:
         kind = BY_TYPE.get(error.cause.type, SessionRefused)
         return kind(error.cause.message, error.cause.type or "")
     if isinstance(error, WorkflowFailureError):
-        return SessionRefused("the session's workflow was ended from outside; its bill was not closed")
+        return SessionRefused(
+            "the session's workflow was ended from outside, and its bill not closed; its operator can have it go on"
+        )
     if isinstance(error, RPCError) and error.status is RPCStatusCode.NOT_FOUND:
         if "completed" in error.message:
             return SessionAlreadyExpired("the session has ended; start another")

@@ -20,7 +20,15 @@ from masking.client.events import (
     SessionSettled,
     SessionTurnedAway,
 )
-from masking.contract import EVENTS, HEADER_TOLD, SIGNAL_EVENTS, UPDATE_EXTEND, UPDATE_MODIFY, UPDATE_OPENED
+from masking.contract import (
+    EVENTS,
+    HEADER_TOLD,
+    MEMO_RESUMES,
+    SIGNAL_EVENTS,
+    UPDATE_EXTEND,
+    UPDATE_MODIFY,
+    UPDATE_OPENED,
+)
 from masking.domain.events import CarrierEvents
 from masking.domain.model import Model
 from masking.domain.session import Bill, Phase, SessionSnapshot
@@ -97,7 +105,15 @@ class RunReader:
 
     async def _begin(self, event: HistoryEvent) -> None:
         started = event.workflow_execution_started_event_attributes
-        (start,) = await self._converter.decode(started.input.payloads, [SessionStart])
+        if MEMO_RESUMES in started.memo.fields or started.continued_execution_run_id:
+            self._has_opened = True
+            known = await self._decoded(started.input.payloads, SessionStart)
+            if known is None:
+                # What the session is by now is not for whoever started it.
+                return
+            start = known
+        else:
+            (start,) = await self._converter.decode(started.input.payloads, [SessionStart])
         self._expires_at = _moment(event) + timedelta(seconds=start.session_expiry)
         self._has_expired = start.carried is not None and start.carried.session.phase is not Phase.ACTIVE
 
@@ -190,7 +206,6 @@ class RunReader:
         return {"session_uuid": self._session_uuid, "position": "", "at": _moment(event)}
 
     async def _decoded(self, payloads: Sequence[Payload], model_type: type[ModelT]) -> ModelT | None:
-        """What these payloads hold; None if it is something else."""
         if len(payloads) != 1:
             return None
         try:

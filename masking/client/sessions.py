@@ -191,7 +191,7 @@ class MaskingClient:
         Raises:
             NotSettledYet: it was not settled within `timeout`.
             SessionNotFound: there is no such session.
-            SessionRefused: its workflow was ended from outside.
+            SessionRefused: its workflow was ended from outside. Once its operator has it go on, asking again waits.
         """
         within: AbstractAsyncContextManager[object] = (
             nullcontext() if timeout is None else asyncio.timeout(timeout.total_seconds())
@@ -216,7 +216,8 @@ class MaskingClient:
         Raises:
             ValueError: `after` is no position of an event.
             SessionNotFound: there is no such session.
-            SessionRefused: its workflow was ended from outside.
+            SessionRefused: its workflow was ended from outside. Once its operator has it go on, so does a stream that
+                is begun again `after` the last event.
             OutcomeUnknown: Temporal was away for minutes; go on later with `after`.
         """
         return events_of(self._client, session_uuid, after)

@@ -10,17 +10,19 @@ from typing import TypeVar
 from uuid import uuid4
 
 from temporalio.client import Client, WithStartWorkflowOperation, WorkflowExecutionStatus, WorkflowHandle
-from temporalio.common import TypedSearchAttributes, WorkflowIDConflictPolicy, WorkflowIDReusePolicy
+from temporalio.common import RawValue, TypedSearchAttributes, WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from masking.client.errors import FAULTS, IdempotencyConflict, NumberPoolExhausted, SessionAlreadyExpired, named
 from masking.client.fitness import check_encryption
 from masking.client.new_session import NewSession
-from masking.contract import MEMO_REQUEST, UPDATE_OPENED, WORKFLOW_TYPE, session_workflow_id
+from masking.contract import MEMO_REQUEST, MEMO_RESUMES, UPDATE_OPENED, WORKFLOW_TYPE, session_workflow_id
 from masking.domain.session import Bill, SessionSnapshot
+from masking.domain.start import SessionStart
 from masking.domain.terms import SessionRequest
 from masking.lookup import PartyHash, told_at_start
+from masking.privacy.payload_codec import mark_for_caller
 
 ATTEMPTS = 100
 """So many sessions under one key may be refused for want of a number before the key is used up."""
@@ -109,16 +111,69 @@ class Starter:
         except FAULTS as error:
             raise named(error) from None
 
-    def attributes(self, request: SessionRequest) -> TypedSearchAttributes | None:
-        """What a new session is found by; None where it is not to be."""
-        return told_at_start(request, datetime.now(UTC), self._party_hash, request.carrier) if self._lookup else None
+    async def resume(self, start: SessionStart, digest: str | None = None) -> bool:
+        """Start the workflow of a session anew, whose last run has ended before its bill was closed, or is gone.
+
+        Args:
+            start: what the run begins with, its state among it.
+            digest: of the request by which it was started under a key, if it was.
+
+        Returns:
+            Whether it was started; False where a run goes on.
+        """
+        await self.must_fit(start.session_uuid)
+        try:
+            try:
+                await self._begin_anew(start, digest)
+            except RPCError as error:
+                if not self.do_without_attributes(error):
+                    raise
+                await self._begin_anew(start, digest)
+        except WorkflowAlreadyStartedError:
+            return False
+        except FAULTS as error:
+            raise named(error) from None
+        return True
+
+    async def _begin_anew(self, start: SessionStart, digest: str | None) -> None:
+        created_at = start.carried.session.created_at if start.carried is not None else None
+        await self._client.start_workflow(
+            WORKFLOW_TYPE,
+            start,
+            id=session_workflow_id(start.session_uuid),
+            task_queue=self._task_queue,
+            id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
+            id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+            static_summary=SUMMARY,
+            memo=self._memo_of_resumed(start, digest),
+            search_attributes=self.attributes(start, created_at),
+            rpc_timeout=self._timeout,
+        )
+
+    def _memo_of_resumed(self, start: SessionStart, digest: str | None) -> dict[str, RawValue]:
+        """For whoever started the session, who may hold other keys than we do."""
+        told = {MEMO_RESUMES: (start.carried.resumes or "") if start.carried is not None else ""}
+        told |= {MEMO_REQUEST: digest} if digest is not None else {}
+        convert = self._client.data_converter.payload_converter.to_payload
+        return {name: RawValue(mark_for_caller(convert(value))) for name, value in told.items()}
+
+    def attributes(self, request: SessionRequest, created_at: datetime | None = None) -> TypedSearchAttributes | None:
+        """What a session is found by; None where it is not to be.
+
+        Args:
+            created_at: UTC; now when None.
+        """
+        if not self._lookup:
+            return None
+        return told_at_start(request, created_at or datetime.now(UTC), self._party_hash, request.carrier)
 
     def do_without_attributes(self, error: RPCError) -> bool:
         """Whether to try again without search attributes, of which the namespace knows none; tells it once."""
-        if not self._lookup or error.status is not RPCStatusCode.INVALID_ARGUMENT:
+        if error.status is not RPCStatusCode.INVALID_ARGUMENT or "search attribute" not in error.message.lower():
             return False
-        if "search attribute" not in error.message.lower():
-            return False
+        if not self._lookup:
+            # Another start was told so meanwhile.
+            return True
         # A list's convenience keeps no session from being made.
         self._lookup = False
         logger.error(

@@ -18,8 +18,9 @@ from temporalio.converter import WorkflowSerializationContext
 from temporalio.service import RPCError, RPCStatusCode
 
 from masking.client.errors import OutcomeUnknown, SessionRefused, named
-from masking.client.events import SessionEvent
+from masking.client.events import CallEvent, SessionEvent
 from masking.client.history import RunReader
+from masking.client.runs import Beginning, beginnings
 from masking.contract import session_workflow_id
 
 POLL_TIMEOUT = timedelta(seconds=70)
@@ -79,9 +80,10 @@ async def events_of(client: Client, session_uuid: str, after: str | None) -> Asy
         WorkflowSerializationContext(namespace=client.namespace, workflow_id=workflow_id)
     )
     at = Position.read(after) if after is not None else None
-    run_id: str | None = at.run_id if at is not None else await _first_run(client, workflow_id)
+    run_id: str | None = at.run_id if at is not None else (await _known(client, workflow_id))[0].run_id
+    told_before: set[str] = set()
     while run_id is not None:
-        reader = RunReader(converter, session_uuid)
+        reader, calls = RunReader(converter, session_uuid), set[str]()
         following: str | None = None
         handle = client.get_workflow_handle(workflow_id, run_id=run_id)
         heard, pause = asyncio.get_running_loop().time(), FIRST_PAUSE_S
@@ -95,6 +97,11 @@ async def events_of(client: Client, session_uuid: str, after: str | None) -> Asy
                         here = Position(run_id, event.event_id, part)
                         if at is not None and at.run_id == run_id and here[1:] <= at[1:]:
                             continue
+                        if isinstance(told, CallEvent):
+                            calls.add(told.event_id)
+                            # A run that took over from a lost one is told again what that may not have written down.
+                            if told.event_id in told_before:
+                                continue
                         yield told.model_copy(update={"position": str(here)})
                         at = here
                     if event.event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED:
@@ -102,7 +109,13 @@ async def events_of(client: Client, session_uuid: str, after: str | None) -> Asy
                     if event.event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW:
                         following = event.workflow_execution_continued_as_new_event_attributes.new_execution_run_id
                     if event.event_type in _STOPPED:
-                        raise SessionRefused("the session's workflow was ended from outside; its bill was not closed")
+                        following = _after(run_id, await _known(client, workflow_id))
+                        if following is not None:
+                            break
+                        raise SessionRefused(
+                            "the session's workflow was ended from outside, and its bill not closed; its operator can"
+                            " have it go on"
+                        )
             except (RPCError, TimeoutError, RuntimeError) as error:
                 if isinstance(error, RPCError) and error.status not in _PASSING:
                     raise named(error) from None
@@ -110,13 +123,18 @@ async def events_of(client: Client, session_uuid: str, after: str | None) -> Asy
                     raise OutcomeUnknown("Temporal does not answer; go on later, after the last position") from None
                 await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 no secret
                 pause = min(pause * 2, LAST_PAUSE_S)
+        told_before |= calls
         run_id = following
 
 
-async def _first_run(client: Client, workflow_id: str) -> str:
-    """The id of a session's first run, in whichever it is by now."""
+async def _known(client: Client, workflow_id: str) -> list[Beginning]:
+    """Where the session began and was resumed. Raises what `MaskingClient.events` does."""
     try:
-        described = await client.get_workflow_handle(workflow_id).describe(rpc_timeout=timedelta(seconds=10))
+        return await beginnings(client, workflow_id)
     except (RPCError, RuntimeError) as error:
         raise named(error) from None
-    return described.raw_description.workflow_execution_info.first_run_id or described.run_id
+
+
+def _after(lost: str, known: list[Beginning]) -> str | None:
+    """The run that took over from a lost one; None where none did."""
+    return next((each.run_id for each in known if each.resumes == lost), None)
