@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import re
-import sys
 from collections import Counter
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated
 from uuid import uuid4
 
 import typer
@@ -17,53 +15,54 @@ from masking.contract import WORKFLOW_TYPE
 from masking.e164 import valid_e164
 from masking.errors import MaskingError
 from masking.log_format import redacted
+from masking.operate.many import (
+    AT_ONCE,
+    EXIT_SOME_FAILED,
+    FAILED,
+    Account,
+    AtOnce,
+    DryRun,
+    Outcome,
+    Sessions,
+    Yes,
+    check_chosen,
+    confirm,
+    in_turns,
+    progress,
+    tell_failed,
+)
 from masking.operate.sessions import app
 from masking.settings import load_settings
 
 if TYPE_CHECKING:
     from masking.client import MaskingClient
 
-EXIT_SOME_FAILED = 1
-AT_ONCE = 20
 TRIES = 3
 LISTED = 1000
 """So many of a list at a time."""
 
-EXPIRED, OVER, FAILED = "expired", "over already", "failed"
-
-_AUTH_ID = re.compile("(MA|SA)[A-Z0-9]{18}")
-_UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+EXPIRED, OVER = "expired", "over already"
 
 
 class CannotExpire(MaskingError):
-    """The command line does not say which sessions, or that it is meant; or Temporal does not take the query."""
-
-
-class Outcome(NamedTuple):
-    """What became of one session: `expired`, `over already` or `failed`, and why."""
-
-    session_uuid: str
-    state: str
-    reason: str = ""
+    """The command line does not say which sessions; or Temporal does not take the query."""
 
 
 @app.command(name="expire")
 def expire_(
-    sessions: Annotated[list[str] | None, typer.Argument(help="Ids of sessions.", metavar="[SESSION]...")] = None,
+    sessions: Sessions = None,
     query: Annotated[
         str | None,
         typer.Option(help="Those that a list query of Temporal's finds among the running ones.", metavar="QUERY"),
     ] = None,
-    account: Annotated[
-        str | None, typer.Option(help="All that use the numbers of this account or subaccount.", metavar="AUTH_ID")
-    ] = None,
+    account: Account = None,
     party: Annotated[
         str | None, typer.Option(help="All that this number was a party of at their start, E.164.", metavar="NUMBER")
     ] = None,
     reason: Annotated[str, typer.Option(help="For whoever reads their histories. Without personal data.")] = "",
-    at_once: Annotated[int, typer.Option(help="So many at a time.", min=1, max=200)] = AT_ONCE,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say which it would be.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    at_once: AtOnce = AT_ONCE,
+    dry_run: DryRun = False,
+    yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
     """End sessions now: they connect no more calls; calls in progress go on, and the bills are closed.
@@ -77,7 +76,9 @@ def expire_(
         say(told, "\n".join([*found, f"{len(found)} sessions" + (f": {asked}" if asked else ".")]), as_json=as_json)
         return
     if found and not yes:
-        or_exit(lambda: _confirm(len(found)))
+        or_exit(
+            lambda: confirm(f"ends {len(found)} sessions", f"End {len(found)} sessions now?", "no session was ended")
+        )
     outcomes = or_exit(lambda: asyncio.run(_expire_all(found, reason, at_once, quiet=as_json)))
     counted = Counter(each.state for each in outcomes)
     failed = [each for each in outcomes if each.state == FAILED]
@@ -86,8 +87,7 @@ def expire_(
                   for state in (EXPIRED, OVER)}  # fmt: skip
         say({**states, "failed": {each.session_uuid: each.reason for each in failed}}, "", as_json=True)
     else:
-        for each in failed:
-            typer.echo(f"masking: {each.session_uuid} was not ended: {each.reason}", err=True)
+        tell_failed(failed, "ended")
         typer.echo(f"{counted[EXPIRED]} expired, {counted[OVER]} were over already, {len(failed)} failed.")
     if failed:
         raise typer.Exit(EXIT_SOME_FAILED)
@@ -135,24 +135,19 @@ async def _found(
     return asked, found
 
 
-async def _expire_all(found: list[str], reason: str, at_once: int, *, quiet: bool) -> list[Outcome]:
-    from rich.console import Console
-    from rich.progress import Progress
-
+async def _expire_all(found: list[str], reason: str, many: int, *, quiet: bool) -> list[Outcome]:
     from masking.client import MaskingClient
     from masking.operate.temporal_client import operated_client
 
     client = await operated_client(load_settings())
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=quiet or not console.is_terminal) as progress:
-        task = progress.add_task("Ending sessions", total=len(found))
-        outcomes = await expire_all(MaskingClient(client), found, reason, at_once, lambda: progress.advance(task))
+    with progress("Ending sessions", len(found), quiet=quiet) as done:
+        outcomes = await expire_all(MaskingClient(client), found, reason, many, done)
     await asyncio.sleep(0.05)
     return outcomes
 
 
 async def expire_all(
-    sessions: MaskingClient, found: list[str], reason: str, at_once: int, done: Callable[[], None]
+    sessions: MaskingClient, found: list[str], reason: str, many: int, done: Callable[[], None]
 ) -> list[Outcome]:
     """End sessions, so many at a time, in the order given.
 
@@ -160,15 +155,8 @@ async def expire_all(
         done: is told of each.
     """
     # One for all tries: a session that answers late is ended once. Another command's is another request.
-    room, update_id = asyncio.Semaphore(at_once), f"batch-{uuid4()}"
-
-    async def one(session_uuid: str) -> Outcome:
-        async with room:
-            outcome = await _expire(sessions, session_uuid, reason, update_id)
-        done()
-        return outcome
-
-    return list(await asyncio.gather(*(one(session_uuid) for session_uuid in found)))
+    update_id = f"batch-{uuid4()}"
+    return await in_turns(found, many, lambda session_uuid: _expire(sessions, session_uuid, reason, update_id), done)
 
 
 async def _expire(sessions: MaskingClient, session_uuid: str, reason: str, update_id: str) -> Outcome:
@@ -197,20 +185,10 @@ def _check(sessions: list[str] | None, query: str | None, account: str | None, p
         raise CannotExpire("say which: ids of sessions, --query QUERY, --account AUTH_ID or --party NUMBER")
     if sessions and by_list:
         raise CannotExpire("ids of sessions go without --query, --account and --party")
-    if any(not _UUID.fullmatch(each) for each in sessions or ()):
-        raise CannotExpire("a session's id has the form of a UUID")
-    if account is not None and not _AUTH_ID.fullmatch(account):
-        raise CannotExpire("--account is an auth id: MA or SA and 18 characters")
+    check_chosen(sessions, account)
     if party is not None and valid_e164(party) is None:
         raise CannotExpire("--party is not a valid phone number")
     if query is not None and (not query.strip() or query.count("(") != query.count(")")):
         raise CannotExpire("--query is a list query of Temporal's, such as \"MaskingStatus = 'active'\"")
     if redacted(reason) != reason:
         raise CannotExpire("--reason must say why without a phone number, a PIN or a token")
-
-
-def _confirm(count: int) -> None:
-    if not sys.stdin.isatty():
-        raise CannotExpire(f"this ends {count} sessions: add --yes, or see which with --dry-run")
-    if not typer.confirm(f"End {count} sessions now?", err=True):
-        raise CannotExpire("no session was ended")

@@ -12,7 +12,8 @@ from typer.testing import CliRunner, Result
 
 from masking.cli import app
 from masking.client import MaskingClient, NewSession, OutcomeUnknown, SessionSnapshot, Status
-from masking.operate.expire import FAILED, expire_all, list_query
+from masking.operate.expire import expire_all, list_query
+from masking.operate.many import FAILED
 from tests.conftest import ACCOUNT, KEYS
 from tests.integration.conftest import System
 

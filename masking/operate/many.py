@@ -1,0 +1,104 @@
+"""What commands about many sessions do alike: which, whether it is meant, so many at a time, and how far it is."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import sys
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Annotated, NamedTuple, TypeVar
+
+import typer
+
+from masking.errors import MaskingError
+
+EXIT_SOME_FAILED = 1
+AT_ONCE = 20
+FAILED = "failed"
+
+Sessions = Annotated[list[str] | None, typer.Argument(help="Ids of sessions.", metavar="[SESSION]...")]
+Account = Annotated[
+    str | None, typer.Option(help="All that use the numbers of this account or subaccount.", metavar="AUTH_ID")
+]
+AtOnce = Annotated[int, typer.Option(help="So many at a time.", min=1, max=200)]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say which it would be.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+
+_AUTH_ID = re.compile("(MA|SA)[A-Z0-9]{18}")
+_UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+OneT = TypeVar("OneT")
+
+
+class NotMeant(MaskingError):
+    """The command line does not say which sessions, or that it is meant."""
+
+
+class Outcome(NamedTuple):
+    """What became of one session, `failed` among others, and why."""
+
+    session_uuid: str
+    state: str
+    reason: str = ""
+
+
+def check_chosen(sessions: Sequence[str] | None, account: str | None) -> None:
+    """Raise `NotMeant` for what cannot be a session's or an account's id."""
+    if any(not _UUID.fullmatch(each) for each in sessions or ()):
+        raise NotMeant("a session's id has the form of a UUID")
+    if account is not None and not _AUTH_ID.fullmatch(account):
+        raise NotMeant("--account is an auth id: MA or SA and 18 characters")
+
+
+def confirm(what: str, question: str, otherwise: str) -> None:
+    """Ask whoever is at the terminal.
+
+    Args:
+        what: is done by the command, in its third person, for one that has no terminal to ask at.
+        otherwise: what to say when it is not meant.
+
+    Raises:
+        NotMeant: it is not, or there is nobody to ask.
+    """
+    if not sys.stdin.isatty():
+        raise NotMeant(f"this {what}: add --yes, or see which with --dry-run")
+    if not typer.confirm(question, err=True):
+        raise NotMeant(otherwise)
+
+
+async def in_turns(
+    found: Sequence[str], most: int, one: Callable[[str], Awaitable[OneT]], done: Callable[[], None]
+) -> list[OneT]:
+    """What `one` makes of each, so many at a time, in the order given.
+
+    Args:
+        done: is told of each.
+    """
+    room = asyncio.Semaphore(most)
+
+    async def in_turn(session_uuid: str) -> OneT:
+        async with room:
+            outcome = await one(session_uuid)
+        done()
+        return outcome
+
+    return list(await asyncio.gather(*(in_turn(session_uuid) for session_uuid in found)))
+
+
+@contextmanager
+def progress(title: str, total: int, *, quiet: bool) -> Iterator[Callable[[], None]]:
+    """A bar for whoever is at the terminal; what it gives is called for each that is done."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=quiet or not console.is_terminal) as shown:
+        task = shown.add_task(title, total=total)
+        yield lambda: shown.advance(task)
+
+
+def tell_failed(outcomes: Sequence[Outcome], what: str) -> None:
+    """Tell why something was not done, a line for each: `masking: UUID was not <what>: …`."""
+    for each in outcomes:
+        typer.echo(f"masking: {each.session_uuid} was not {what}: {each.reason}", err=True)
