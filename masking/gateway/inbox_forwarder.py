@@ -22,6 +22,7 @@ from masking.privacy.keyring import Keyring, Unreadable
 from masking.storage import inbox
 from masking.storage.corrections import take_late
 from masking.storage.database import Connection, Database
+from masking.temporal import lacks_namespace
 from masking.told_headers import header_of, telling, told
 
 logger = logging.getLogger(__name__)
@@ -41,6 +42,11 @@ AWAY = {
 """What a Temporal server that is away, or about to be, answers; anything else is about one workflow."""
 
 LONGEST_PAUSE = timedelta(minutes=5)
+
+LOST = (
+    "Temporal does not know session %s, or its workflow was ended, and its bill is not closed: its events wait until it"
+    " goes on (masking sessions resume %s)"
+)
 
 
 @dataclass
@@ -93,9 +99,13 @@ class InboxForwarder:
             await inbox.mark_forwarded(connection, outcomes.forwarded)
             for session_uuid in outcomes.refused:
                 await inbox.postpone(connection, session_uuid, LONGEST_PAUSE)
+            lost: dict[str, None] = {}
             for event in outcomes.late:
                 if not await self._took_late(connection, event):
-                    await inbox.postpone(connection, event.session_uuid, LONGEST_PAUSE)
+                    lost[event.session_uuid] = None
+            for session_uuid in lost:
+                logger.error(LOST, session_uuid, session_uuid)
+                await inbox.postpone(connection, session_uuid, LONGEST_PAUSE)
         # Raised only now, so that what was signalled before the fault is not signalled again.
         if outcomes.fault is not None:
             raise outcomes.fault
@@ -104,13 +114,10 @@ class InboxForwarder:
     async def _took_late(self, connection: Connection, event: inbox.WaitingEvent) -> bool:
         """Whether an event could be held against the bill of its session."""
         try:
-            settled = await take_late(connection, self._keyring, event)
+            return await take_late(connection, self._keyring, event)
         except Unreadable:
             logger.error("session %s cannot be read; its late events wait", event.session_uuid)
             return False
-        if not settled:
-            logger.error("Temporal does not know session %s, which was never settled", event.session_uuid)
-        return settled
 
     async def _forward(self, events: Sequence[inbox.WaitingEvent], outcomes: _Outcomes) -> None:
         """Signal one session's events, in their order; none after one that could not be."""
@@ -142,13 +149,7 @@ class InboxForwarder:
             with told(header):
                 await handle.signal(signal, content, rpc_timeout=SIGNAL_TIMEOUT)
         except RPCError as error:
-            if error.status is not RPCStatusCode.NOT_FOUND or _no_namespace(error):
+            if error.status is not RPCStatusCode.NOT_FOUND or lacks_namespace(error):
                 raise
             return False
         return True
-
-
-def _no_namespace(error: RPCError) -> bool:
-    """Whether it is the namespace that Temporal does not know, and not the workflow."""
-    details = error.grpc_status.details
-    return any(detail.type_url.endswith("NamespaceNotFoundFailure") for detail in details)

@@ -23,8 +23,11 @@ class OperatedSystem(NamedTuple):
 
 
 @asynccontextmanager
-async def operated_system(settings: Settings) -> AsyncIterator[OperatedSystem]:
+async def operated_system(settings: Settings, connections: int = 2) -> AsyncIterator[OperatedSystem]:
     """The database of `DATABASE_URL`, or of the `masking run` that uses the data folder; and its keys.
+
+    Args:
+        connections: to the database, at most.
 
     Raises:
         StartupError: neither is there, the keys are missing or another database's, or its tables are older.
@@ -32,7 +35,7 @@ async def operated_system(settings: Settings) -> AsyncIterator[OperatedSystem]:
     settings = with_keys_file(settings)
     url = operated_database_url(settings)
     keyring = load_keyring(settings)
-    async with Database(url, size=2) as database:
+    async with Database(url, size=connections) as database:
         await tables.must_be_there(database)
         await key_checks.must_fit(database, keyring)
         yield OperatedSystem(database, keyring)

@@ -313,6 +313,15 @@ def operations(operator: Operator) -> None:
     operator("masking inbox list")
     operator("masking inbox retry")
     operator(f"masking inbox corrections {uuid}")
+    lost = [operator.session()["session_uuid"] for _ in range(2)]
+    temporal = f"127.0.0.1:{operator.system.env['MASKING_TEMPORAL_PORT']}"
+    for each in lost:
+        operator.bash(f"temporal workflow terminate --workflow-id session-{each} --address {temporal}")
+    would = operator(f"masking sessions resume --account {operator.account} --dry-run")
+    assert all(f"{each} would be resumed: its workflow was terminated" in would for each in lost)
+    done = operator.told(f"masking sessions resume {lost[0]} --yes --at-once 5")
+    assert list(done["resumed"]) == lost[:1]
+    assert lost[1] in operator(f"masking sessions resume --account {operator.account} --temporal-lost --yes")
 
 
 def simulator(operator: Operator) -> None:

@@ -1,0 +1,206 @@
+"""Looking at sessions' workflows, and having those sessions go on whose workflow was lost."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import NamedTuple
+
+import psycopg
+from psycopg_pool import PoolTimeout
+from temporalio.client import Client, WorkflowExecutionDescription, WorkflowExecutionStatus
+from temporalio.service import RPCError, RPCStatusCode
+
+from masking.client.errors import SessionError
+from masking.client.sessions import DEFAULT_TIMEOUT
+from masking.client.starting import Starter
+from masking.contract import MEMO_REQUEST, TASK_QUEUE, session_workflow_id
+from masking.domain.resuming import start_of_resumed
+from masking.errors import KeysAway, MaskingError
+from masking.operate.lost_run import answered_updates
+from masking.operate.many import FAILED, Outcome
+from masking.operate.system import operated_system
+from masking.operate.temporal_client import operated_client
+from masking.privacy.keyring import Keyring, Unreadable
+from masking.privacy.party_hash import party_hash
+from masking.settings import Settings
+from masking.storage import resuming as stored
+from masking.storage.database import Connection, Database
+from masking.temporal import lacks_namespace
+
+LOST, RUNS, NOT_FOUND, RESUMED = "lost", "running", "not_found", "resumed"
+
+_UNFIT = {
+    "settled": "its bill is closed: it has ended",
+    "erased": "it was erased: nothing of it can be read any more",
+    "unknown": "there is no session with this id",
+}
+
+
+class Resumer:
+    """Has sessions go on.
+
+    Args:
+        starter: starts their workflows; `client` asks about these.
+        temporal_lost: whether one that Temporal does not know is lost.
+    """
+
+    def __init__(
+        self, database: Database, keyring: Keyring, client: Client, starter: Starter, *, temporal_lost: bool = False
+    ) -> None:
+        self._database, self._keyring, self._client, self._starter = database, keyring, client, starter
+        self._temporal_lost = temporal_lost
+
+    async def unsettled(self, account: str | None) -> list[str]:
+        """The sessions whose bill is open; of an account or subaccount, or all."""
+        async with self._database.transaction() as connection:
+            return await stored.unsettled(connection, account)
+
+    async def look(self, session_uuid: str) -> Outcome:
+        """How it stands with a session: lost, and how; or running, not known to Temporal, or failed, and why."""
+        async with self._telling(session_uuid) as told, self._database.autocommit() as connection:
+            told.outcome, _ = await self._look(connection, session_uuid)
+        return told.outcome
+
+    async def resume(self, session_uuid: str) -> Outcome:
+        """Have a lost session go on. Safe to repeat, and to do twice at once: one of two has it go on."""
+        async with (
+            self._telling(session_uuid) as told,
+            self._database.autocommit() as connection,
+            stored.alone(connection, session_uuid) as is_alone,
+        ):
+            if not is_alone:
+                told.outcome = Outcome(session_uuid, RUNS, "somebody else resumes it at this moment")
+            else:
+                told.outcome, found = await self._look(connection, session_uuid)
+                if told.outcome.state == LOST:
+                    told.outcome = await self._resume(connection, session_uuid, found)
+        return told.outcome
+
+    async def _look(self, connection: Connection, session_uuid: str) -> tuple[Outcome, _Found]:
+        standing = await stored.standing(connection, session_uuid)
+        if standing != "open":
+            return Outcome(session_uuid, FAILED, _UNFIT[standing]), _Found()
+        found = await self._found(session_uuid)
+        if found.goes_on:
+            return Outcome(session_uuid, RUNS), found
+        if found.status is None and not self._temporal_lost:
+            return Outcome(session_uuid, NOT_FOUND), found
+        return Outcome(session_uuid, LOST, found.how), found
+
+    async def _resume(self, connection: Connection, session_uuid: str, found: _Found) -> Outcome:
+        digest = await _digest(found.described) if found.described is not None else None
+        async with connection.transaction():
+            # Whatever the lost run still writes is refused from here on, and only then does another one begin.
+            taken = await stored.take_over(connection, self._keyring, session_uuid)
+        if taken is None:
+            return Outcome(session_uuid, FAILED, _UNFIT["settled"])
+        workflow_id = session_workflow_id(session_uuid)
+        answered = await answered_updates(self._client, workflow_id, found.run_id) if found.run_id else ()
+        if not await self._starter.resume(start_of_resumed(taken.session, found.run_id, answered), digest):
+            return Outcome(session_uuid, FAILED, "another run of its workflow was begun at the same moment; look again")
+        await stored.tell_now(connection, session_uuid)
+        told = f", and is told {taken.again} events" if taken.again else ""
+        return Outcome(session_uuid, RESUMED, f"{found.how}{told}")
+
+    @asynccontextmanager
+    async def _telling(self, session_uuid: str) -> AsyncIterator[_Told]:
+        """Tell what goes wrong with one session, and go on with the others."""
+        told = _Told(Outcome(session_uuid, FAILED, "nothing is known of it"))
+        try:
+            yield told
+        except RPCError as error:
+            told.outcome = Outcome(session_uuid, FAILED, f"Temporal does not answer ({error.status.name})")
+        except (psycopg.Error, PoolTimeout, KeysAway) as error:
+            told.outcome = Outcome(session_uuid, FAILED, f"PostgreSQL does not answer ({type(error).__name__})")
+        except RuntimeError as error:
+            # The SDK's, where there is no connection.
+            told.outcome = Outcome(session_uuid, FAILED, f"Temporal does not answer ({type(error).__name__})")
+        except (MaskingError, SessionError) as error:
+            told.outcome = Outcome(session_uuid, FAILED, str(error))
+
+    async def _found(self, session_uuid: str) -> _Found:
+        handle = self._client.get_workflow_handle(session_workflow_id(session_uuid))
+        try:
+            described = await handle.describe(rpc_timeout=DEFAULT_TIMEOUT)
+        except RPCError as error:
+            if error.status is not RPCStatusCode.NOT_FOUND or lacks_namespace(error):
+                raise
+            return _Found()
+        return _Found(described)
+
+
+@dataclass
+class _Told:
+    outcome: Outcome
+
+
+_ENDED = {
+    WorkflowExecutionStatus.COMPLETED,
+    WorkflowExecutionStatus.FAILED,
+    WorkflowExecutionStatus.CANCELED,
+    WorkflowExecutionStatus.TERMINATED,
+    WorkflowExecutionStatus.TIMED_OUT,
+}
+
+
+class _Found(NamedTuple):
+    """What Temporal knows of a session: its newest run; nothing where that is None."""
+
+    described: WorkflowExecutionDescription | None = None
+
+    @property
+    def run_id(self) -> str:
+        """Of its newest run; empty where there is none."""
+        return self.described.run_id if self.described is not None else ""
+
+    @property
+    def status(self) -> WorkflowExecutionStatus | None:
+        """Of its newest run; None where there is none."""
+        return self.described.status if self.described is not None else None
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether it has not ended."""
+        return self.status is not None and self.status not in _ENDED
+
+    @property
+    def how(self) -> str:
+        """How it was lost, in words."""
+        match self.status:
+            case None:
+                return "Temporal does not know it"
+            case WorkflowExecutionStatus.TIMED_OUT:
+                return "its workflow timed out"
+            case WorkflowExecutionStatus.COMPLETED:
+                return "its workflow has ended, and its bill is not stored"
+            case ended:
+                return f"its workflow was {ended.name.lower()}" if ended.name != "FAILED" else "its workflow failed"
+
+
+async def _digest(described: WorkflowExecutionDescription) -> str | None:
+    """Of the request under whose key a session was started, if it was."""
+    try:
+        digest: str | None = await described.memo_value(MEMO_REQUEST, default=None, type_hint=str)
+    except Unreadable:
+        return None
+    return digest
+
+
+@asynccontextmanager
+async def resuming(settings: Settings, at_once: int, *, temporal_lost: bool) -> AsyncIterator[Resumer]:
+    """What resumes the sessions of the system that these settings, or the data folder, name.
+
+    Raises:
+        StartupError: it cannot be reached.
+    """
+    async with operated_system(settings, connections=at_once) as system:
+        client = await operated_client(settings)
+        hashed = party_hash(system.keyring) if settings.lookup else None
+        starter = Starter(client, TASK_QUEUE, timedelta(seconds=10), lookup=settings.lookup, party_hash=hashed)
+        yield Resumer(system.database, system.keyring, client, starter, temporal_lost=temporal_lost)
+        # Temporal's core may abort an interpreter that ends at once (sdk-python #300).
+        await asyncio.sleep(0.05)
