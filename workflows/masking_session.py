@@ -25,6 +25,7 @@ with workflow.unsafe.imports_passed_through():
         refusal_type,
     )
     from masking.domain.agreement import Left
+    from masking.domain.callbacks import Callback
     from masking.domain.counterpart.following import followed, opened_at_carrier
     from masking.domain.counterpart.reconciling import reconciled
     from masking.domain.counterpart.told import ToldSession
@@ -103,6 +104,11 @@ class MaskingSession(CarrierSignals):
     def session(self) -> Session:
         """The session as it is now, for whoever replays it."""
         return self._session
+
+    @property
+    def unwritten(self) -> tuple[Callback, ...]:
+        """The callbacks of which it does not know yet that they are queued, for whoever replays it."""
+        return self._state.unwritten
 
     @property
     def _left(self) -> Left:

@@ -84,6 +84,11 @@ class RecordedState:
         """Whether the newest version is in the database, on its way there, or the next to be."""
         return max(self._begun, self._promised) >= self.session.version
 
+    @property
+    def unwritten(self) -> tuple[Callback, ...]:
+        """The callbacks of which nobody knows yet that they are queued, in their order."""
+        return self._unwritten()[0]
+
     def take(self, step: Step) -> None:
         """Put a decided step into effect."""
         self.session = step.session

@@ -91,9 +91,7 @@ class _Seen:
             if isinstance(each, RecordSession):
                 if self.session is None or each.session.version >= self.session.version:
                     self.session = each.session
-                for callback in each.callbacks:
-                    # What a write had in hand may go along with a later one.
-                    self.led.callbacks.setdefault(callback.callback_id, (each.session.version, callback))
+                self.note_callbacks(each.callbacks)
                 self.note_state(each.session)
                 self._closing = each if each.settle_at is not None else self._closing
 
@@ -113,10 +111,12 @@ class _Seen:
         for events in signals:
             for event in events:
                 session, callbacks = heard(session, event)
-                for callback in callbacks:
-                    self.led.callbacks.setdefault(callback.callback_id, (session.version, callback))
+                self.note_callbacks(callbacks)
             self.led.heard.extend(events)
             self.note_state(session)
+
+    def note_callbacks(self, callbacks: Sequence[Callback]) -> None:
+        self.led.callbacks |= {callback.callback_id: callback for callback in callbacks}
 
     def note_state(self, session: Session) -> None:
         self.led.newest = max(self.led.newest, session.version)
@@ -208,9 +208,12 @@ def _note_rest(events: Sequence[HistoryEvent], seen: _Seen) -> None:
     """Note what a lost run had come to at its end, and what reached it then."""
     start, state, told = start_in(events), None, 0
     if not _did_something(events):
-        state = start.carried.session if start is not None and start.carried is not None else None
-    elif seen.running is not None:
-        state, told = _session_of(seen.running), seen.signals
+        if start is not None and start.carried is not None:
+            state = start.carried.session
+            seen.note_callbacks(start.carried.callbacks)
+    elif isinstance(seen.running, MaskingSession):
+        state, told = seen.running.session, seen.signals
+        seen.note_callbacks(seen.running.unwritten)
     if state is not None:
         seen.note_state(state)
         seen.note_unheeded(signals_in(events)[told:], state)

@@ -40,7 +40,7 @@ class Led:
 
     Attributes:
         start: what the first of them began with.
-        callbacks: what they had queued, by the ids, with the version of the session with which that was.
+        callbacks: what they had queued, or were about to, by the ids.
         heard: what they had heard, if another run took over.
         states: those they had of the version that this one took over.
         newest: the newest version that they are known to have had.
@@ -49,7 +49,7 @@ class Led:
     """
 
     start: SessionStart | None
-    callbacks: dict[str, tuple[int, Callback]] = field(default_factory=dict)
+    callbacks: dict[str, Callback] = field(default_factory=dict)
     heard: list[AnyCarrierEvent] = field(default_factory=list)
     states: list[Session] = field(default_factory=list)
     newest: int = 0
@@ -75,19 +75,19 @@ def taken_version(start: SessionStart, before: SessionStart | None = None) -> in
 
 def combined(led: Sequence[Led]) -> tuple[dict[str, Callback], Resumed]:
     """All callbacks that were queued, and what there is to say of the runs that were lost."""
-    callbacks: dict[str, tuple[int, Callback]] = {}
+    callbacks: dict[str, Callback] = {}
     said = Resumed()
     for n, each in enumerate(led):
         if resumes(each.start) is not None and each.start is not None:
             before = led[n - 1] if n else None
             session, taken = _carried(each.start), taken_version(each.start, before.start if before else None)
+            told_before: dict[Kind, int] = {
+                "session": session.session_sequence,
+                "recording": session.recording_sequence,
+            }
             # What the lost run had decided beyond the state that was taken over, it never wrote.
-            callbacks = {key: told for key, told in callbacks.items() if told[0] <= taken}
+            callbacks = {key: each for key, each in callbacks.items() if each.sequence <= told_before[each.kind]}
             if why := _unproven(before, taken, session):
-                told_before: dict[Kind, int] = {
-                    "session": session.session_sequence,
-                    "recording": session.recording_sequence,
-                }
                 said = said._replace(unproven=why, told_before=told_before)
                 callbacks.clear()
             elif before is not None and not _leads_to(before, session):
@@ -95,7 +95,7 @@ def combined(led: Sequence[Led]) -> tuple[dict[str, Callback], Resumed]:
                 said = said._replace(wrong=(*said.wrong, what))
         callbacks |= each.callbacks
         said = said._replace(heard=(*said.heard, *each.heard))
-    return {callback_id: callback for callback_id, (_, callback) in callbacks.items()}, said
+    return callbacks, said
 
 
 def unheard(final: Session, heard: Sequence[AnyCarrierEvent]) -> list[str]:

@@ -392,10 +392,11 @@ async def test_what_a_lost_run_had_decided_beyond_the_state_that_was_taken_over_
     replayed = await replay(resumed.uuid, resumed.events)
     start = start_in(resumed.events[1])
     assert start is not None
-    taken = taken_version(start)
-    callback, *_ = replayed.callbacks.values()
-    lost = Led(None, {"written": (taken, callback), "never written": (taken + 1, callback)}, newest=taken + 1)
-    callbacks, _ = combined([lost, Led(start, {"of the run that goes on": (taken + 2, callback)})])
+    assert start.carried is not None
+    told = {each.sequence: each for each in replayed.callbacks.values() if each.kind == "session"}
+    newest = start.carried.session.session_sequence
+    lost = Led(None, {"written": told[newest], "never written": told[newest + 1]}, newest=taken_version(start))
+    callbacks, _ = combined([lost, Led(start, {"of the run that goes on": told[newest + 2]})])
     assert set(callbacks) == {"written", "of the run that goes on"}
 
 
