@@ -30,13 +30,14 @@ tests: $(READY)
 	@$(BIN)/python -m pytest --collect-only -q >/dev/null
 	$(BIN)/python -m pytest -n 5 --dist loadfile --no-loadscope-reorder
 
-chaos: $(READY)  ## kill parts of the system under 200 sessions; a thousand calls over a bad network; 500 under a bad Plivo; 1,000 stories; 6,000 odd requests; half an hour
+chaos: $(READY)  ## kill parts of the system under 200 sessions; a thousand calls over a bad network; 500 under a bad Plivo; 200 sessions resumed at any moment; 1,000 stories; 6,000 odd requests; half an hour
 	$(BIN)/python -m tests.processes.killed
 	$(BIN)/python -m tests.processes.plivo_faults
 	STORIES=1000 EXAMPLES=1000 CHANGED_BYTES=2000 $(BIN)/python -m pytest \
 	  tests/domain tests/storage/test_stories.py tests/audit/test_verification.py --timeout 1800
 	REQUESTS=1000 $(BIN)/python -m pytest tests/conformance/test_no_request_breaks_it.py --timeout 1200
 	MEASURE=1 $(BIN)/python -m pytest tests/docs/test_measures.py
+	RESUMED_SESSIONS=200 $(BIN)/python -m pytest tests/integration/test_resume_at_random.py
 	CHAOS_CALLS=1000 LONG_CALLS=834 $(BIN)/python -m pytest \
 	  tests/integration/test_chaos.py tests/workflow/test_long_sessions.py
 
