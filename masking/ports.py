@@ -6,8 +6,8 @@ import asyncio
 import errno
 import os
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from typing import NamedTuple
 
 from aiohttp import web
@@ -16,6 +16,9 @@ from masking.errors import StartupError
 
 LAST_CALL_S = 0.1
 """For the connections that are there at the end to be accepted, and then for their requests to be read."""
+
+FIRST_WORD_S = 2.0
+"""How much longer whoever has just connected may take to ask: on a busy machine it takes its time."""
 
 NOT_OF_THIS_MACHINE = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EINVAL)
 
@@ -57,11 +60,16 @@ def check_ports(places: list[Place]) -> None:
 
 
 @asynccontextmanager
-async def listening(runner: web.AppRunner, place: Place) -> AsyncIterator[None]:
+async def listening(
+    runner: web.AppRunner, place: Place, silent: Callable[[], bool] = lambda: False
+) -> AsyncIterator[None]:
     """Serve at a place while the context lasts; requests under way are answered at its end.
 
     Whoever has connected by then is let in and heard: the kernel would reset their connections otherwise, and the
     server close those whose request it has not read yet.
+
+    Args:
+        silent: whether somebody has connected and not asked for anything yet.
 
     Raises:
         StartupError: the place cannot be had.
@@ -79,6 +87,10 @@ async def listening(runner: web.AppRunner, place: Place) -> AsyncIterator[None]:
             await asyncio.sleep(LAST_CALL_S)
             await site.stop()
             await asyncio.sleep(LAST_CALL_S)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(FIRST_WORD_S):
+                    while silent():  # noqa: ASYNC110 aiohttp tells nobody when a request begins
+                        await asyncio.sleep(LAST_CALL_S / 5)
     finally:
         await runner.cleanup()
 

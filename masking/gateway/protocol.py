@@ -34,6 +34,11 @@ class GatewayRunner(web.AppRunner):
         made = await super()._make_server()
         return _Server(_in_json(made.request_handler), request_factory=made.request_factory)
 
+    def silent(self) -> bool:
+        """Whether somebody has connected and not asked for anything yet."""
+        connections = self.server.connections if self.server is not None else []
+        return any(isinstance(each, _Connection) and not each.has_asked for each in connections)
+
 
 class _Server(web.Server):
     def __call__(self) -> web.RequestHandler:
@@ -41,7 +46,11 @@ class _Server(web.Server):
 
 
 class _Connection(web.RequestHandler):
-    __slots__ = ()
+    __slots__ = ("has_asked",)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.has_asked = False
+        super().connection_made(transport)
 
     def handle_error(
         self,
@@ -75,9 +84,14 @@ _Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
 def _in_json(handler: _Handler) -> _Handler:
-    """Answer in our shape also what aiohttp refuses before it asks the middlewares: an unknown `Expect`."""
+    """Answer in our shape also what aiohttp refuses before it asks the middlewares: an unknown `Expect`.
+
+    Whatever a connection asks for comes this way.
+    """
 
     async def answered(request: web.BaseRequest) -> web.StreamResponse:
+        if isinstance(request.protocol, _Connection):
+            request.protocol.has_asked = True
         try:
             return await handler(request)
         except web.HTTPException as error:

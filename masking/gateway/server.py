@@ -123,5 +123,6 @@ async def serve(settings: Settings) -> None:
             codec_served(database, keyring, settings),
         ):
             runner = GatewayRunner(build_app(context), shutdown_timeout=SHUTDOWN_S)
-            async with listening(runner, Place(settings.host, settings.port, "MASKING_PORT", "MASKING_HOST")):
+            place = Place(settings.host, settings.port, "MASKING_PORT", "MASKING_HOST")
+            async with listening(runner, place, runner.silent):
                 await until_stopped()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from contextlib import AsyncExitStack
 from typing import Any
@@ -9,7 +10,9 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from masking import ports
 from masking.errors import StartupError
+from masking.gateway.protocol import GatewayRunner
 from masking.ports import Place, cannot_listen, listening
 from masking.run.system import _check_ports
 from masking.settings import Settings
@@ -74,3 +77,40 @@ async def test_whoever_has_connected_already_is_answered_before_the_end() -> Non
                 client.sendall(b"GET / HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n")
         for client in clients:
             assert client.recv(1000).endswith(b"answered")
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("asks_after", [0.6, None], ids=["it asks later", "it never asks"])
+async def test_whoever_has_connected_and_not_asked_yet_may_ask_for_a_while(
+    asks_after: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(text="answered")
+
+    monkeypatch.setattr(ports, "FIRST_WORD_S", 30.0 if asks_after is not None else 0.3)
+    app, port = web.Application(), free_port()
+    app.router.add_get("/", answer)
+    runner, request = GatewayRunner(app), b"GET / HTTP/1.1\r\nHost: here\r\n\r\n"
+
+    async def asks(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
+        if asks_after is not None:
+            await asyncio.sleep(asks_after)
+            writer.write(request)
+        told = await reader.read()
+        writer.close()
+        return told
+
+    async with listening(runner, Place("127.0.0.1", port, "MASKING_PORT"), runner.silent):
+        one = await asyncio.open_connection("127.0.0.1", port)
+        # Whoever asked before keeps nobody waiting, though its connection is open.
+        two = await asyncio.open_connection("127.0.0.1", port)
+        two[1].write(request)
+        assert (await two[0].readuntil(b"answered")).startswith(b"HTTP/1.1 200")
+        asking = asyncio.create_task(asks(*one))
+        began = asyncio.get_running_loop().time()
+    took = asyncio.get_running_loop().time() - began
+    two[1].close()
+
+    told = await asking
+    assert told.endswith(b"answered") if asks_after is not None else told == b""
+    assert (asks_after or 0.3) < took < 20
