@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from datetime import timedelta
-from typing import Literal
 
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
     from activities.callbacks import DeliverCallbacks
-    from activities.plivo import OpenedAtCarrier
-    from activities.sessions import Opened, OpenSession, RecordSession, SessionActivities, SessionRef, Unreported
+    from activities.sessions import RecordSession, SessionActivities, SessionRef, Unreported
     from masking.contract import (
         QUERY_SNAPSHOT,
         QUERY_STORY,
@@ -24,19 +22,15 @@ with workflow.unsafe.imports_passed_through():
         WORKFLOW_TYPE,
         refusal_type,
     )
-    from masking.domain.agreement import Left
     from masking.domain.callbacks import Callback
-    from masking.domain.counterpart.following import followed, opened_at_carrier
+    from masking.domain.counterpart.following import followed
     from masking.domain.counterpart.reconciling import reconciled
     from masking.domain.counterpart.told import ToldSession
     from masking.domain.deadlines import Deadline, calls_deadline, overdue_calls, own_deadline, soonest, waiting_for
     from masking.domain.events import AnyCarrierEvent, Call
     from masking.domain.lifecycle import (
-        Step,
         elapsed,
         given_up,
-        opened,
-        refused,
         remarked,
         requested,
     )
@@ -45,7 +39,6 @@ with workflow.unsafe.imports_passed_through():
     from masking.domain.start import SessionStart
     from masking.domain.story import story
     from masking.domain.terms import Change, Expire, Extend
-    from masking.lookup import lacks_parties, told_at_end, told_when_open
 
 from workflows.answered_updates import AnsweredUpdates
 from workflows.asked_changes import AskedChanges
@@ -54,7 +47,9 @@ from workflows.carrier_orders import CarrierOrders
 from workflows.carrier_signals import CarrierSignals
 from workflows.counterpart import CounterpartOrders
 from workflows.courier import Courier
+from workflows.lists import tell_lists
 from workflows.movable_timer import SessionTimers
+from workflows.opening import Opening
 from workflows.recorded_state import WRITE_RETRIES, WRITE_TIMEOUT, RecordedState
 
 LOOK_AGAIN_FIRST, LOOK_AGAIN_LAST = timedelta(seconds=2), timedelta(minutes=5)
@@ -110,15 +105,6 @@ class MaskingSession(CarrierSignals):
         """The callbacks of which it does not know yet that they are queued, for whoever replays it."""
         return self._state.unwritten
 
-    @property
-    def _left(self) -> Left:
-        """What the request left to the operator."""
-        return Left(terms_of_business=self._start.rate is None, at_expiry=self._start.at_expiry is None)
-
-    @property
-    def _lacks_parties(self) -> bool:
-        return lacks_parties(workflow.info().typed_search_attributes)
-
     @workflow.run
     async def run(self, start: SessionStart) -> Bill:
         """The story of a session. Returns its final bill."""
@@ -164,52 +150,15 @@ class MaskingSession(CarrierSignals):
 
     async def _open_though_cancelled(self) -> None:
         """Open the session; one that is cancelled meanwhile may be open already, so that it ends as any other."""
+        opening = Opening(self._state, self._counterpart, self._start)
         try:
-            await self._open()
+            self._outlives_cancel = await opening.carry_out()
         except (ActivityError, asyncio.CancelledError) as error:
             # A worker that evicts the workflow cancels its tasks, too.
             if workflow.cancellation_reason() is None or not is_cancelled_exception(error):
                 raise
-            await self._open()
+            self._outlives_cancel = await opening.carry_out()
             await self._changes.end()
-
-    async def _open(self) -> None:
-        if self._counterpart is not None:
-            await self._open_at_carrier(self._counterpart)
-            return
-        result = await workflow.execute_local_activity_method(
-            SessionActivities.open_session,
-            OpenSession(session=self._session, left=self._left, asks_parties=self._lacks_parties),
-            start_to_close_timeout=WRITE_TIMEOUT,
-            retry_policy=WRITE_RETRIES,
-            summary="choose a virtual number",
-        )
-        decided = None
-        if result.virtual_number is not None:
-            decided = opened(self._session, result.virtual_number, result.pins, result.revision, result.agreement)
-        self._take_opening(result, decided)
-
-    async def _open_at_carrier(self, carrier: CounterpartOrders) -> None:
-        """An ordinary activity on purpose: the carrier is asked, which takes its time and must not be done again."""
-        result = await carrier.make(self._left, asks_parties=self._lacks_parties)
-        decided = None
-        if result.told is not None:
-            decided = opened_at_carrier(self._session, result.told, result.revision, result.agreement, result.rules)
-        self._take_opening(result, decided)
-
-    def _take_opening(self, result: Opened | OpenedAtCarrier, decided: Step | None) -> None:
-        """Put into effect what came of opening the session: a refusal, where that decided nothing else."""
-        if decided is None:
-            self._state.take(refused(self._session, result.refusal))
-            self._tell_lists("refused")
-        else:
-            heard_meanwhile = not self._state.is_written
-            self._state.take(decided)
-            if not heard_meanwhile:
-                self._state.note_written()
-            self._outlives_cancel = result.outlives_cancel
-            self._tell_parties(result.parties)
-        self._state.tell()
 
     async def _advance_until(self, done: Callable[[], bool]) -> None:
         """Let time and triggers act on the session, recording each step, until `done`.
@@ -311,7 +260,7 @@ class MaskingSession(CarrierSignals):
 
     async def _drain(self) -> None:
         """Wait for what the session's calls still owe: their ends, their recordings, events on their way."""
-        self._tell_lists("expired")
+        tell_lists(self._session, "expired")
         self._orders.expired(self._session)
         # Of a session that was resumed long after its end, events are on their way only since then.
         give_up_at = max((self._session.expires_at, *self._session.resumed)) + WAIT_FOR_UNREPORTED
@@ -376,16 +325,6 @@ class MaskingSession(CarrierSignals):
             summary="close the bill",
         )
         self._state.note_written()
-
-    def _tell_lists(self, status: Literal["expired", "refused"]) -> None:
-        """Let lists find the session as what it is now. Costs an Action, so it is done once, at the end."""
-        if told := told_at_end(workflow.info().typed_search_attributes, status, self._session.expires_at):
-            workflow.upsert_search_attributes(told)
-
-    def _tell_parties(self, hashes: Sequence[str]) -> None:
-        """Let lists find the session by its parties. Costs an Action, where whoever started it cannot hash them."""
-        if told := told_when_open(hashes):
-            workflow.upsert_search_attributes(told)
 
     def _hear(self, event: AnyCarrierEvent) -> None:
         self._state.hear(event)
