@@ -13,7 +13,6 @@ from temporalio import nexus
 from temporalio.client import Client
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
-from temporalio.service import RPCError
 
 from masking.client import (
     MaskingClient,
@@ -169,12 +168,7 @@ class _Start(nexus.TemporalOperationHandler[NewSession, Bill]):
         # A worker that is slow to answer is no reason to fail: the workflow goes on.
         with suppress(OutcomeUnknown):
             await self._starter.open(request, digest)
-        try:
-            return await self._begun(client, request, digest)
-        except RPCError as error:
-            if not self._starter.do_without_attributes(error):
-                raise
-        return await self._begun(client, request, digest)
+        return await self._starter.with_attributes_or_without(lambda: self._begun(client, request, digest))
 
     async def _begun(self, client: nexus.TemporalNexusClient, request: SessionRequest, digest: str) -> Started:
         try:

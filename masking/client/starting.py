@@ -80,8 +80,9 @@ class Starter:
     async def open(self, request: SessionRequest, digest: str | None = None) -> SessionSnapshot:
         """Start a session, or join the one that lives, and wait for its number."""
         await self.must_fit(request.session_uuid)
+        opening = self.with_attributes_or_without(lambda: self._started(request, digest))
         try:
-            return await asyncio.wait_for(self._opened(request, digest), self._timeout.total_seconds())
+            return await asyncio.wait_for(opening, self._timeout.total_seconds())
         except FAULTS as error:
             raise named(error) from None
         except WorkflowAlreadyStartedError:
@@ -123,12 +124,7 @@ class Starter:
         """
         await self.must_fit(start.session_uuid)
         try:
-            try:
-                await self._begin_anew(start, digest)
-            except RPCError as error:
-                if not self.do_without_attributes(error):
-                    raise
-                await self._begin_anew(start, digest)
+            await self.with_attributes_or_without(lambda: self._begin_anew(start, digest))
         except WorkflowAlreadyStartedError:
             return False
         except FAULTS as error:
@@ -167,7 +163,16 @@ class Starter:
             return None
         return told_at_start(request, created_at or datetime.now(UTC), self._party_hash, request.carrier)
 
-    def do_without_attributes(self, error: RPCError) -> bool:
+    async def with_attributes_or_without(self, begin: Callable[[], Awaitable[ResultT]]) -> ResultT:
+        """Start a workflow with `attributes`; once more where the namespace knows none: then it is to have none."""
+        try:
+            return await begin()
+        except RPCError as error:
+            if not self._do_without_attributes(error):
+                raise
+        return await begin()
+
+    def _do_without_attributes(self, error: RPCError) -> bool:
         """Whether to try again without search attributes, of which the namespace knows none; tells it once."""
         if error.status is not RPCStatusCode.INVALID_ARGUMENT or "search attribute" not in error.message.lower():
             return False
@@ -182,14 +187,6 @@ class Starter:
             self._client.namespace,
         )
         return True
-
-    async def _opened(self, request: SessionRequest, digest: str | None) -> SessionSnapshot:
-        try:
-            return await self._started(request, digest)
-        except RPCError as error:
-            if not self.do_without_attributes(error):
-                raise
-        return await self._started(request, digest)
 
     async def _started(self, request: SessionRequest, digest: str | None) -> SessionSnapshot:
         start: WithStartWorkflowOperation[object, Bill] = WithStartWorkflowOperation(
