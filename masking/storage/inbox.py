@@ -81,6 +81,12 @@ class _InboxRow(NamedTuple):
     wrapped_key: bytes
 
 
+_EVENTS = (
+    "SELECT i.id, i.session_uuid, s.revision, i.signal, i.sealed_event, s.key_id, s.wrapped_key"
+    " FROM inbox i JOIN sessions s USING (session_uuid)"
+)
+
+
 async def claim(connection: Connection, keyring: Keyring, limit: int) -> list[WaitingEvent]:
     """The oldest events that are due, locked until the transaction ends; others skip them.
 
@@ -88,9 +94,7 @@ async def claim(connection: Connection, keyring: Keyring, limit: int) -> list[Wa
     """
     async with connection.cursor(row_factory=class_row(_InboxRow)) as cursor:
         await cursor.execute(
-            "SELECT i.id, i.session_uuid, s.revision, i.signal, i.sealed_event, s.key_id, s.wrapped_key"
-            " FROM inbox i JOIN sessions s USING (session_uuid)"
-            " WHERE i.forwarded_at IS NULL AND NOT i.unreadable AND i.due_at <= now()"
+            _EVENTS + " WHERE i.forwarded_at IS NULL AND NOT i.unreadable AND i.due_at <= now()"
             " ORDER BY i.id LIMIT %s FOR UPDATE OF i SKIP LOCKED",
             (limit,),
         )
@@ -139,8 +143,7 @@ async def late_events(connection: Connection, keyring: Keyring, session_uuid: st
     """A session's events that came too late, in the order in which they did."""
     async with connection.cursor(row_factory=class_row(_InboxRow)) as cursor:
         await cursor.execute(
-            "SELECT i.id, i.session_uuid, s.revision, i.signal, i.sealed_event, s.key_id, s.wrapped_key"
-            " FROM inbox i JOIN sessions s USING (session_uuid) WHERE i.session_uuid = %s AND i.late ORDER BY i.id",
+            _EVENTS + " WHERE i.session_uuid = %s AND i.late ORDER BY i.id",
             (session_uuid,),
         )
         return [_opened(row, keyring) for row in await cursor.fetchall()]
@@ -229,9 +232,7 @@ async def put_in(connection: Connection, keyring: Keyring, session_uuid: str) ->
     """All that was put in for a session, in the order in which it was, but for what came late or cannot be read."""
     async with connection.cursor(row_factory=class_row(_InboxRow)) as cursor:
         await cursor.execute(
-            "SELECT i.id, i.session_uuid, s.revision, i.signal, i.sealed_event, s.key_id, s.wrapped_key"
-            " FROM inbox i JOIN sessions s USING (session_uuid)"
-            " WHERE i.session_uuid = %s AND NOT i.late AND NOT i.unreadable ORDER BY i.id",
+            _EVENTS + " WHERE i.session_uuid = %s AND NOT i.late AND NOT i.unreadable ORDER BY i.id",
             (session_uuid,),
         )
         rows = await cursor.fetchall()

@@ -20,6 +20,8 @@ from masking.storage.sessions import SealedSession, record_session
 UNTIL_STARTED = timedelta(seconds=5)
 """For so long events that are to be told again wait for the new run, at most; else the forwarder meets none."""
 
+_SETTLED = "(s.settled_at IS NOT NULL OR EXISTS (SELECT FROM settlements t WHERE t.session_uuid = s.session_uuid))"
+
 Standing = Literal["open", "settled", "erased", "unknown"]
 
 
@@ -30,8 +32,7 @@ async def unsettled(connection: Connection, account: str | None = None) -> list[
         account: only those that use the numbers of this account or subaccount.
     """
     rows = await connection.execute(
-        "SELECT session_uuid FROM sessions s WHERE settled_at IS NULL AND status <> 'erased'"
-        " AND NOT EXISTS (SELECT FROM settlements t WHERE t.session_uuid = s.session_uuid)"
+        f"SELECT session_uuid FROM sessions s WHERE NOT {_SETTLED} AND status <> 'erased'"  # noqa: S608 fixed fragments
         " AND (%(account)s::text IS NULL OR coalesce(subaccount_id, account_id) = %(account)s)"
         " ORDER BY created_at, session_uuid",
         {"account": account},
@@ -42,8 +43,7 @@ async def unsettled(connection: Connection, account: str | None = None) -> list[
 async def standing(connection: Connection, session_uuid: str) -> Standing:
     """How it stands with a session: of an open one the bill is not closed."""
     found = await connection.execute(
-        "SELECT CASE WHEN status = 'erased' THEN 'erased' WHEN settled_at IS NOT NULL"
-        " OR EXISTS (SELECT FROM settlements t WHERE t.session_uuid = s.session_uuid) THEN 'settled' ELSE 'open' END"
+        f"SELECT CASE WHEN status = 'erased' THEN 'erased' WHEN {_SETTLED} THEN 'settled' ELSE 'open' END"  # noqa: S608
         " FROM sessions s WHERE session_uuid = %s",
         (session_uuid,),
     )
