@@ -79,7 +79,7 @@ class MaskingSession(CarrierSignals):
         self._updates = AnsweredUpdates(carried.update_ids if carried is not None else ())
         # Where the carrier masks: the session there, which this one follows.
         self._counterpart = (
-            CounterpartOrders(lambda: self._session, self._give_up, self._remark, self._move_along, self._reconcile)
+            CounterpartOrders(lambda: self.session, self._give_up, self._remark, self._move_along, self._reconcile)
             if session.carrier != "voice"
             else None
         )
@@ -92,13 +92,9 @@ class MaskingSession(CarrierSignals):
         self._timers = SessionTimers()
 
     @property
-    def _session(self) -> Session:
-        return self._state.session
-
-    @property
     def session(self) -> Session:
-        """The session as it is now, for whoever replays it."""
-        return self._session
+        """The session as it is now."""
+        return self._state.session
 
     @property
     def unwritten(self) -> tuple[Callback, ...]:
@@ -116,12 +112,12 @@ class MaskingSession(CarrierSignals):
 
     async def _live(self) -> Bill:
         """What follows once it is clear whether the session is open."""
-        if self._session.phase is not Phase.REFUSED:
+        if self.session.phase is not Phase.REFUSED:
             if self._start.carried is None:
-                self._orders.opened(self._session)
+                self._orders.opened(self.session)
             elif self._start.carried.resumes is not None:
                 await self._take_over()
-            await self._advance_until(lambda: self._session.phase is not Phase.ACTIVE)
+            await self._advance_until(lambda: self.session.phase is not Phase.ACTIVE)
             await self._drain()
             if self._counterpart is not None:
                 # What the carrier's record adds may have to be waited for in its turn.
@@ -132,7 +128,7 @@ class MaskingSession(CarrierSignals):
         await workflow.wait_condition(workflow.all_handlers_finished)
         await self._state.put_back_unheeded()
         self._state.let_go()
-        return bill(self._session)
+        return bill(self.session)
 
     async def _take_over(self) -> None:
         """Hear first what the lost run may have heard and not written down; then see to what it may not have begun.
@@ -145,8 +141,8 @@ class MaskingSession(CarrierSignals):
         while not await self._all_forwarded() and workflow.now() < until:
             await workflow.sleep(pause, summary="hear again what the lost run may have heard")
             pause *= 2
-        if owes_first_call(self._session):
-            self._orders.opened(self._session)
+        if owes_first_call(self.session):
+            self._orders.opened(self.session)
 
     async def _open_though_cancelled(self) -> None:
         """Open the session; one that is cancelled meanwhile may be open already, so that it ends as any other."""
@@ -165,7 +161,7 @@ class MaskingSession(CarrierSignals):
 
         Nothing here waits for a local activity (see `RecordedState.record_newest`).
         """
-        if self._session.revision == 1:
+        if self.session.revision == 1:
             await self._advance_until_as_revision_1(done)
             return
         pause = LOOK_AGAIN_FIRST
@@ -173,14 +169,14 @@ class MaskingSession(CarrierSignals):
             self._continue_if_due()
             if self._counterpart is not None:
                 await self._counterpart.look_if_due()
-            self._state.take_now(elapsed(self._session, workflow.now()))
-            if self._session.phase is Phase.DRAINING:
-                self._orders.expired(self._session)
+            self._state.take_now(elapsed(self.session, workflow.now()))
+            if self.session.phase is Phase.DRAINING:
+                self._orders.expired(self.session)
             self._answers_seen = self._orders.answers
             again = None
             if overdue := self._overdue():
                 if await self._everything_reported():
-                    self._orders.ask(self._session, overdue)
+                    self._orders.ask(self.session, overdue)
                     pause = LOOK_AGAIN_FIRST
                 else:
                     again = Deadline(workflow.now() + pause, "wait for events on their way")
@@ -194,29 +190,29 @@ class MaskingSession(CarrierSignals):
 
     async def _advance_until_as_revision_1(self, done: Callable[[], bool]) -> None:
         while True:
-            self._state.take_now(elapsed(self._session, workflow.now()))
+            self._state.take_now(elapsed(self.session, workflow.now()))
             await self._state.record()
             if done():
                 self._timers.stop()
                 return
             if self._overdue():
                 if await self._everything_reported():
-                    self._state.take_now(given_up(self._session, workflow.now()))
+                    self._state.take_now(given_up(self.session, workflow.now()))
                     continue
                 self._timers.own.set(Deadline(workflow.now() + LOOK_AGAIN_FIRST, "wait for events on their way"))
             else:
-                self._timers.own.set(soonest(own_deadline(self._session), calls_deadline(self._session)))
+                self._timers.own.set(soonest(own_deadline(self.session), calls_deadline(self.session)))
             await workflow.wait_condition(self._is_due)
 
     def _overdue(self) -> list[Call]:
         """The calls whose last events should have come, and of which the carrier is not being asked yet."""
-        overdue = overdue_calls(self._session, workflow.now())
+        overdue = overdue_calls(self.session, workflow.now())
         return [call for call in overdue if call.call_uuid not in self._orders.asking]
 
     def _set_timers(self, again: Deadline | None, besides: Collection[str]) -> None:
         """Ring when time alone changes something next, or before."""
-        own = own_deadline(self._session)
-        first = soonest(own, again, calls_deadline(self._session, besides))
+        own = own_deadline(self.session)
+        first = soonest(own, again, calls_deadline(self.session, besides))
         is_long = workflow.info().is_continue_as_new_suggested()
         self._timers.own.set(own)
         self._timers.calls.set(first if first != own else None)
@@ -247,29 +243,29 @@ class MaskingSession(CarrierSignals):
         return self._orders.idle and (self._counterpart is None or not self._counterpart.owes_look)
 
     def _give_up(self, calls: frozenset[str]) -> None:
-        self._state.take_now(given_up(self._session, workflow.now(), calls))
+        self._state.take_now(given_up(self.session, workflow.now(), calls))
 
     def _remark(self, remark: str) -> None:
-        self._state.take(remarked(self._session, remark))
+        self._state.take(remarked(self.session, remark))
 
     def _move_along(self, told: ToldSession) -> None:
-        self._state.take_now(followed(self._session, told, workflow.now()))
+        self._state.take_now(followed(self.session, told, workflow.now()))
 
     def _reconcile(self, told: ToldSession) -> None:
-        self._state.take_all_calls(reconciled(self._session, told))
+        self._state.take_all_calls(reconciled(self.session, told))
 
     async def _drain(self) -> None:
         """Wait for what the session's calls still owe: their ends, their recordings, events on their way."""
-        tell_lists(self._session, "expired")
-        self._orders.expired(self._session)
+        tell_lists(self.session, "expired")
+        self._orders.expired(self.session)
         # Of a session that was resumed long after its end, events are on their way only since then.
-        give_up_at = max((self._session.expires_at, *self._session.resumed)) + WAIT_FOR_UNREPORTED
+        give_up_at = max((self.session.expires_at, *self.session.resumed)) + WAIT_FOR_UNREPORTED
         pause = LOOK_AGAIN_FIRST
         while True:
-            await self._advance_until(lambda: not waiting_for(self._session))
-            if self._session.phase is Phase.SETTLED:
+            await self._advance_until(lambda: not waiting_for(self.session))
+            if self.session.phase is Phase.SETTLED:
                 return
-            if self._session.revision > 2 and not self._state.is_begun:
+            if self.session.revision > 2 and not self._state.is_begun:
                 continue
             reported = self._state.is_reported or await self._everything_reported()
             if not self._state.is_begun:
@@ -300,7 +296,7 @@ class MaskingSession(CarrierSignals):
     async def _unreported(self) -> Unreported:
         return await workflow.execute_activity_method(
             SessionActivities.count_unreported,
-            SessionRef(session_uuid=self._session.session_uuid),
+            SessionRef(session_uuid=self.session.session_uuid),
             start_to_close_timeout=WRITE_TIMEOUT,
             retry_policy=WRITE_RETRIES,
             summary="ask for events on their way",
@@ -313,13 +309,13 @@ class MaskingSession(CarrierSignals):
         while not self._state.is_begun:
             await self._state.record()
             await self._courier.finished()
-        if self._session.phase is Phase.SETTLED:
+        if self.session.phase is Phase.SETTLED:
             return
         self._state.settle()
         # An ordinary activity on purpose: that this state is the final one stands in the history before it is written.
         await workflow.execute_activity_method(
             SessionActivities.settle_session,
-            RecordSession(session=self._session),
+            RecordSession(session=self.session),
             start_to_close_timeout=WRITE_TIMEOUT,
             retry_policy=WRITE_RETRIES,
             summary="close the bill",
@@ -330,7 +326,7 @@ class MaskingSession(CarrierSignals):
         self._state.hear(event)
 
     def _queued(self) -> None:
-        if self._session.revision == 1:
+        if self.session.revision == 1:
             self._courier.wake()
 
     # What the account asks for. Each answers once the change is written down.
@@ -342,11 +338,11 @@ class MaskingSession(CarrierSignals):
         Raises:
             ApplicationError: `NumberPoolExhausted`, `PinTaken`, `AccountUnknown`, `RequestInvalid`.
         """
-        await workflow.wait_condition(lambda: self._session.phase is not Phase.OPENING)
-        if self._session.phase is Phase.REFUSED:
-            raise ApplicationError(self._session.refusal, type=refusal_type(self._session), non_retryable=True)
+        await workflow.wait_condition(lambda: self.session.phase is not Phase.OPENING)
+        if self.session.phase is Phase.REFUSED:
+            raise ApplicationError(self.session.refusal, type=refusal_type(self.session), non_retryable=True)
         await self._state.written()
-        return snapshot(self._session)
+        return snapshot(self.session)
 
     @workflow.update(name=UPDATE_MODIFY, description="Change terms, the expiry among them.")
     async def modify(self, change: Change) -> SessionSnapshot:
@@ -390,9 +386,9 @@ class MaskingSession(CarrierSignals):
     @workflow.query(name=QUERY_SNAPSHOT, description="The session now, in short.")
     def snapshot(self) -> SessionSnapshot:
         """The session now, in short."""
-        return snapshot(self._session)
+        return snapshot(self.session)
 
     @workflow.query(name=QUERY_STORY, description="What has happened, in words.")
     def story(self) -> str:
         """What has happened, in words and without numbers."""
-        return story(self._session)
+        return story(self.session)
