@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncGenerator
 from datetime import timedelta
 from pathlib import Path
@@ -14,9 +13,7 @@ import pytest
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
 from temporalio.client import Client, WorkflowFailureError
-from typer.testing import CliRunner, Result
 
-from masking.cli import app
 from masking.client import CallEvent, IdempotencyConflict, NewSession, SessionEvent, SessionRefused
 from masking.client.starting import Starter
 from masking.contract import session_workflow_id
@@ -33,9 +30,10 @@ from masking.storage.ledger import ledger_of
 from masking.storage.payload_keys import StoredPayloadKeys
 from masking.storage.sessions import read_session
 from masking.temporal import masking_plugin, with_keys
-from tests.conftest import ACCOUNT, KEYS
+from tests.conftest import ACCOUNT
 from tests.integration.conftest import Receiver, System, another_namespace, served
 from tests.integration.telephone import heard
+from tests.integration.test_audit import Operator as AuditOperator
 from tests.integration.test_audit import states
 from tests.integration.test_carrier_webhooks import create, rest_of_call, ring_at
 from tests.integration.test_payload_keys import Service, keys_operator, service
@@ -46,25 +44,13 @@ __all__ = ["keys_operator", "service"]
 pytestmark = pytest.mark.anyio
 
 
-class Operator:
-    """Runs commands against the database and the Temporal server of the test."""
+class Operator(AuditOperator):
+    """Has sessions go on, and their evidence verified."""
 
-    def __init__(self, database_url: str, client: Client, folder: Path) -> None:
+    def __init__(self, database_url: str, temporal: Client, folder: Path) -> None:
+        super().__init__(database_url, temporal, folder)
         self.folder = folder
-        self.environment = {
-            "DATABASE_URL": database_url,
-            "MASKING_KEYS": KEYS,
-            "TEMPORAL_ADDRESS": client.service_client.config.target_host,
-            "COLUMNS": "200",
-        }
-
-    async def runs(self, *arguments: str) -> Result:
-        return await asyncio.to_thread(CliRunner().invoke, app, arguments, env=self.environment)
-
-    async def told(self, *arguments: str, code: int = 0) -> Any:
-        done = await self.runs(*arguments, "--json")
-        assert done.exit_code == code, done.output
-        return json.loads(done.stdout)
+        self.environment["COLUMNS"] = "200"
 
     async def resumes(self, *arguments: str, code: int = 0) -> Any:
         return await self.told("sessions", "resume", *arguments, "--yes", code=code)

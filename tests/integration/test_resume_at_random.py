@@ -24,7 +24,7 @@ SESSIONS, SEED = int(os.environ.get("RESUMED_SESSIONS", "0")), int(os.environ.ge
 
 pytestmark = [
     pytest.mark.anyio,
-    pytest.mark.skipif(not SESSIONS, reason="`make chaos` runs it"),
+    pytest.mark.skipif(not SESSIONS, reason="two minutes for its 200 sessions: `make chaos` runs them"),
     pytest.mark.timeout(1800),
 ]
 
