@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from temporalio.client import Client, WorkflowFailureError
 from masking.client import CallEvent, IdempotencyConflict, NewSession, SessionEvent, SessionRefused
 from masking.client.starting import Starter
 from masking.contract import session_workflow_id
-from masking.domain.session import Session
+from masking.domain.session import Session, SessionSnapshot
 from masking.operate import resuming
 from masking.operate.resuming import RESUMED, RUNS, Resumer
 from masking.privacy.keyring import Keyring
@@ -358,9 +358,7 @@ async def test_whoever_started_it_under_a_key_of_its_own_follows_it_and_starts_i
     call_uuid = str(uuid4())
     document = await ring_at(system, opened.virtual_number.removeprefix("+"), "12025550112", call_uuid)
     following = asyncio.create_task(taken(service.sessions.events(uuid)))
-    async with asyncio.timeout(10):
-        while (await service.sessions.snapshot(uuid)).interaction_count == 0:  # noqa: ASYNC110
-            await asyncio.sleep(0.02)
+    await reached(service, uuid, lambda now: now.interaction_count == 1)
     until = (await service.sessions.extend(uuid, 5400, update_id="once")).expires_at
     await terminated(system.client, uuid)
     with pytest.raises(SessionRefused, match="its operator can have it go on"):
@@ -371,6 +369,8 @@ async def test_whoever_started_it_under_a_key_of_its_own_follows_it_and_starts_i
     with pytest.raises(IdempotencyConflict):
         await service.sessions.start(asked.model_copy(update={"session_expiry": 600}))
     await rest_of_call(system, document, call_uuid)
+    # The carrier is answered before the session is told; an update may overtake what it has told.
+    await reached(service, uuid, lambda now: now.bill.calls.call_count == 2)
     assert (await service.sessions.extend(uuid, 5400, update_id="once")).expires_at == until, "it has happened"
     assert (await service.sessions.extend(uuid, 7200)).expires_at > until
     await service.sessions.expire(uuid)
@@ -383,6 +383,12 @@ async def test_whoever_started_it_under_a_key_of_its_own_follows_it_and_starts_i
     ]
     assert (await service.sessions.start(asked)).bill == bill
     assert set((await operator.verified(uuid)).values()) == {"proven"}
+
+
+async def reached(service: Service, uuid: str, state: Callable[[SessionSnapshot], bool]) -> None:
+    async with asyncio.timeout(30):
+        while not state(await service.sessions.snapshot(uuid)):  # noqa: ASYNC110 nothing announces it
+            await asyncio.sleep(0.02)
 
 
 async def test_one_that_was_reset_goes_on_and_its_evidence_says_what_is_missing(
