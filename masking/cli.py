@@ -33,8 +33,8 @@ GROUPS = {
         ("masking.operate.numbers", "masking.operate.number_questions", "masking.operate.plan"),
     ),
     "sessions": Group(
-        "Sessions: what happened in one, ending many, and having lost ones go on.",
-        ("masking.operate.sessions", "masking.operate.expire", "masking.operate.resume"),
+        "Sessions: what happened in one, ending many, those that do not end, and having lost ones go on.",
+        ("masking.operate.sessions", "masking.operate.expire", "masking.operate.overdue", "masking.operate.resume"),
     ),
     "inbox": Group("Carriers' events: those that wait, and those that came too late.", ("masking.operate.inbox",)),
     "callbacks": Group(

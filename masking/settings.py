@@ -274,6 +274,14 @@ class Settings(BaseSettings):
         return (self.public_url or self.gateway_url).rstrip("/")
 
     @property
+    def closes_within(self) -> timedelta:
+        """How long after a session's time, and its calls that we connected, are over its bill is closed if all is well.
+
+        Calls that a carrier masks may go on for so long as calls last, recordings take their time, and events theirs.
+        """
+        return timedelta(seconds=self.call_time_limit + self.recording_wait, minutes=10)
+
+    @property
     def archive_place(self) -> str:
         """Where the archive is, an absolute path or a URL; where `masking run` has it when not set."""
         return self.archive or str((self.data / "archive").absolute())

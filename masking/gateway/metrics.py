@@ -32,6 +32,7 @@ from masking.storage.measures import (
     pools,
     undelivered,
 )
+from masking.storage.overdue import OpenSessions, open_sessions
 from masking.storage.recordings import Unkept, unkept
 
 FRESH_S = 10.0
@@ -45,10 +46,16 @@ class Metrics:
 
     Args:
         keep_for: how long sessions are to be kept after their bill was closed; None for ever.
+        closes_within: how long a bill may take once a session is over; see `Settings.closes_within`.
     """
 
-    def __init__(self, database: Database, keep_for: timedelta | None = None) -> None:
-        self._database, self._keep_for = database, keep_for
+    def __init__(
+        self,
+        database: Database,
+        keep_for: timedelta | None = None,
+        closes_within: timedelta = timedelta(hours=1),
+    ) -> None:
+        self._database, self._keep_for, self._closes_within = database, keep_for, closes_within
         self._registry = CollectorRegistry()
         self._read_at = float("-inf")
         self._reading = asyncio.Lock()
@@ -56,6 +63,9 @@ class Metrics:
         self._in_use = self._gauge("pool_in_use", "Virtual numbers that live or cooling sessions hold", OF_POOL)
         self._headroom = self._gauge("pool_headroom", "Numbers left for the two busiest parties; under 1 creates may "
                                      "be refused", OF_POOL)  # fmt: skip
+        self._open = self._gauge("sessions_open", "Sessions whose bill is not closed yet")
+        self._overdue = self._gauge("sessions_overdue", "Those of them whose time and calls are over for too long")
+        self._oldest_overdue = self._gauge("sessions_overdue_oldest_seconds", "For how long the oldest of these are")
         self._waiting = self._gauge("inbox_waiting", "Carriers' events that no workflow has had yet")
         self._oldest = self._gauge("inbox_oldest_seconds", "How long the oldest of them has waited")
         self._late = self._gauge("inbox_late", "Carriers' events that came after their session had been settled")
@@ -82,6 +92,7 @@ class Metrics:
             if time.monotonic() - self._read_at > FRESH_S:
                 async with self._database.transaction() as connection:
                     self._set_pools(await pools(connection))
+                    self._set_sessions(await open_sessions(connection, self._closes_within))
                     self._set_backlog(await backlog(connection))
                     self._set_undelivered(await undelivered(connection))
                     self._set_erasing(await erasing(connection, self._keep_for))
@@ -107,6 +118,11 @@ class Metrics:
                 self._numbers.labels(*name, state).set(count)
             self._in_use.labels(*name).set(pool.in_use)
             self._headroom.labels(*name).set(pool.headroom)
+
+    def _set_sessions(self, found: OpenSessions) -> None:
+        self._open.set(found.open)
+        self._overdue.set(found.overdue)
+        self._oldest_overdue.set(found.oldest_seconds)
 
     def _set_backlog(self, found: Backlog) -> None:
         self._waiting.set(found.waiting)
@@ -146,7 +162,7 @@ async def metrics_served(database: Database, settings: Settings) -> AsyncIterato
     if settings.metrics_port == 0:
         yield
         return
-    metrics = Metrics(database, settings.retention)
+    metrics = Metrics(database, settings.retention, settings.closes_within)
 
     async def expose(request: web.Request) -> web.Response:
         del request

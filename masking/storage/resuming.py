@@ -15,12 +15,10 @@ from masking.privacy.keyring import Keyring
 from masking.storage.database import Connection
 from masking.storage.inbox import forward_again, put_in
 from masking.storage.routes import hold_just_its_own
-from masking.storage.sessions import SealedSession, record_session
+from masking.storage.sessions import BILL_CLOSED, BILL_OPEN, SealedSession, record_session
 
 UNTIL_STARTED = timedelta(seconds=5)
 """For so long events that are to be told again wait for the new run, at most; else the forwarder meets none."""
-
-_SETTLED = "(s.settled_at IS NOT NULL OR EXISTS (SELECT FROM settlements t WHERE t.session_uuid = s.session_uuid))"
 
 Standing = Literal["open", "settled", "erased", "unknown"]
 
@@ -32,7 +30,7 @@ async def unsettled(connection: Connection, account: str | None = None) -> list[
         account: only those that use the numbers of this account or subaccount.
     """
     rows = await connection.execute(
-        f"SELECT session_uuid FROM sessions s WHERE NOT {_SETTLED} AND status <> 'erased'"  # noqa: S608 fixed fragments
+        f"SELECT session_uuid FROM sessions s WHERE {BILL_OPEN}"  # noqa: S608 fixed fragments only
         " AND (%(account)s::text IS NULL OR coalesce(subaccount_id, account_id) = %(account)s)"
         " ORDER BY created_at, session_uuid",
         {"account": account},
@@ -43,7 +41,7 @@ async def unsettled(connection: Connection, account: str | None = None) -> list[
 async def standing(connection: Connection, session_uuid: str) -> Standing:
     """How it stands with a session: of an open one the bill is not closed."""
     found = await connection.execute(
-        f"SELECT CASE WHEN status = 'erased' THEN 'erased' WHEN {_SETTLED} THEN 'settled' ELSE 'open' END"  # noqa: S608
+        f"SELECT CASE WHEN status = 'erased' THEN 'erased' WHEN {BILL_CLOSED} THEN 'settled' ELSE 'open' END"  # noqa: S608
         " FROM sessions s WHERE session_uuid = %s",
         (session_uuid,),
     )

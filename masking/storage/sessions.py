@@ -22,6 +22,11 @@ from masking.storage.callback_queue import Queued, Queueing
 from masking.storage.database import Connection
 from masking.storage.routes import identity_hash, move_leases
 
+BILL_CLOSED = "(s.settled_at IS NOT NULL OR EXISTS (SELECT FROM settlements t WHERE t.session_uuid = s.session_uuid))"
+"""Of a session `s`."""
+BILL_OPEN = f"NOT {BILL_CLOSED} AND s.status <> 'erased'"
+"""Of a session `s` that is not erased: these are in an index of their own."""
+
 
 def _party_hashes(terms: Terms, keyring: Keyring) -> tuple[bytes | None, bytes | None]:
     """What lists find the parties by; None for a party that is not known."""

@@ -1,0 +1,37 @@
+"""`masking sessions overdue`: sessions that are over and whose bill stays open."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from masking.command_line import AsJson, say_some
+from masking.operate.console import on_system
+from masking.operate.many import Account
+from masking.operate.sessions import app
+from masking.operate.system import OperatedSystem
+from masking.settings import load_settings
+from masking.storage.overdue import Overdue, overdue
+
+
+@app.command(name="overdue")
+def overdue_(
+    account: Account = None,
+    limit: Annotated[int, typer.Option(help="The oldest so many.", min=1, max=10_000)] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """List sessions whose time and calls are over for too long while their bill is open, oldest first.
+
+    Their workflow waits for a worker, is stuck, or was lost: `masking sessions resume --dry-run` tells those apart.
+    """
+
+    async def find(system: OperatedSystem) -> list[Overdue]:
+        async with system.database.transaction() as connection:
+            return await overdue(connection, load_settings().closes_within, limit, account)
+
+    say_some("sessions", on_system(find), _line, "overdue", limit, as_json=as_json)
+
+
+def _line(session: Overdue) -> str:
+    return f"{session.due_at:%Y-%m-%d %H:%M:%S} UTC  {session.session_uuid}  {session.account}"
