@@ -33,13 +33,24 @@ def plivo_v3(method: str, url: str, params: Mapping[str, str], nonce: str, token
     return base64.b64encode(digest).decode()
 
 
-def signed_headers(method: str, url: str, params: Mapping[str, str], tokens: Sequence[str]) -> dict[str, str]:
-    """The headers that sign a request with every token that is valid now; none without a token."""
+def signed_headers(
+    method: str, url: str, params: Mapping[str, str], tokens: Sequence[str], main_tokens: Sequence[str] | None = None
+) -> dict[str, str]:
+    """The headers that sign a request with every token that is valid now; none without a token.
+
+    Args:
+        tokens: of the account or subaccount that the request is about.
+        main_tokens: of its main account; None where it is one itself.
+    """
     if not tokens:
         return {}
     nonce = f"{secrets.randbelow(10**NONCE_DIGITS):0{NONCE_DIGITS}}"
-    signatures = ",".join(plivo_v3(method, url, params, nonce, token) for token in tokens)
-    return {SIGNATURE: signatures, MAIN_ACCOUNT_SIGNATURE: signatures, NONCE: nonce}
+
+    def signatures(of: Sequence[str]) -> str:
+        return ",".join(plivo_v3(method, url, params, nonce, token) for token in of)
+
+    main = tokens if main_tokens is None else main_tokens
+    return {SIGNATURE: signatures(tokens), MAIN_ACCOUNT_SIGNATURE: signatures(main), NONCE: nonce}
 
 
 def is_signed_by(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
 from contextlib import suppress
 from typing import NamedTuple
 from urllib.parse import urlencode
@@ -16,6 +15,7 @@ from masking.carriers.signature import signed_headers
 from masking.delivery.guard import NOT_PUBLIC, AddressGuard
 from masking.delivery.standard_webhooks import standard_headers
 from masking.domain.callbacks import Callback
+from masking.storage.accounts import SigningTokens
 
 AT_MOST_S = 30.0
 """How long one try may take in all."""
@@ -82,18 +82,18 @@ def origin_of(callback: Callback) -> str:
         return ""
 
 
-async def send(http: aiohttp.ClientSession, callback: Callback, tokens: Sequence[str]) -> Outcome:
+async def send(http: aiohttp.ClientSession, callback: Callback, tokens: SigningTokens) -> Outcome:
     """Send a callback once, signed with every valid token. Any 2xx counts as delivered."""
     try:
         url, form, body = URL(callback.url), callback.params, None
         if callback.method == "GET":
             url, form = url.update_query(callback.params), {}
-        headers = signed_headers(callback.method, str(url), form, tokens)
+        headers = signed_headers(callback.method, str(url), form, tokens.own, tokens.main)
         headers["X-Masking-Callback-Id"] = callback.callback_id
         if form:
             # Of the body alone, so not for a GET, of which it would sign nothing.
             body = urlencode(form).encode()
-            headers |= standard_headers(callback.callback_id, int(time.time()), body, tokens)
+            headers |= standard_headers(callback.callback_id, int(time.time()), body, tokens.own)
             headers["Content-Type"] = "application/x-www-form-urlencoded"
         # Only the status counts: a body without an end, or a drop a second, holds nothing up.
         async with (

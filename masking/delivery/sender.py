@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -23,6 +23,7 @@ from masking.domain.callbacks import AnswerStart
 from masking.lookout import Lookout
 from masking.privacy.keyring import Keyring, Unreadable
 from masking.storage import accounts, callbacks
+from masking.storage.accounts import SigningTokens
 from masking.storage.callback_endpoints import endpoint_hash, note_rest
 from masking.storage.callback_queue import Queued
 from masking.storage.callbacks import Due, Hold, Note
@@ -95,7 +96,7 @@ class CallbackSender:
         self._notebook = Notebook(database)
         self._endpoints = Endpoints()
         self._lookout = Lookout(self._look, LOOK_EVERY_S)
-        self._tokens: dict[str, tuple[float, Sequence[str]]] = {}
+        self._tokens: dict[str, tuple[float, SigningTokens]] = {}
         self._in_hand: dict[str, _InHand] = {}
         self._sending: set[asyncio.Task[None]] = set()
         self._more_waits: set[str] = set()
@@ -223,22 +224,22 @@ class CallbackSender:
             # Their claim ends by itself.
             logger.warning("callbacks of a session wait: %s", type(error).__name__)
 
-    async def _tokens_of(self, owner_id: str) -> Sequence[str]:
+    async def _tokens_of(self, owner_id: str) -> SigningTokens:
         """What signs the callbacks of an account, as it was a moment ago.
 
         Raises:
             Unreadable: it cannot be decrypted.
         """
-        read_at, tokens = self._tokens.get(owner_id, (float("-inf"), ()))
+        read_at, tokens = self._tokens.get(owner_id, (float("-inf"), SigningTokens((), ())))
         if time.monotonic() - read_at > TOKENS_FRESH_S:
             async with self._database.transaction() as connection:
-                tokens = await accounts.auth_tokens(connection, self._keyring, owner_id)
+                tokens = await accounts.signing_tokens(connection, self._keyring, owner_id)
             if len(self._tokens) >= TOKENS_KEPT:
                 self._tokens.clear()
             self._tokens[owner_id] = (time.monotonic(), tokens)
         return tokens
 
-    async def _try(self, due: Due, endpoint: Endpoint, tokens: Sequence[str]) -> _Tried:
+    async def _try(self, due: Due, endpoint: Endpoint, tokens: SigningTokens) -> _Tried:
         """Send a callback to its endpoint, which has been admitted."""
         began_at, began = datetime.now(UTC), time.monotonic()
         if due.callback is None:

@@ -6,7 +6,7 @@ import hmac
 import re
 import secrets
 import string
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -66,6 +66,18 @@ class NewToken(NamedTuple):
     auth_token: str
 
 
+class SigningTokens(NamedTuple):
+    """What an account's callbacks are signed with: the valid tokens, newest first.
+
+    Attributes:
+        own: the account's.
+        main: its main account's; the same for a main account.
+    """
+
+    own: Sequence[str]
+    main: Sequence[str]
+
+
 class _TokenRow(NamedTuple):
     auth_id: str
     parent_id: str | None
@@ -75,6 +87,7 @@ class _TokenRow(NamedTuple):
 class _SealedTokenRow(NamedTuple):
     token_key_id: str
     token_sealed: bytes
+    is_own: bool
 
 
 async def authenticate(connection: Connection, keyring: Keyring, auth_id: str, auth_token: str) -> Principal | None:
@@ -225,16 +238,24 @@ async def is_subaccount_of(connection: Connection, auth_id: str, parent_id: str)
     return await row.fetchone() is not None
 
 
-async def auth_tokens(connection: Connection, keyring: Keyring, auth_id: str) -> list[str]:
-    """The account's valid tokens, newest first: what its callbacks are signed with."""
+async def auth_tokens(connection: Connection, keyring: Keyring, auth_id: str) -> Sequence[str]:
+    """The account's valid tokens, newest first."""
+    return (await signing_tokens(connection, keyring, auth_id)).own
+
+
+async def signing_tokens(connection: Connection, keyring: Keyring, auth_id: str) -> SigningTokens:
+    """What the callbacks of an account, or of a subaccount, are signed with."""
     async with connection.cursor(row_factory=class_row(_SealedTokenRow)) as cursor:
         await cursor.execute(
-            "SELECT token_key_id, token_sealed FROM tokens"
-            " WHERE auth_id = %s AND (expires_at IS NULL OR expires_at > now()) ORDER BY created_at DESC",
+            "SELECT t.token_key_id, t.token_sealed, t.auth_id = a.auth_id AS is_own"
+            " FROM accounts a JOIN tokens t ON t.auth_id IN (a.auth_id, a.parent_id)"
+            " WHERE a.auth_id = %s AND (t.expires_at IS NULL OR t.expires_at > now()) ORDER BY t.created_at DESC",
             (auth_id,),
         )
         rows = await cursor.fetchall()
-    return [keyring.open(row.token_key_id, row.token_sealed, AUTH).decode() for row in rows]
+    tokens = [(row.is_own, keyring.open(row.token_key_id, row.token_sealed, AUTH).decode()) for row in rows]
+    own = [token for is_own, token in tokens if is_own]
+    return SigningTokens(own, [token for is_own, token in tokens if not is_own] or own)
 
 
 async def ensure_numbers(connection: Connection, auth_id: str, numbers: Iterable[tuple[str, str]]) -> None:

@@ -7,6 +7,7 @@ from datetime import timedelta
 from uuid import uuid4
 
 import httpx
+import plivo.utils
 import pytest
 from pydantic import SecretStr
 
@@ -18,7 +19,7 @@ from masking.settings import Settings
 from masking.storage import accounts
 from masking.storage.database import Database
 from masking.tls import trusted
-from tests.conftest import ACCOUNT
+from tests.conftest import ACCOUNT, TOKEN
 from tests.integration.conftest import Receiver, System
 from tests.integration.telephone import heard
 from tests.integration.test_carrier_webhooks import rest_of_call, ring_at
@@ -149,6 +150,24 @@ async def test_a_rotated_token_is_valid_beside_the_old_one_and_both_sign_callbac
         assert (await http.get(sessions_of(system, ACCOUNT))).status_code == 401
     async with signed_in(newest) as http:
         assert (await http.get(sessions_of(system, ACCOUNT))).status_code == 200
+
+
+async def test_a_subaccounts_callbacks_are_signed_with_its_token_and_with_that_of_its_main_account(
+    system: System, keyring: Keyring, receiver: Receiver
+) -> None:
+    sub = await subaccount(system, keyring)
+    session = await create(system, **FRENCH_PARTIES, subaccount=sub.auth_id, callback_url=receiver.url)
+    await system.http.delete(f"{system.api}/{session.json()['session_uuid']}/")
+    await heard(receiver, "SessionTimeout")
+    (told,), (headers,) = receiver.requests, receiver.headers
+
+    def accepted(header: str, token: str) -> bool:
+        nonce = headers["X-Plivo-Signature-V3-Nonce"]
+        return bool(plivo.utils.validate_v3_signature("POST", receiver.url, nonce, token, headers[header], told))
+
+    tokens = (sub.auth_token, TOKEN)
+    assert [accepted("X-Plivo-Signature-V3", token) for token in tokens] == [True, False]
+    assert [accepted("X-Plivo-Signature-Ma-V3", token) for token in tokens] == [False, True]
 
 
 async def test_a_disabled_account_lets_nobody_in_nor_do_its_subaccounts(system: System, keyring: Keyring) -> None:
