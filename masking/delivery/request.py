@@ -88,7 +88,7 @@ async def send(http: aiohttp.ClientSession, callback: Callback, tokens: SigningT
         url, form, body = URL(callback.url), callback.params, None
         if callback.method == "GET":
             url, form = url.update_query(callback.params), {}
-        headers = signed_headers(callback.method, str(url), form, tokens.own, tokens.main)
+        headers = signed_headers(callback.method, _asked_for(url), form, tokens.own, tokens.main)
         headers["X-Masking-Callback-Id"] = callback.callback_id
         if form:
             # Of the body alone, so not for a GET, of which it would sign nothing.
@@ -103,6 +103,13 @@ async def send(http: aiohttp.ClientSession, callback: Callback, tokens: SigningT
             return Outcome(f"HTTP {response.status}", response.status, await _beginning(response))
     except tuple(kind for kind, _ in FAULTS) as error:
         return Outcome(_told(error))
+
+
+def _asked_for(url: URL) -> str:
+    """The address as whoever is asked sees it, and checks the signature: credentials travel in a header, and no path
+    is `/`."""
+    seen = url.with_user(None)
+    return str(seen if seen.raw_path != "/" else seen.with_path("/", keep_query=True))
 
 
 def _told(error: Exception) -> str:

@@ -78,10 +78,11 @@ async def callbacks(database: Database, keyring: Keyring) -> tuple[list[Arrived]
     arrived: list[Arrived] = []
     async with customer(arrived) as base, sending(database, keyring):
         methods: tuple[Method, ...] = ("GET", "POST")
-        paths = ("/events", "/events?ride=7&a=%20b", "/a/b/?x=1")
-        await told(database, keyring, {f"{base}{path}&m={m}" if "?" in path else f"{base}{path}?m={m}": m
-                                       for path in paths for m in methods})  # fmt: skip
-        await until(lambda: len(arrived) == len(paths) * len(methods))
+        with_password = base.replace("//", "//customer:a%40b@")
+        paths = (f"{base}/events", f"{base}/events?ride=7&a=%20b", f"{base}/a/b/?x=1", f"{with_password}/events")
+        urls = {f"{path}&m={m}" if "?" in path else f"{path}?m={m}": m for path in paths for m in methods}
+        await told(database, keyring, urls | {base: "POST", f"{base}?a=1#rc=3": "POST", f"{base}/?b=2": "GET"})
+        await until(lambda: len(arrived) == len(urls) + 3)
     return arrived, new.auth_token
 
 
