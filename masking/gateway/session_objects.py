@@ -70,7 +70,7 @@ def _pin_attributes(terms: Terms) -> Json:
     return {
         "is_pin_authentication_required": True,
         "generate_pin": pin.generate,
-        "generate_pin_length": pin.generate_length if pin.generate else None,
+        "generate_pin_length": pin.generate_length,
         "first_party_pin": pin.first_party or None,
         "second_party_pin": pin.second_party or None,
         "pin_prompt_play": pin.prompt_play,

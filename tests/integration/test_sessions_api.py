@@ -273,7 +273,7 @@ async def test_every_argument_is_taken_kept_and_shown(system: System) -> None:
         key: value for key, value in given.items() if key != "session_expiry"
     }
     assert (session["duration"], session["generate_pin"]) == (7200, False)
-    assert session["generate_pin_length"] is None
+    assert session["generate_pin_length"] == 4
 
 
 async def test_a_session_without_pins_shows_its_pin_attributes_as_null(system: System) -> None:
