@@ -64,14 +64,18 @@ def leg_object(session: Session, interaction: Interaction, leg: Leg, auth_id: st
     hangup, call = leg.hangup, interaction.call
     charge = leg_charge(session, hangup) if hangup else Charge(amount=QUANTUM * 0)
     name = LegName.CALLER if is_caller else LegName.CALLEE
-    ends = (call.from_number, session.virtual_number) if is_caller else (session.virtual_number, call.to_number)
+    # The first party's leg too, where the session began by calling it.
+    placed_at = interaction.placed_at if is_caller else None
+    inbound = is_caller and placed_at is None
+    theirs = call.from_number if is_caller else call.to_number
+    ends = (theirs, session.virtual_number) if inbound else (session.virtual_number, theirs)
     return CallObject(
         call_uuid=leg.leg_uuid,
-        call_direction="inbound" if is_caller else "outbound",
+        call_direction="inbound" if inbound else "outbound",
         call_state="ANSWER" if leg.answered_at else "NO_ANSWER",
         from_number=plivo_number(ends[0]),
         to_number=plivo_number(ends[1]),
-        initiation_time=plivo_time(leg.rang_at or leg.answered_at or interaction.first_seen_at),
+        initiation_time=plivo_time(placed_at or leg.rang_at or leg.answered_at or interaction.first_seen_at),
         answer_time=plivo_time(leg.answered_at) or None,
         end_time=plivo_time(hangup.happened_at) if hangup else None,
         call_duration=charge.duration,

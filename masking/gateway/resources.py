@@ -156,7 +156,7 @@ class ListAnswer(Answer):
 
 
 class CallObject(Answer):
-    """A leg, as Plivo shows a call: the caller's is inbound, the one we dialled outbound."""
+    """A leg, as Plivo shows a call: inbound where a caller reached us, outbound where we dialled."""
 
     call_uuid: str
     call_direction: Literal["inbound", "outbound"]

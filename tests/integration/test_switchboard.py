@@ -184,6 +184,10 @@ async def test_the_first_party_is_called_at_once_and_bridged(
     (interaction,) = await conversations(system, session)
     assert interaction["duration"] == final.calls.duration
     assert interaction["first_party_resource_url"].endswith(f"/Call/{call.call_uuid}")
+    legs = [(await system.http.get(interaction[f"{party}_party_resource_url"])).json() for party in ("first", "second")]
+    shown = [(leg["call_direction"], leg["from_number"], leg["to_number"]) for leg in legs]
+    assert shown == [("outbound", session["virtual_number"], party[1:]) for party in (FIRST, SECOND)]
+    assert legs[0]["initiation_time"] == interaction["start_time"]
     assert "we called the first party, and it answered" in await system.sessions.story(session["session_uuid"])
 
 
