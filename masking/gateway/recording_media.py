@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from masking.carriers.errors import CarrierRefused, CarrierUnavailable
 from masking.carriers.protocol import Audio
@@ -83,7 +83,8 @@ async def _passed_on(request: web.Request, audio: Audio, recording: RecordingCom
     answer.content_type = CONTENT_TYPES[recording.file_format]
     answer.content_length = audio.size
     await answer.prepare(request)
-    async for chunk in audio.chunks:
-        await answer.write(chunk)
+    if request.method != hdrs.METH_HEAD:
+        async for chunk in audio.chunks:
+            await answer.write(chunk)
     await answer.write_eof()
     return answer

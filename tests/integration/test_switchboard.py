@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import httpx
 import pytest
 
 from masking.carriers.simulator.call import Call
 from masking.carriers.simulator.phones import Behaviour
+from tests.conftest import ACCOUNT, TOKEN
 from tests.integration.conftest import Receiver, System
 from tests.integration.telephone import Telephone, heard, heard_on, speed, telephone
 
@@ -275,6 +277,27 @@ async def test_recordings_come_one_per_conversation(system: System, telephone: T
         audio = await system.http.get(each["RecordingURL"])
         assert audio.headers["Content-Type"] == "audio/mpeg"
         assert len(audio.content) > 1000
+
+
+async def test_a_head_request_for_a_recordings_audio_sends_its_size_and_none_of_it(
+    system: System, telephone: Telephone, receiver: Receiver
+) -> None:
+    session = await create(system, receiver, record=True, recording_callback_url=receiver.url)
+    await telephone.phones.behave(SECOND, Behaviour(hangs_up_after=5))
+    await telephone.call(FIRST, session["number"])
+    url = httpx.URL((await heard(receiver, "SessionRecordingCompleted"))["RecordingURL"])
+    size = len((await system.http.get(url)).content)
+
+    signed_in = httpx.BasicAuth(ACCOUNT, TOKEN).auth_flow
+    basic = next(signed_in(httpx.Request("HEAD", url))).headers["Authorization"]
+    headers = f"HTTP/1.1\r\nHost: {url.netloc.decode()}\r\nAuthorization: {basic}\r\n"
+    reader, writer = await asyncio.open_connection(url.host, url.port)
+    writer.write(f"HEAD {url.path} {headers}\r\nGET /healthz {headers}Connection: close\r\n\r\n".encode())
+    head, rest = (await asyncio.wait_for(reader.read(), 10)).split(b"\r\n\r\n", 1)
+    writer.close()
+    await writer.wait_closed()
+    assert f"Content-Length: {size}".encode() in head.split(b"\r\n")
+    assert rest.startswith(b"HTTP/1.1 200 OK\r\n"), "the next answer follows at once"
 
 
 async def test_a_recording_that_the_carrier_loses_is_told_as_failed(
