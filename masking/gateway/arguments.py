@@ -8,6 +8,7 @@ are ignored.
 from __future__ import annotations
 
 import re
+from ipaddress import IPv6Address
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
@@ -50,13 +51,26 @@ def e164(value: Any) -> str:
     return number
 
 
+_HOST_NAME = re.compile(r"(?=.{1,254}$)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?", re.ASCII | re.IGNORECASE)
+"""What a DNS name or an IPv4 address can be; a template that nobody filled in, as `{host}`, is neither."""
+
+
+def _has_host(authority: str) -> bool:
+    """Whether a URL's authority names a host that can be asked for. Raises `ValueError` where brackets hold no IPv6."""
+    host = authority.rpartition("@")[2]
+    if host.startswith("["):
+        address, _, port = host[1:].partition("]")
+        return IPv6Address(address).scope_id is None and (port == "" or port.startswith(":"))
+    return _HOST_NAME.fullmatch(host.partition(":")[0]) is not None
+
+
 def _url(value: Any) -> str:
     text = str(value)
     if len(text) >= URL_LENGTH:
         raise PydanticCustomError("rule", "should be under 1000 characters.")
     try:
         split = urlsplit(text)
-        valid = split.scheme in ("http", "https") and bool(split.hostname) and split.port != 0
+        valid = split.scheme in ("http", "https") and _has_host(split.netloc) and split.port != 0
         printable = text.isascii() and all(character.isprintable() for character in text)
     except ValueError:
         valid = printable = False

@@ -143,6 +143,10 @@ async def test_the_pool_runs_out_with_the_documented_sentence(system: System) ->
         ({"record_file_format": "ogg"}, "Invalid parameter. record_file_format allowed values are mp3 or wav."),
         ({"callback_url": "ftp://x/"}, "Invalid parameter. callback_url should be a valid URL."),
         ({"callback_url": "http://[x/"}, "Invalid parameter. callback_url should be a valid URL."),
+        ({"callback_url": "https://{host}/events"}, "Invalid parameter. callback_url should be a valid URL."),
+        ({"callback_url": "https://a..example/"}, "Invalid parameter. callback_url should be a valid URL."),
+        ({"callback_url": "http://[::1]x/"}, "Invalid parameter. callback_url should be a valid URL."),
+        ({"callback_url": "http://[v1.x]/"}, "Invalid parameter. callback_url should be a valid URL."),
         (
             {"recording_callback_url": "https://x/" + "a" * 1000},
             "Invalid parameter. recording_callback_url should be under 1000 characters.",
