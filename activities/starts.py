@@ -6,6 +6,7 @@ from typing import NamedTuple, Protocol
 
 from masking.contract import NO_ACCOUNT
 from masking.domain.agreement import Agreement, Left, agreed
+from masking.domain.limits import fault_of_request
 from masking.domain.session import Session
 from masking.domain.terms import Carrier
 from masking.e164 import valid_e164
@@ -90,6 +91,8 @@ async def _fault(connection: Connection, session: Session, carrier: Carrier) -> 
         return "A session needs at least one party."
     if len(set(session.terms.parties.values())) < len(session.terms.parties):
         return "second_party must differ from first_party."
+    if fault := fault_of_request(session.duration, session.terms):
+        return fault
     if not await is_open(connection, session.account_id, session.subaccount_id):
         return NO_ACCOUNT
     masks = await carrier_of(connection, session.owner_id, session.account_id) or carrier

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Literal
 
 from temporalio.common import SearchAttributeKey, SearchAttributePair, SearchAttributeUpdate, TypedSearchAttributes
 
+from masking.domain.limits import within_calendar
 from masking.domain.terms import SessionRequest
 
 STATUS = SearchAttributeKey.for_keyword("MaskingStatus")
@@ -49,7 +50,7 @@ def _pairs(
 ) -> Iterator[SearchAttributePair[Any]]:
     yield SearchAttributePair(STATUS, "active")
     yield SearchAttributePair(ACCOUNT, request.subaccount_id or request.account_id)
-    yield SearchAttributePair(EXPIRY, now + timedelta(seconds=request.session_expiry))
+    yield SearchAttributePair(EXPIRY, now + within_calendar(request.session_expiry))
     yield SearchAttributePair(CARRIER, carrier)
     if party_hash is not None:
         yield SearchAttributePair(PARTIES, [party_hash(number) for number in request.terms.parties.values()])

@@ -16,6 +16,7 @@ with workflow.unsafe.imports_passed_through():
     from masking.domain.counterpart.following import changed_at_carrier
     from masking.domain.counterpart.told import ToldSession
     from masking.domain.lifecycle import Rejected, changed, check_changeable, expired, remarked
+    from masking.domain.limits import fault_of_change
     from masking.domain.session import Phase, Session, SessionSnapshot, snapshot
     from masking.domain.terms import Change, Terms
 
@@ -43,15 +44,20 @@ class AskedChanges:
     def _session(self) -> Session:
         return self._state.session
 
-    def check(self) -> None:
+    def check(self, change: Change | None = None) -> None:
         """Reject at once, without a trace in the history, what surely comes to nothing.
 
         While the end of the session is not written down, calls may still be connected: nobody is
         told of it before.
 
+        Args:
+            change: what is asked for; None when that is the session's end.
+
         Raises:
-            ApplicationError: the session takes no change any more.
+            ApplicationError: the session takes no change any more, or not this one.
         """
+        if change is not None and (fault := fault_of_change(change)) is not None:
+            raise ApplicationError(fault, type=ErrorType.REQUEST_INVALID, non_retryable=True)
         if self._session.phase is Phase.OPENING or not self._state.is_written or self._answered.has_current():
             return
         try:

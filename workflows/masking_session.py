@@ -349,26 +349,26 @@ class MaskingSession(CarrierSignals):
         """Change terms, the expiry among them.
 
         Raises:
-            ApplicationError: `SessionAlreadyExpired`, `SamePartyTwice`, `PartyTaken`.
+            ApplicationError: `SessionAlreadyExpired`, `RequestInvalid`, `SamePartyTwice`, `PartyTaken`.
         """
         return await self._changes.change(change)
 
     @modify.validator
     def _may_modify(self, change: Change) -> None:
-        self._changes.check()
+        self._changes.check(change)
 
     @workflow.update(name=UPDATE_EXTEND, description="Let the session expire so many seconds from now.")
     async def extend(self, extend: Extend) -> SessionSnapshot:
         """Let the session expire so many seconds from now, later or earlier than it would.
 
         Raises:
-            ApplicationError: `SessionAlreadyExpired`.
+            ApplicationError: `SessionAlreadyExpired`, `RequestInvalid`.
         """
         return await self._changes.change(Change(session_expiry=extend.session_expiry))
 
     @extend.validator
     def _may_extend(self, extend: Extend) -> None:
-        self._changes.check()
+        self._changes.check(Change(session_expiry=extend.session_expiry))
 
     @workflow.update(name=UPDATE_EXPIRE, description="End the session now.")
     async def expire(self, expire: Expire) -> SessionSnapshot:

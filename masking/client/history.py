@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from temporalio.api.common.v1 import Payload, SearchAttributes
@@ -30,6 +30,7 @@ from masking.contract import (
     UPDATE_OPENED,
 )
 from masking.domain.events import CarrierEvents
+from masking.domain.limits import within_calendar
 from masking.domain.model import Model
 from masking.domain.session import Bill, Phase, SessionSnapshot
 from masking.domain.start import SessionStart
@@ -114,7 +115,7 @@ class RunReader:
             start = known
         else:
             (start,) = await self._converter.decode(started.input.payloads, [SessionStart])
-        self._expires_at = _moment(event) + timedelta(seconds=start.session_expiry)
+        self._expires_at = _moment(event) + within_calendar(start.session_expiry)
         self._has_expired = start.carried is not None and start.carried.session.phase is not Phase.ACTIVE
 
     async def _marker(self, event: HistoryEvent) -> list[SessionEvent]:

@@ -138,7 +138,7 @@ class MaskingClient:
         raise used_up()
 
     async def extend(self, session_uuid: str, session_expiry: int, *, update_id: str | None = None) -> SessionSnapshot:
-        """Let the session expire `session_expiry` seconds from now. Raises what `modify` raises."""
+        """Let the session expire `session_expiry` seconds from now, 1 to 86400. Raises what `modify` raises."""
         return await self._update(session_uuid, UPDATE_EXTEND, Extend(session_expiry=session_expiry), update_id)
 
     async def modify(self, session_uuid: str, change: Change, *, update_id: str | None = None) -> SessionSnapshot:

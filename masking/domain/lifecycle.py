@@ -17,6 +17,7 @@ from masking.domain.callbacks import Callback, Notice, addressed, notices_about,
 from masking.domain.deadlines import overdue_events, policy_expiry, waiting_for
 from masking.domain.events import AnyCarrierEvent, Declined, PinStatus, Side
 from masking.domain.interaction import begin, fold
+from masking.domain.limits import within_calendar
 from masking.domain.session import REVISION, FormerParties, Phase, Session
 from masking.domain.terms import Change, SessionRequest
 
@@ -139,7 +140,8 @@ def requested(request: SessionRequest, now: datetime) -> Session:
         phase=Phase.OPENING,
         created_at=now,
         modified_at=now,
-        expires_at=now + timedelta(seconds=request.session_expiry),
+        # What nobody may ask for is refused when the session is to be opened, and must get as far as that.
+        expires_at=now + within_calendar(request.session_expiry),
     )
 
 

@@ -120,6 +120,12 @@ async def test_a_payload_in_the_clear_is_taken_and_is_in_the_clear(system: Syste
         ({"subaccount_id": "SA000000000000000000"}, "AccountUnknown"),
         ({"terms": {"first_party": "911", "second_party": "+12025550102"}}, "SessionRefused"),
         ({"terms": {"first_party": "+12025550102", "second_party": "+12025550102"}}, "SessionRefused"),
+        ({"session_expiry": 10**13}, "SessionRefused"),
+        ({"session_expiry": 0}, "SessionRefused"),
+        (
+            {"terms": {"first_party": "+12025550101", "second_party": "+12025550102", "ring_timeout": 10**13}},
+            "SessionRefused",
+        ),
     ],
 )
 async def test_what_the_client_would_have_told_the_worker_tells_those_without_it(

@@ -337,3 +337,41 @@ async def test_what_an_update_changed_stands_in_the_history_before_it_is_written
     history = await handle_of(environment.client, asked).fetch_history()
     scheduled = [event.activity_task_scheduled_event_attributes.activity_type.name for event in history.events]
     assert scheduled.count("record_session") == 3, "both extensions and the expiry, by ordinary activities"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        Change(session_expiry=10**13),
+        Change(session_expiry=-(10**13)),
+        Change(call_time_limit=10**13),
+        Change(ring_timeout=-(10**15)),
+    ],
+)
+async def test_a_change_beyond_all_calendars_is_rejected_and_leaves_the_session_alive(
+    environment: TimeSkipper,
+    sessions: MaskingClient,
+    remembered: Remembered,
+    paused: SessionRequest,
+    change: Change,
+) -> None:
+    """Computing with it would fail the workflow's task, again and again."""
+    handle = handle_of(environment.client, paused)
+    await tell(handle, answered_call(call("live", recorded=False))[:3])
+
+    with pytest.raises(SessionRefused, match="must be from 1 to") as refusal:
+        await sessions.modify(paused.session_uuid, change)
+
+    assert refusal.value.code == "RequestInvalid"
+    assert (await sessions.snapshot(paused.session_uuid)).status is Status.IN_PROGRESS
+    if change.session_expiry is not None:
+        with pytest.raises(SessionRefused, match="must be from 1 to"):
+            await sessions.extend(paused.session_uuid, change.session_expiry)
+    assert (await sessions.expire(paused.session_uuid)).status is Status.EXPIRED
+
+
+async def test_a_start_beyond_all_calendars_can_be_answered(sessions: MaskingClient, remembered: Remembered) -> None:
+    remembered.number = None
+
+    with pytest.raises(NumberPoolExhausted):
+        await sessions.start(fresh(10**13))
