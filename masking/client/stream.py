@@ -80,8 +80,9 @@ async def events_of(client: Client, session_uuid: str, after: str | None) -> Asy
         WorkflowSerializationContext(namespace=client.namespace, workflow_id=workflow_id)
     )
     at = Position.read(after) if after is not None else None
-    run_id: str | None = at.run_id if at is not None else (await _known(client, workflow_id))[0].run_id
-    told_before: set[str] = set()
+    known = await _known(client, workflow_id)
+    run_id: str | None = at.run_id if at is not None else known[0].run_id
+    told_before = await _told_before(client, RunReader(converter, session_uuid), workflow_id, known, run_id)
     while run_id is not None:
         reader, calls = RunReader(converter, session_uuid), set[str]()
         following: str | None = None
@@ -95,13 +96,13 @@ async def events_of(client: Client, session_uuid: str, after: str | None) -> Asy
                     heard, pause = asyncio.get_running_loop().time(), FIRST_PAUSE_S
                     for part, told in enumerate(await reader.read(event)):
                         here = Position(run_id, event.event_id, part)
-                        if at is not None and at.run_id == run_id and here[1:] <= at[1:]:
-                            continue
                         if isinstance(told, CallEvent):
                             calls.add(told.event_id)
-                            # A run that took over from a lost one is told again what that may not have written down.
-                            if told.event_id in told_before:
-                                continue
+                        if at is not None and at.run_id == run_id and here[1:] <= at[1:]:
+                            continue
+                        # A run that took over from a lost one is told again what that may not have written down.
+                        if isinstance(told, CallEvent) and told.event_id in told_before:
+                            continue
                         yield told.model_copy(update={"position": str(here)})
                         at = here
                     if event.event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED:
@@ -125,6 +126,29 @@ async def events_of(client: Client, session_uuid: str, after: str | None) -> Asy
                 pause = min(pause * 2, LAST_PAUSE_S)
         told_before |= calls
         run_id = following
+
+
+async def _told_before(
+    client: Client, reader: RunReader, workflow_id: str, known: list[Beginning], until: str | None
+) -> set[str]:
+    """The ids of what was told of calls in the runs before one, as far as Temporal still has these."""
+    calls: set[str] = set()
+    run_id: str | None = known[0].run_id
+    while run_id is not None and run_id != until:
+        handle, following = client.get_workflow_handle(workflow_id, run_id=run_id), None
+        reader.rewind()
+        try:
+            async for event in handle.fetch_history_events(rpc_timeout=POLL_TIMEOUT):
+                calls.update(told.event_id for told in await reader.read(event) if isinstance(told, CallEvent))
+                if event.event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW:
+                    following = event.workflow_execution_continued_as_new_event_attributes.new_execution_run_id
+                if event.event_type in _STOPPED:
+                    following = _after(run_id, known)
+        except (RPCError, TimeoutError, RuntimeError) as error:
+            if not isinstance(error, RPCError) or error.status is not RPCStatusCode.NOT_FOUND:
+                raise named(error) from None
+        run_id = following
+    return calls
 
 
 async def _known(client: Client, workflow_id: str) -> list[Beginning]:
