@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from masking.domain.bill.money import CallRates, CarrierCharge
-from masking.domain.model import Model
+from masking.domain.model import Model, Moment
 
 
 class Side(StrEnum):
@@ -76,7 +76,7 @@ class CarrierEvent(Model):
     """
 
     event_id: str
-    at: datetime
+    at: Moment
     call: Call
 
 
@@ -136,7 +136,7 @@ class Hangup(CarrierEvent):
     cause: str
     cause_code: int
     source: str = ""
-    ended_at: datetime | None = None
+    ended_at: Moment | None = None
     carrier_charge: CarrierCharge | None = Field(default=None, exclude_if=lambda charge: charge is None)
 
     @property
@@ -182,8 +182,8 @@ class RecordingCompleted(CarrierEvent):
     recording_id: str
     url: str
     duration: int
-    started_at: datetime
-    ended_at: datetime
+    started_at: Moment
+    ended_at: Moment
     file_format: Literal["mp3", "wav"]
 
 
