@@ -10,6 +10,7 @@ with workflow.unsafe.imports_passed_through():
     from masking.domain.agreement import Left
     from masking.domain.counterpart.following import opened_at_carrier
     from masking.domain.lifecycle import Step, opened, refused
+    from masking.domain.session import Session
     from masking.domain.start import SessionStart
 
 from workflows.counterpart import CounterpartOrders
@@ -45,7 +46,7 @@ class Opening:
             retry_policy=WRITE_RETRIES,
             summary="choose a virtual number",
         )
-        decided, session = None, self._state.session
+        decided, session = None, self._as_it_waited(result)
         if result.virtual_number is not None:
             decided = opened(session, result.virtual_number, result.pins, result.revision, result.agreement)
         return self._take(result, decided)
@@ -53,10 +54,16 @@ class Opening:
     async def _at_carrier(self, carrier: CounterpartOrders) -> bool:
         """An ordinary activity on purpose: the carrier is asked, which takes its time and must not be done again."""
         result = await carrier.make(self._left, asks_parties=asks_parties())
-        decided, session = None, self._state.session
+        decided, session = None, self._as_it_waited(result)
         if result.told is not None:
             decided = opened_at_carrier(session, result.told, result.revision, result.agreement, result.rules)
         return self._take(result, decided)
+
+    def _as_it_waited(self, result: Opened | OpenedAtCarrier) -> Session:
+        """The session before it is open. Up to revision 3 it took in what was told, without number and price."""
+        if result.revision <= 3:
+            self._state.hear_early()
+        return self._state.session
 
     def _take(self, result: Opened | OpenedAtCarrier, decided: Step | None) -> bool:
         """Put into effect what came of it: a refusal, where that decided nothing else."""
@@ -68,6 +75,7 @@ class Opening:
             self._state.take(decided)
             if not heard_meanwhile:
                 self._state.note_written()
+            self._state.hear_early()
             tell_parties(result.parties)
         self._state.tell()
         return decided is not None and result.outlives_cancel

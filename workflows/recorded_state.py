@@ -60,6 +60,7 @@ class RecordedState:
         self._heard = HeardEvents(whole=carried is None)
         self._recorded = session.version if carried is None or carried.written is None else carried.written
         self._owed = self._confirmed = self._recorded
+        self._early: list[AnyCarrierEvent] = []
         self._unqueued: list[Callback] = list(carried.callbacks) if carried is not None else []
         self._touched: set[str] = set(carried.touched) if carried is not None else set()
         self._begun = self._recorded
@@ -108,8 +109,23 @@ class RecordedState:
         self.take_now(step)
 
     def hear(self, event: AnyCarrierEvent) -> None:
-        """Take in what a carrier told. Never raises."""
+        """Take in what a carrier told; once the session is open, where that is not known yet. Never raises.
+
+        A worker may die between opening the session in the database and saying so: its parties may call by then.
+        """
         self._heard.note(event.event_id)
+        if self.session.phase is Phase.OPENING:
+            self._early.append(event)
+        else:
+            self._take_in(event)
+
+    def hear_early(self) -> None:
+        """Take in what was told before the session was known to be open."""
+        early, self._early = self._early, []
+        for event in early:
+            self._take_in(event)
+
+    def _take_in(self, event: AnyCarrierEvent) -> None:
         before = self.session.interactions
         self.take(heard(self.session, event))
         if self.session.carrier == "voice":

@@ -130,6 +130,17 @@ def fold(interaction: Interaction, event: AnyCarrierEvent) -> Interaction:
             assert_never(event)
 
 
+def without_guess(interaction: Interaction, event: AnyCarrierEvent) -> Interaction:
+    """The interaction without what was only taken for granted about what `event` tells; the same where nothing was."""
+    if isinstance(event, Hangup) and not event.guessed:
+        leg = interaction.caller if event.leg is LegName.CALLER else interaction.callee
+        if leg.hangup is not None and leg.hangup.guessed:
+            return interaction.model_copy(update={event.leg.value: leg.model_copy(update={"hangup": None})})
+    if isinstance(event, RecordingCompleted) and isinstance(interaction.recording, RecordingFailed):
+        return interaction.model_copy(update={"recording": None})
+    return interaction
+
+
 def _on_leg(interaction: Interaction, name: LegName, *, leg_uuid: str, **fact: datetime | Hangup) -> Interaction:
     """Write one fact on a leg, unless it is known already."""
     leg = interaction.caller if name is LegName.CALLER else interaction.callee

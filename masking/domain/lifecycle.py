@@ -16,7 +16,7 @@ from masking.domain.bill.money import ZERO, Rate
 from masking.domain.callbacks import Callback, Notice, addressed, notices_about, notices_of, timeout_notice
 from masking.domain.deadlines import overdue_events, policy_expiry, waiting_for
 from masking.domain.events import AnyCarrierEvent, Declined, PinStatus, Side
-from masking.domain.interaction import begin, fold
+from masking.domain.interaction import begin, fold, without_guess
 from masking.domain.limits import within_calendar
 from masking.domain.session import REVISION, FormerParties, Phase, Session
 from masking.domain.terms import Change, SessionRequest
@@ -177,7 +177,10 @@ def refused(session: Session, reason: str) -> Step:
 
 
 def took(session: Session, event: AnyCarrierEvent) -> Step:
-    """A carrier told something about a call. An event that tells nothing new changes nothing."""
+    """A carrier told something about a call. An event that tells nothing new changes nothing.
+
+    What had been taken for granted about a silent call gives way to what is told of it.
+    """
     if _outcome(session, Trigger.CARRIER_EVENT) is Outcome.IGNORE:
         return Step(session)
     if isinstance(event, Declined):
@@ -186,7 +189,12 @@ def took(session: Session, event: AnyCarrierEvent) -> Step:
         # Wrong PINs, and right ones of callers who were not connected all the same.
         return _noted(session, "wrong_pins", session.wrong_pins, event)
     known = session.interactions.get(event.call.call_uuid)
-    interaction = begin(event) if known is None else fold(known, event)
+    if known is None:
+        interaction = begin(event)
+    elif session.revision > 3:
+        interaction = fold(without_guess(known, event), event)
+    else:
+        interaction = fold(known, event)
     if interaction is known:
         return Step(session)
     interactions = session.interactions | {event.call.call_uuid: interaction}

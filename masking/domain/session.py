@@ -16,13 +16,15 @@ from masking.domain.interaction import Interaction
 from masking.domain.model import Model
 from masking.domain.terms import AtExpiry, Carrier, Terms
 
-REVISION = 3
+REVISION = 4
 """The rules of today. A session follows those under which it was opened, so that its history replays.
 
 1: callbacks were delivered by activities of the workflow; a call whose caller had left was waited for to its
    longest possible end; the carrier was never asked for what it had not told; each event came by itself.
 2: the end was always written down first and the bill closed by another activity; what was told between that and
    the end of the workflow was left out.
+3: what was told of a call after it had been given up, and before the bill was closed, was left out of the bill; what
+   was told before the session was known to be open made callbacks without number and price.
 """
 
 

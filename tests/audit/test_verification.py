@@ -51,6 +51,9 @@ GOLDEN = [
     "long-r3",
     "refused-r2",
     "resumed-r3",
+    "resumed-r4",
+    "belied-r4",
+    "early-r4",
 ]
 
 

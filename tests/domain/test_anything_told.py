@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from masking.domain.callbacks import Callback
-from masking.domain.deadlines import calls_deadline, own_deadline, overdue_calls, waiting_for
+from masking.domain.deadlines import calls_deadline, overdue_calls, own_deadline, waiting_for
 from masking.domain.events import AnyCarrierEvent, CarrierEvents, LegName, Side
 from masking.domain.hearing import heard
 from masking.domain.lifecycle import Rejected, changed, elapsed, expired, given_up, settled

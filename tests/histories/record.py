@@ -11,12 +11,13 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from uuid import NAMESPACE_URL, uuid5
 
 from temporalio.testing import TimeSkipper
 from temporalio.worker import Worker
 
 from masking.carriers.missed import Missed
-from masking.client import MaskingClient, NumberPoolExhausted
+from masking.client import MaskingClient, NumberPoolExhausted, OutcomeUnknown
 from masking.contract import QUERY_SNAPSHOT, TASK_QUEUE, WORKFLOW_TYPE, session_workflow_id
 from masking.domain.events import AnyCarrierEvent, Hangup, RecordingCompleted, Side
 from masking.domain.resuming import resumed, start_of_resumed
@@ -50,7 +51,7 @@ class Scene:
     def __init__(self, environment: TimeSkipper, remembered: Remembered, name: str) -> None:
         self.environment, self.remembered = environment, remembered
         self.at_plivo = AtPlivo(remembered)
-        self.uuid = f"00000000-0000-4000-8000-{name.encode().hex()[:12]:0>12}"
+        self.uuid = str(uuid5(NAMESPACE_URL, name))
         self.sessions = MaskingClient(environment.client)
         self.handle = environment.client.get_workflow_handle(session_workflow_id(self.uuid))
         self.lost = ""
@@ -173,6 +174,31 @@ async def silent(scene: Scene) -> None:
     await scene.sessions.expire(scene.uuid)
 
 
+async def belied(scene: Scene) -> None:
+    """A leg is taken to have ended, and then its end is told after all."""
+    await scene.open()
+    events = answered_call(call("golden", recorded=False))
+    await scene.hear([event for event in events if event.event_id != "golden:callee:hangup"])
+    await scene.wait(200)
+    await scene.hear(events)
+    await scene.sessions.expire(scene.uuid)
+
+
+async def early(scene: Scene) -> None:
+    """Its parties have called before it is known to be open."""
+    scene.remembered.opening = asyncio.Event()
+    opening = asyncio.create_task(scene.open())
+    await scene.remembered.opening.wait()
+    for event in moved_to(answered_call(call("golden")), datetime.now(UTC)):
+        await scene.handle.signal(event.kind, event)
+    try:
+        await opening
+    except OutcomeUnknown:
+        # It takes longer than anybody waits.
+        await asyncio.sleep(8)
+    await scene.sessions.expire(scene.uuid)
+
+
 async def extended(scene: Scene) -> None:
     """Goes on by itself while a call does, and ends with it."""
     await scene.open(at_expiry="extend", session_expiry=60)
@@ -280,6 +306,8 @@ SCENES: tuple[Callable[[Scene], Awaitable[None]], ...] = (
     warned,
     joined,
     silent,
+    belied,
+    early,
     extended,
     long,
     plivo,

@@ -34,6 +34,8 @@ BILLED = {
     "warned": 240,
     "joined": 240,
     "silent": 240,
+    "belied": 240,
+    "early": 240,
     "cancelled": 240,
     "resumed": 240,
     "extended": 840,
@@ -124,7 +126,7 @@ def test_every_kind_of_session_has_a_recording() -> None:
 
 
 def test_of_a_resumed_session_the_run_that_was_lost_is_recorded_too() -> None:
-    assert [file.stem for file in LOST] == ["resumed-r3"]
+    assert [file.stem for file in LOST] == ["resumed-r3", "resumed-r4"]
 
 
 def test_a_long_session_was_recorded_run_by_run() -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from masking.domain.counterpart.placing import placed
-from masking.domain.events import AnyCarrierEvent, Hangup, RecordingCompleted, SessionEnded
-from masking.domain.interaction import Interaction, begin, fold
+from masking.domain.events import AnyCarrierEvent, SessionEnded
+from masking.domain.interaction import begin, fold, without_guess
 from masking.domain.session import Charge, Session, bill
 
 
@@ -21,9 +21,7 @@ def corrected(session: Session, late: Iterable[AnyCarrierEvent]) -> Session:
         if event is None:
             continue
         known = interactions.get(event.call.call_uuid)
-        interactions[event.call.call_uuid] = (
-            begin(event) if known is None else fold(_without_guess(known, event), event)
-        )
+        interactions[event.call.call_uuid] = begin(event) if known is None else fold(without_guess(known, event), event)
     return session.model_copy(update={"interactions": interactions})
 
 
@@ -39,14 +37,3 @@ def _of_a_call(session: Session, event: AnyCarrierEvent) -> AnyCarrierEvent | No
 def correction(before: Session, after: Session) -> Charge:
     """What has to be added to the charge of all calls; parts may be negative."""
     return bill(after).calls - bill(before).calls
-
-
-def _without_guess(interaction: Interaction, event: AnyCarrierEvent) -> Interaction:
-    """The interaction without what was only taken for granted about what `event` tells."""
-    if isinstance(event, Hangup):
-        leg = getattr(interaction, event.leg)
-        if leg.hangup is not None and leg.hangup.guessed:
-            return interaction.model_copy(update={event.leg.value: leg.model_copy(update={"hangup": None})})
-    if isinstance(event, RecordingCompleted) and not isinstance(interaction.recording, RecordingCompleted):
-        return interaction.model_copy(update={"recording": None})
-    return interaction
