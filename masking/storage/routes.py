@@ -82,10 +82,10 @@ async def change_parties(connection: Connection, keyring: Keyring, session: Sess
     """Take the routes that `terms` need beyond those the session holds, and release those it needs no more.
 
     A released route forwards nothing, yet stays held for its grace, so that the former
-    party's redial reaches nobody else.
+    party's redial reaches nobody else. Of a session that was ended meanwhile nothing changes.
 
     Returns:
-        Whether the session holds all it needs; if not, nothing has changed.
+        Whether the session holds all it needs, or has ended; if not, nothing has changed.
 
     Raises:
         Superseded: the session was resumed since.
@@ -93,9 +93,14 @@ async def change_parties(connection: Connection, keyring: Keyring, session: Sess
     # A write of the session's state must see either all of this or nothing.
     async with connection.cursor(row_factory=class_row(_Stored)) as cursor:
         await cursor.execute(
-            "SELECT version, resumptions FROM sessions WHERE session_uuid = %s FOR UPDATE", (session.session_uuid,)
+            "SELECT version, resumptions, phase <> 'active' AS over FROM sessions WHERE session_uuid = %s FOR UPDATE",
+            (session.session_uuid,),
         )
-        _must_go_on(session, await cursor.fetchone())
+        stored = await cursor.fetchone()
+        _must_go_on(session, stored)
+    if stored is not None and stored.over:
+        # Its routes have the end that was written down with it.
+        return True
     wanted = leases_of(session.session_uuid, terms, keyring)
     if await _take_all(connection, session, session.virtual_number, wanted) is not None:
         return False
@@ -123,6 +128,7 @@ async def _release_others(connection: Connection, session: Session, wanted: Iter
 class _Stored(NamedTuple):
     version: int
     resumptions: int
+    over: bool = False
 
 
 def _must_go_on(session: Session, stored: _Stored | None) -> None:

@@ -222,6 +222,29 @@ async def test_whoever_left_is_kept_from_others_no_longer_than_the_parties_that_
         assert await find_route(connection, keyring, number, FIRST, "a call") is None
 
 
+async def test_a_change_of_parties_that_an_end_has_overtaken_holds_the_number_no_longer_than_the_end(
+    database: Database, keyring: Keyring
+) -> None:
+    """Somebody names the other party while somebody else ends the session."""
+    session = asked(second="", session_expiry=86_400, single_party=True)
+    number = await open_(database, keyring, session)
+    assert number is not None
+    session = opened(session, number).session
+    change = changed(session, Change(second_party=SECOND), datetime.now(UTC)).session
+    ended = expired(session, datetime.now(UTC)).session
+    assert await record(database, keyring, ended)
+
+    async with database.transaction() as connection:
+        assert await change_parties(connection, keyring, session, change.terms)
+
+    async with database.transaction() as connection:
+        routes = await connection.execute(
+            "SELECT max(expires_at) <= %s, max(held_until) <= %s, count(*) FROM routes WHERE session_uuid = %s",
+            (ended.expires_at, ended.held_until, session.session_uuid),
+        )
+        assert await routes.fetchone() == (True, True, 2), "the first party's route, and that of anyone"
+
+
 async def test_a_session_whose_route_was_taken_over_is_told_so(database: Database, keyring: Keyring) -> None:
     session = asked()
     number = await open_(database, keyring, session)
