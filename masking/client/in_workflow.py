@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
 
+from pydantic import Field
 from temporalio import activity, workflow
 from temporalio.common import RetryPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
@@ -48,10 +49,11 @@ class Asked(Model):
 
 
 class Key(Model):
-    """A key, and whose it is."""
+    """A key, and whose it is. `wanted`: what its session is to have been started with; None for whatever it was."""
 
     account_id: str
     idempotency_key: str
+    wanted: NewSession | None = Field(default=None, exclude_if=lambda wanted: wanted is None)
 
 
 class MaskingActivities:
@@ -105,7 +107,7 @@ class MaskingActivities:
     @activity.defn(name=NAMED)
     async def named(self, key: Key) -> NamedSession:
         """Find the session that a key names by now."""
-        return await _told(self._sessions.named_by(key.account_id, key.idempotency_key))
+        return await _told(self._sessions.named_by(key.account_id, key.idempotency_key, key.wanted))
 
 
 @dataclass(frozen=True)
@@ -177,6 +179,9 @@ async def start_session(wanted: NewSession, *, task_queue: str = TASK_QUEUE, loo
         wanted: in the namespace of the service, which a child shares with its parent.
         lookup: whether the session gets search attributes. Where the namespace has none of ours, starting a child with
             them fails this workflow's task until they are registered.
+
+    Raises:
+        ActivityError: its cause is of type `IdempotencyConflict`: the key was used for a session with other terms.
     """
     if wanted.idempotency_key is None:
         return await _child(wanted, str(workflow.uuid4()), task_queue, lookup=lookup)
@@ -185,7 +190,7 @@ async def start_session(wanted: NewSession, *, task_queue: str = TASK_QUEUE, loo
     except WorkflowAlreadyStartedError:
         named = await workflow.execute_activity(
             NAMED,
-            Key(account_id=wanted.account_id, idempotency_key=wanted.idempotency_key),
+            Key(account_id=wanted.account_id, idempotency_key=wanted.idempotency_key, wanted=wanted),
             result_type=NamedSession,
             start_to_close_timeout=ANSWER_TIMEOUT,
             schedule_to_close_timeout=PATIENCE,

@@ -114,10 +114,14 @@ class MaskingClient:
             raise refused(named_now.refusal)
         raise SessionNotFound("no session was started under this key; check it, the account, and the namespace")
 
-    async def named_by(self, account_id: str, idempotency_key: str) -> NamedSession:
+    async def named_by(self, account_id: str, idempotency_key: str, wanted: NewSession | None = None) -> NamedSession:
         """The session that a key names, or would name if it were started now. Asks Temporal, and no worker.
 
+        Args:
+            wanted: what it is to have been started with; None for whatever it was.
+
         Raises:
+            IdempotencyConflict: it was started with other terms.
             NumberPoolExhausted: the key is used up.
             OutcomeUnknown: Temporal did not answer.
         """
@@ -134,6 +138,8 @@ class MaskingClient:
             has_ended = described.status == WorkflowExecutionStatus.COMPLETED
             refusal = await self._starter.refusal(session_uuid) if has_ended else ""
             if not refusal:
+                if wanted is not None:
+                    await self._starter.must_be_the_same(session_uuid, wanted.digest(session_uuid))
                 return NamedSession(session_uuid=session_uuid, exists=True)
         raise used_up()
 

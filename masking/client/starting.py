@@ -71,9 +71,9 @@ class Starter:
                 if await self.refusal(session_uuid):
                     # There never was a session; the next id of this key is tried.
                     continue
-                await self._must_be_the_same(session_uuid, digest)
+                await self.must_be_the_same(session_uuid, digest)
                 return await ended(session_uuid)
-            await self._must_be_the_same(session_uuid, digest)
+            await self.must_be_the_same(session_uuid, digest)
             return answer
         raise used_up()
 
@@ -217,7 +217,7 @@ class Starter:
             started.cancel()
             await asyncio.gather(started, return_exceptions=True)
 
-    async def _must_be_the_same(self, session_uuid: str, digest: str) -> None:
+    async def must_be_the_same(self, session_uuid: str, digest: str) -> None:
         """See that the session was started by the same request. Asks Temporal, and no worker."""
         try:
             handle = self._client.get_workflow_handle(session_workflow_id(session_uuid))

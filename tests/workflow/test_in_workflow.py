@@ -7,14 +7,15 @@ from datetime import timedelta
 from uuid import uuid4
 
 import pytest
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowFailureError
+from temporalio.exceptions import ActivityError, ApplicationError
 from temporalio.testing import TimeSkipper
 from temporalio.worker import Worker
 
 from masking.client import MaskingClient, NewSession, SessionExpired, Status
 from masking.client.in_workflow import MaskingActivities
 from tests.conftest import ACCOUNT
-from tests.domain.conversation import FIRST, SECOND, VIRTUAL
+from tests.domain.conversation import FIRST, SECOND, STRANGER, VIRTUAL
 from tests.workflow.callers import Done, Trip, TripWorkflow
 from tests.workflow.conftest import Remembered
 
@@ -94,6 +95,23 @@ async def test_a_workflow_whose_key_has_a_session_already_uses_that_one(
     assert not done.is_child
     assert done.session_uuid == before.session_uuid
     assert done.bill == await sessions.final_bill(before.session_uuid)
+
+
+async def test_a_workflow_does_not_get_other_peoples_session_for_its_key(
+    environment: TimeSkipper, client: Client, sessions: MaskingClient, task_queue: str, callers: str
+) -> None:
+    key = f"trip-{uuid4()}"
+    others = wanted(key).model_copy(update={"second_party": STRANGER})
+    with environment.with_time_skipping_disabled():
+        await sessions.start(others)
+        with pytest.raises(WorkflowFailureError) as failure:
+            await run(client, callers, Trip(wanted=wanted(key), masking_queue=task_queue))
+
+    cause = failure.value.cause
+    assert isinstance(cause, ActivityError)
+    assert isinstance(cause.cause, ApplicationError)
+    assert cause.cause.type == "IdempotencyConflict"
+    assert cause.cause.non_retryable
 
 
 async def test_a_workflow_hears_why_its_session_was_refused_and_another_one_gets_it_later(
