@@ -148,7 +148,7 @@ def _notice(session: Session, event: AnyCarrierEvent) -> Notice:
                 "RecordingDuration": str(event.duration),
                 "RecordingStartTime": plivo_time(event.started_at),
                 "RecordingEndTime": plivo_time(event.ended_at),
-                "RecordingFormat": event.file_format,
+                "RecordingFormat": f".{event.file_format}" if session.revision > 3 else event.file_format,
             }
         case RecordingFailed():
             kind, name, about = "recording", "SessionRecordingFailed", {}

@@ -24,7 +24,8 @@ REVISION = 4
 2: the end was always written down first and the bill closed by another activity; what was told between that and
    the end of the workflow was left out.
 3: what was told of a call after it had been given up, and before the bill was closed, was left out of the bill; what
-   was told before the session was known to be open made callbacks without number and price.
+   was told before the session was known to be open made callbacks without number and price; the format of a recording
+   was told without its dot.
 """
 
 

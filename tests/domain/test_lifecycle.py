@@ -104,6 +104,13 @@ def test_each_trigger_does_in_each_phase_what_the_table_says(phase: Phase, trigg
         assert after.version == session.version + 1
 
 
+@pytest.mark.parametrize(("revision", "told"), [(3, "mp3"), (4, ".mp3")])
+def test_the_format_of_a_recording_is_told_by_the_rules_of_its_session(revision: int, told: str) -> None:
+    session = active_session().model_copy(update={"revision": revision})
+    (completed,) = (c for c in hear(session, answered_call(call())).callbacks if "RecordingFormat" in c.params)
+    assert (completed.name, completed.params["RecordingFormat"]) == ("SessionRecordingCompleted", told)
+
+
 def test_the_customer_hears_an_answered_recorded_call_in_full() -> None:
     callbacks = hear(active_session(), answered_call(call(caller=Side.SECOND), begins=10, talks=75)).callbacks
 

@@ -248,7 +248,7 @@ async def test_a_call_is_told_to_the_customer_billed_and_stored(system: System, 
     )
     completed = receiver.requests[receiver.names.index("SessionRecordingCompleted")]
     assert completed["RecordingURL"].endswith(f"/v1/Account/{ACCOUNT}/Recording/{call_uuid}-rec.wav")
-    assert (completed["RecordingDuration"], completed["RecordingFormat"]) == ("61", "wav")
+    assert (completed["RecordingDuration"], completed["RecordingFormat"]) == ("61", ".wav")
     assert completed["RecordingStartTime"] == "2026-11-18 14:00:05 +0000 UTC"
     assert {
         method

@@ -85,7 +85,7 @@ async def test_the_second_party_calls_the_first_answers_and_everything_is_told_i
         ),
         "RecordingURL": f"{system.settings.base_url}/v1/Account/{ACCOUNT}/Recording/{file}",
         "RecordingDuration": str(call.callee.duration),
-        "RecordingFormat": "wav",
+        "RecordingFormat": ".wav",
     }
     expected: dict[str, dict[str, str]] = {
         "SessionFirstPartyAnswer": base | parties,

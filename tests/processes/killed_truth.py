@@ -200,7 +200,7 @@ def expected(lived: Lived, record: CallRecord) -> list[dict[str, str]]:
     if lived.ride.body["record"] and record.callees and record.callees[0].connected:
         told.append(("RecordingInitiated", {}))
         for recording in record.recordings:
-            about = {"RecordingDuration": str(recording.seconds), "RecordingFormat": recording.file_format}
+            about = {"RecordingDuration": str(recording.seconds), "RecordingFormat": f".{recording.file_format}"}
             told.append(("RecordingCompleted", about))
     return [{"EventName": f"Session{name}", **parties, **about} for name, about in told]
 
