@@ -20,6 +20,11 @@ LAST_CALL_S = 0.1
 FIRST_WORD_S = 2.0
 """How much longer whoever has just connected may take to ask: on a busy machine it takes its time."""
 
+A_TURN_S = 0.001
+"""A timer of the event loop, however short."""
+
+LOOPBACK = "127.0.0.1"
+
 NOT_OF_THIS_MACHINE = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EINVAL)
 
 
@@ -84,6 +89,7 @@ async def listening(
         try:
             yield
         finally:
+            # A timer, as in `all_let_in`.
             await asyncio.sleep(LAST_CALL_S)
             await site.stop()
             await asyncio.sleep(LAST_CALL_S)
@@ -93,6 +99,35 @@ async def listening(
                         await asyncio.sleep(LAST_CALL_S / 5)
     finally:
         await runner.cleanup()
+
+
+@asynccontextmanager
+async def serving(served: web.Application | web.BaseRunner, port: int = 0) -> AsyncIterator[str]:
+    """Serve on this machine only, while the context lasts: beside a demo, a measurement or a test. The base URL.
+
+    Args:
+        served: an application, or the runner of one.
+        port: of the system's choice when 0.
+    """
+    runner = web.AppRunner(served, access_log=None) if isinstance(served, web.Application) else served
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, LOOPBACK, port).start()
+        yield f"http://{LOOPBACK}:{runner.addresses[0][1]}"
+    finally:
+        await all_let_in()
+        await runner.cleanup()
+
+
+async def all_let_in() -> None:
+    """Return once each connection that was accepted is in its server's hands: nothing else right before it is closed.
+
+    asyncio accepts a connection in one turn of its loop, and gives it to the server in the next. If the server is
+    closed between the two, the connection is forgotten: open, answered by nobody, and found by the garbage collector
+    (python/cpython#109564). In each turn the loop looks for connections before it looks at timers, so that whoever was
+    accepted before a timer is given to the server before the timer's task goes on.
+    """
+    await asyncio.sleep(A_TURN_S)
 
 
 def cannot_listen(place: Place, error: Exception) -> StartupError:

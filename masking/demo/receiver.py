@@ -9,9 +9,9 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 
 from masking.demo.timeline import StepFailed
+from masking.ports import serving
 
 PATH = "/callbacks"
-HOST = "127.0.0.1"
 
 Callback = dict[str, str]
 
@@ -34,16 +34,9 @@ class Receiver:
         """Take callbacks on a free port of this machine."""
         app = web.Application()
         app.router.add_post(PATH, self._take)
-        runner = web.AppRunner(app, access_log=None)
-        await runner.setup()
-        try:
-            site = web.TCPSite(runner, HOST, 0)
-            await site.start()
-            port = runner.addresses[0][1]
-            self.url = f"http://{HOST}:{port}{PATH}"
+        async with serving(app) as url:
+            self.url = f"{url}{PATH}"
             yield
-        finally:
-            await runner.cleanup()
 
     async def expect(self, name: str, *, within: float = 20.0) -> Callback:
         """The callback with this event name, now or once it arrives.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from aiohttp import web
 from masking import ports
 from masking.errors import StartupError
 from masking.gateway.protocol import GatewayRunner
-from masking.ports import Place, cannot_listen, listening
+from masking.ports import Place, all_let_in, cannot_listen, listening, serving
 from masking.run.system import _check_ports
 from masking.settings import Settings
 from tests.integration.conftest import free_port
@@ -114,3 +115,29 @@ async def test_whoever_has_connected_and_not_asked_yet_may_ask_for_a_while(
     told = await asking
     assert told.endswith(b"answered") if asks_after is not None else told == b""
     assert (asks_after or 0.3) < took < 20
+
+
+@asynccontextmanager
+async def streams() -> AsyncIterator[str]:
+    """A server of asyncio's own."""
+
+    def goodbye(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    async with await asyncio.start_server(goodbye, "127.0.0.1", 0) as server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        await all_let_in()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("turns", range(5))
+@pytest.mark.parametrize("kind", ["serving", "streams"])
+async def test_whoever_connects_as_a_server_closes_is_not_left_without_an_answer(kind: str, turns: int) -> None:
+    """In whichever turn of the event loop: it is accepted in the second."""
+    async with serving(web.Application()) if kind == "serving" else streams() as url:
+        client = socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+    client.settimeout(5)
+    with client, suppress(ConnectionResetError):
+        assert await asyncio.to_thread(client.recv, 1) == b""
