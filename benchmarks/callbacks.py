@@ -39,6 +39,7 @@ from masking.delivery.sender import SESSIONS_AT_ONCE
 from masking.domain.callbacks import Callback, addressed, timeout_notice
 from masking.domain.lifecycle import opened, requested
 from masking.domain.session import Session
+from masking.ports import serving
 from masking.process import to_the_end
 from masking.storage.accounts import ensure_account, ensure_numbers
 from masking.storage.opening import Opening, open_session
@@ -72,13 +73,8 @@ class Told:
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[str]:
         """Its address."""
-        runner = web.ServerRunner(web.Server(self._take))
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        try:
-            yield f"http://127.0.0.1:{runner.addresses[0][1]}/events"
-        finally:
-            await runner.cleanup()
+        async with serving(web.ServerRunner(web.Server(self._take))) as url:
+            yield f"{url}/events"
 
     async def _take(self, request: web.BaseRequest) -> web.StreamResponse:
         arrived, form = time.perf_counter(), await request.post()

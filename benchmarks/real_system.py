@@ -22,6 +22,7 @@ from temporalio.client import Client
 from benchmarks.system import ACCOUNT, KEYRING, TOKEN
 from masking.embedded import postgres, temporal
 from masking.lifeline import LIFELINE_VARIABLE
+from masking.ports import all_let_in
 from masking.settings import Settings
 from masking.storage.accounts import ensure_account, ensure_numbers
 from masking.storage.database import Database
@@ -57,6 +58,7 @@ class Endpoint:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        await all_let_in()
         await self._runner.cleanup()
 
     async def _take(self, request: web.BaseRequest) -> web.StreamResponse:

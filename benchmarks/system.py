@@ -22,6 +22,7 @@ from masking.gateway.protocol import GatewayRunner
 from masking.gateway.request_limit import RequestLimiter
 from masking.gateway.server import build_app
 from masking.gateway.switchboard import call_policy
+from masking.ports import serving
 from masking.privacy.keyring import Keyring
 from masking.privacy.session_cipher import new_wrapped_key, unwrapped
 from masking.settings import Settings
@@ -113,10 +114,5 @@ async def gateway_app(database: Database, url: str, *, port: int = 8080) -> Asyn
 @asynccontextmanager
 async def served(app: web.Application, port: int = 0) -> AsyncIterator[str]:
     """The application on a port, of the system's choice unless given; its base URL."""
-    runner = GatewayRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", port).start()
-    try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
+    async with serving(GatewayRunner(app), port) as url:
+        yield url

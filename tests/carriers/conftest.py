@@ -20,6 +20,7 @@ from masking.carriers.simulator.network import Network
 from masking.carriers.simulator.records import CallRecord
 from masking.carriers.simulator.server import build_app
 from masking.carriers.voice.calls_api import CallsApi
+from masking.ports import serving
 from masking.tls import trusted
 from tests.integration.conftest import free_port
 
@@ -60,12 +61,9 @@ async def application() -> AsyncIterator[Application]:
     application = Application(f"http://127.0.0.1:{port}")
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", application.take)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", port).start()
-    yield application
-    assert application.unsigned == 0
-    await runner.cleanup()
+    async with serving(app, port):
+        yield application
+        assert application.unsigned == 0
 
 
 @pytest.fixture
@@ -80,12 +78,8 @@ async def network(application: Application, tmp_path: Path) -> AsyncIterator[Net
 @pytest.fixture
 async def address(network: Network, tmp_path: Path) -> AsyncIterator[str]:
     """Where the network's REST API is."""
-    port = free_port()
-    runner = web.AppRunner(build_app(network), access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", port).start()
-    yield f"http://127.0.0.1:{port}"
-    await runner.cleanup()
+    async with serving(build_app(network), free_port()) as url:
+        yield url
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from masking.carriers.missed import missed
 from masking.carriers.simulator.network import Network
 from masking.carriers.simulator.phones import Behaviour
 from masking.carriers.voice.calls_api import CallsApi
+from masking.ports import all_let_in
 from tests.carriers.conftest import ALICE, AUTH_ID, BOB, NUMBER, TOKEN, Application
 from tests.carriers.test_missed import connect, over
 from tests.integration.conftest import free_port
@@ -56,6 +57,7 @@ async def test_a_carrier_that_stalls_can_be_asked_again(http: httpx.AsyncClient)
                 await ask("some-call")
             assert TOKEN not in str(raised.value)
         stalled.set()
+        await all_let_in()
 
 
 @pytest.mark.parametrize(

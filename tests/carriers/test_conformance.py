@@ -7,7 +7,7 @@ own that is as strict as the real one.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -32,6 +32,7 @@ from masking.carriers.voice.calls_api import CallsApi
 from masking.carriers.voice.webhooks import PlivoWebhooks
 from masking.domain.events import Answer, Call, Hangup, LegName, RecordingInitiated, Side
 from masking.domain.routing import Announce, AskPin, Busy, Connect, Decision, Reason, Refuse, SayEnded
+from masking.ports import serving
 from tests.carriers.conftest import ALICE, AUTH_ID, BOB, NUMBER, SPEED, TOKEN, Application, until
 from tests.carriers.similar import SimilarApi, SimilarWebhooks, similar_front, similar_headers
 from tests.integration.conftest import free_port
@@ -103,21 +104,12 @@ async def carrier(
     async with ApplicationClient(TOKEN) as client:
         network = Network(client, SimulatedClock(SPEED), tmp_path, f"{url}/media")
         network.inventory.bind(NUMBER, voice_application(f"{application.base}/answer", f"{application.base}/hangup"))
-        async with listening(build_app(network), port), AsyncExitStack() as stack:
+        async with serving(build_app(network), port), AsyncExitStack() as stack:
             if front is not None:
-                await stack.enter_async_context(listening(front(url), front_port))
+                await stack.enter_async_context(serving(front(url), front_port))
                 url = f"http://127.0.0.1:{front_port}"
             yield Carrier(webhooks, orders(http, url), headers, network, application)
             await network.close()
-
-
-@asynccontextmanager
-async def listening(app: web.Application, port: int) -> AsyncIterator[None]:
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", port).start()
-    yield
-    await runner.cleanup()
 
 
 def connect(*, record: bool = False) -> Connect:

@@ -22,6 +22,7 @@ from masking.carriers.errors import (
 from masking.carriers.leave import Leave, SharedLeave, account_of
 from masking.carriers.rest import carriers_http
 from masking.domain.pace import Pace
+from masking.ports import all_let_in, serving
 from masking.privacy.keyring import Keyring
 from masking.storage import carrier_turns
 from masking.storage.carrier_turns import Breaker
@@ -134,11 +135,12 @@ async def test_a_carrier_that_stalls_is_not_waited_for(kind: Kind, monkeypatch: 
         writer.close()
 
     stalled, port = asyncio.Event(), free_port()
-    async with await asyncio.start_server(stall, "127.0.0.1", port), carriers_http() as http:
-        client = kind.client(http, f"http://127.0.0.1:{port}", None)
-        async with asyncio.timeout(5):
+    async with await asyncio.start_server(stall, "127.0.0.1", port):
+        async with carriers_http() as http, asyncio.timeout(5):
+            client = kind.client(http, f"http://127.0.0.1:{port}", None)
             ended = await asyncio.gather(*(ask(client) for ask in kind.all.values()), return_exceptions=True)
         stalled.set()
+        await all_let_in()
     assert {type(each) for each in ended} == {OutcomeUnknown, CarrierUnavailable}
     assert all("did not answer: ReadTimeout" in str(each) for each in ended)
 
@@ -234,7 +236,7 @@ async def test_credentials_go_in_their_header_alone_and_no_error_or_log_tells_th
 @pytest.fixture
 async def account(kind: Kind) -> AsyncIterator[tuple[str, dict[str, int]]]:
     """An account at the carrier: its URL, and how parts of it answer instead."""
-    instead, port = dict[str, int](), free_port()
+    instead = dict[str, int]()
 
     async def answer(request: web.Request) -> web.Response:
         path = request.path.removeprefix(f"{kind.accounts}{AUTH_ID}/")
@@ -248,11 +250,8 @@ async def account(kind: Kind) -> AsyncIterator[tuple[str, dict[str, int]]]:
 
     app = web.Application()
     app.router.add_get("/{path:.*}", answer)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", port).start()
-    yield f"http://127.0.0.1:{port}", instead
-    await runner.cleanup()
+    async with serving(app, free_port()) as url:
+        yield url, instead
 
 
 async def test_a_check_tells_step_by_step_whether_it_works(

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import httpx
 import pytest
-from aiohttp import web
 
 from masking.carriers.simulator.application import Webhook
 from masking.carriers.simulator.call_parts import Order
@@ -16,6 +15,7 @@ from masking.carriers.simulator.network import Network
 from masking.carriers.simulator.phones import MAGIC, Behaviour, born_behaviour
 from masking.carriers.simulator.records import CallRecord
 from masking.carriers.simulator.server import build_app
+from masking.ports import serving
 from tests.carriers.conftest import ALICE, BOB, NUMBER, TOKEN, Application, reported, until
 from tests.integration.conftest import free_port
 
@@ -292,16 +292,17 @@ async def test_the_rest_api_places_speaks_into_and_ends_calls_for_who_has_the_to
     application.documents["/placed"] = (
         f'<Response><Dial callerId="{NUMBER[1:]}"><Number>{BOB[1:]}</Number></Dial></Response>'
     )
-    port, auth_id = free_port(), "MACARRIER00000000000"
-    runner = web.AppRunner(build_app(network), access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", port).start()
-    calls = f"http://127.0.0.1:{port}/v1/Account/{auth_id}/Call/"
+    auth_id = "MACARRIER00000000000"
     order = {
         "from": NUMBER[1:], "to": ALICE[1:], "answer_url": f"{application.base}/placed",
         "hangup_url": f"{application.base}/hangup", "ring_timeout": 20, "time_limit": 600,
     }  # fmt: skip
-    async with httpx.AsyncClient(auth=(auth_id, TOKEN)) as http, httpx.AsyncClient(auth=(auth_id, "no")) as thief:
+    async with (
+        serving(build_app(network), free_port()) as url,
+        httpx.AsyncClient(auth=(auth_id, TOKEN)) as http,
+        httpx.AsyncClient(auth=(auth_id, "no")) as thief,
+    ):
+        calls = f"{url}/v1/Account/{auth_id}/Call/"
         assert (await thief.post(calls, json=order)).status_code == 401
         assert (await http.post(calls, json=order | {"from": "12025550111"})).status_code == 400
         placed = await http.post(calls, json=order)
@@ -323,7 +324,6 @@ async def test_the_rest_api_places_speaks_into_and_ends_calls_for_who_has_the_to
     assert (form["Direction"], form["From"], form["To"]) == ("outbound", NUMBER[1:], ALICE[1:])
     ended = application.forms("/hangup")[0]
     assert (ended["HangupSource"], ended["CallStatus"]) == ("API Request", "completed")
-    await runner.cleanup()
 
 
 async def test_a_placed_calls_time_limit_ends_it(network: Network, application: Application) -> None:

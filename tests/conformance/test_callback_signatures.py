@@ -17,6 +17,7 @@ from aiohttp import web
 
 from masking.domain.callbacks import Callback, addressed, timeout_notice
 from masking.domain.terms import Method
+from masking.ports import serving
 from masking.privacy.keyring import Keyring
 from masking.storage import accounts
 from masking.storage.database import Database
@@ -49,13 +50,8 @@ async def customer(arrived: list[Arrived]) -> AsyncIterator[str]:
         arrived.append(Arrived(request.method, url, params, dict(request.headers)))
         return web.Response()
 
-    runner = web.ServerRunner(web.Server(take))
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
+    async with serving(web.ServerRunner(web.Server(take))) as url:
+        yield url
 
 
 async def told(database: Database, keyring: Keyring, urls: dict[str, Method]) -> None:

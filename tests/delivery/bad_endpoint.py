@@ -17,6 +17,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
+from masking.ports import all_let_in
+
 Behaviour = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
@@ -100,6 +102,7 @@ class BadEndpoint:
         try:
             yield f"{'http' if self._tls is None else 'https'}://127.0.0.1:{port}/events"
         finally:
+            await all_let_in()
             server.close()
             for task in list(at_work):
                 task.cancel()

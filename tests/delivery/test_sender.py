@@ -23,6 +23,7 @@ from masking.delivery.sender import CallbackSender, Patience
 from masking.domain.callbacks import Callback
 from masking.domain.lifecycle import opened
 from masking.domain.session import Session
+from masking.ports import serving
 from masking.privacy.keyring import Keyring
 from masking.storage import callbacks
 from masking.storage.callback_records import CallbackRecord, Chosen, find
@@ -76,14 +77,11 @@ class Customer:
     async def listening(self) -> AsyncIterator[Customer]:
         app = web.Application()
         app.router.add_route("*", "/{path}", self.answer)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", self.port).start()
-        try:
-            yield self
-        finally:
-            self.released.set()
-            await runner.cleanup()
+        async with serving(web.AppRunner(app, access_log=None, shutdown_timeout=0.1), self.port):
+            try:
+                yield self
+            finally:
+                self.released.set()
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import httpx
 from aiohttp import web
 
+from masking.ports import serving
 from masking.tls import trusted
 
 
@@ -39,12 +40,11 @@ class Between:
     async def listening(self) -> AsyncIterator[None]:
         app = web.Application()
         app.router.add_route("*", "/{path:.*}", self._pass_on)
-        runner = web.AppRunner(app, access_log=None)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", self.port).start()
-        yield
-        self.released.set()
-        await runner.cleanup()
+        async with serving(app, self.port):
+            try:
+                yield
+            finally:
+                self.released.set()
 
     async def _pass_on(self, request: web.Request) -> web.StreamResponse:
         fault = ""

@@ -33,6 +33,7 @@ from masking.gateway.protocol import GatewayRunner
 from masking.gateway.request_limit import RequestLimiter
 from masking.gateway.server import build_app
 from masking.gateway.switchboard import call_policy
+from masking.ports import serving
 from masking.privacy.keyring import Keyring
 from masking.privacy.party_hash import party_hash
 from masking.rate_card import load_rate_card
@@ -223,12 +224,8 @@ async def served(
         rate_card=load_rate_card(settings),
         recordings=open_store(settings.recordings) if settings.recordings is not None else None,
     )
-    runner = GatewayRunner(build_app(context))
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", settings.port).start()
-    async with http, forwarder.running():
+    async with serving(GatewayRunner(build_app(context)), settings.port), http, forwarder.running():
         yield System(settings, client, database, context.sessions, http)
-    await runner.cleanup()
 
 
 @pytest.fixture
@@ -252,8 +249,5 @@ async def receiver() -> AsyncIterator[Receiver]:
     receiver = Receiver(f"http://127.0.0.1:{port}/events")
     app = web.Application()
     app.router.add_route("*", "/events", receiver.take)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", port).start()
-    yield receiver
-    await runner.cleanup()
+    async with serving(app, port):
+        yield receiver

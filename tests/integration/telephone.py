@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from aiohttp import web
 
 from masking.carriers.simulator.application import ApplicationClient
 from masking.carriers.simulator.applications import voice_application
@@ -18,6 +17,7 @@ from masking.carriers.simulator.network import Network
 from masking.carriers.simulator.recordings import Recordings
 from masking.carriers.simulator.records import CallRecord
 from masking.carriers.simulator.server import build_app
+from masking.ports import serving
 from tests.conftest import POOL
 from tests.integration.conftest import CARRIER_TOKEN, Receiver, System
 
@@ -57,12 +57,9 @@ async def telephone(system: System, tmp_path: Path, simulator_port: int, speed: 
         base = f"{system.settings.base_url}/carrier/voice"
         for number, _ in POOL:
             network.inventory.bind(number, voice_application(f"{base}/answer", f"{base}/hangup"))
-        runner = web.AppRunner(build_app(network), access_log=None)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", simulator_port).start()
-        yield Telephone(phones, network.recordings)
-        await network.close()
-        await runner.cleanup()
+        async with serving(build_app(network), simulator_port):
+            yield Telephone(phones, network.recordings)
+            await network.close()
 
 
 async def heard(receiver: Receiver, name: str, times: int = 1) -> dict[str, str]:

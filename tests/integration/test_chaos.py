@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import web
 from temporalio.client import Client
 
 from masking.carriers.simulator.application import ApplicationClient
@@ -37,6 +36,7 @@ from masking.carriers.simulator.server import build_app
 from masking.contract import TASK_QUEUE
 from masking.domain.session import Bill
 from masking.health import is_polling
+from masking.ports import serving
 from masking.privacy.keyring import Keyring
 from masking.settings import Settings
 from masking.storage.accounts import ensure_numbers
@@ -136,12 +136,9 @@ async def network(system: System, tmp_path: Path, simulator_port: int) -> AsyncI
         base = f"{system.settings.base_url}/carrier/voice"
         for number, _ in POOL + MORE_NUMBERS:
             network.inventory.bind(number, voice_application(f"{base}/answer", f"{base}/hangup"))
-        runner = web.AppRunner(build_app(network), access_log=None)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", simulator_port).start()
-        yield network
-        await network.close()
-        await runner.cleanup()
+        async with serving(build_app(network), simulator_port):
+            yield network
+            await network.close()
 
 
 async def create(system: System, receiver: Receiver, network: Network, n: int, chance: random.Random) -> Ride:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from masking.ports import serving
 from tests.integration.conftest import Receiver, System, free_port
 from tests.integration.telephone import Telephone, heard_on, speed, telephone
 from tests.integration.test_switchboard import FIRST, STRANGER, create, expire
@@ -34,11 +35,8 @@ async def ordinary() -> AsyncIterator[list[dict[str, str]]]:
 
     app = web.Application()
     app.router.add_post("/ordinary", answer)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", PORT).start()
-    yield asked
-    await runner.cleanup()
+    async with serving(app, PORT):
+        yield asked
 
 
 async def test_late_callers_reach_the_numbers_ordinary_application_and_strangers_do_not(

@@ -24,13 +24,13 @@ from masking.carriers.signature import signed_headers
 from masking.carriers.simulator.phones import Behaviour
 from masking.contract import session_workflow_id
 from masking.gateway.metrics import Metrics
+from masking.ports import serving
 from masking.privacy.keyring import Keyring
 from masking.process import OURS
 from masking.settings import Settings
 from tests.carriers.every_carrier import EVERY_CARRIER
 from tests.carriers.plivo.stub import PlivoStub
 from tests.carriers.similar import SimilarApi, SimilarWebhooks, similar_front, similar_headers
-from tests.carriers.test_conformance import listening
 from tests.integration.between import Between
 from tests.integration.conftest import CARRIER_TOKEN, Receiver, System, free_port
 from tests.integration.conftest import settings as usual_settings
@@ -165,7 +165,7 @@ async def world(
         api = similar_front(network)
     else:
         between.api, api = network, web.Application()
-    async with listening(api, port), between.listening():
+    async with serving(api, port), between.listening():
         headers = similar_headers if is_similar else dict
         yield World(system, between, telephone, stub, headers, receiver)
 

@@ -17,6 +17,7 @@ from aiohttp import web
 from masking.carriers.signature import signed_headers
 from masking.gateway.login_limit import FAILURES
 from masking.gateway.protocol import GatewayRunner
+from masking.ports import serving
 from tests.conftest import ACCOUNT
 from tests.integration.conftest import CARRIER_TOKEN, System, free_port
 from tests.integration.test_sessions_api import PARTIES, error_of
@@ -145,13 +146,9 @@ async def answer_to(sent: str, port: int) -> tuple[str, str]:
 
 @asynccontextmanager
 async def served(app: web.Application) -> AsyncIterator[int]:
-    runner, port = GatewayRunner(app), free_port()
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", port).start()
-    try:
+    port = free_port()
+    async with serving(GatewayRunner(app), port):
         yield port
-    finally:
-        await runner.cleanup()
 
 
 async def test_every_answer_tells_browsers_to_frame_sniff_and_keep_nothing(system: System) -> None:

@@ -28,6 +28,7 @@ from masking.carriers.plivo.callbacks import session_path
 from masking.client import OutcomeUnknown, SessionAlreadyExpired, SessionError
 from masking.domain.session import Bill
 from masking.domain.terms import Change, PinTerms
+from masking.ports import serving
 from masking.privacy.keyring import Keyring
 from masking.storage import carrier_turns
 from tests.carriers.plivo.stub import Made, PlivoStub
@@ -63,11 +64,8 @@ def more_settings(stub_port: int) -> dict[str, Any]:
 @pytest.fixture
 async def stub(stub_port: int) -> AsyncIterator[PlivoStub]:
     stub = PlivoStub(SEED, AUTH_ID, TOKEN)
-    runner = web.AppRunner(stub.app(), access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", stub_port).start()
-    yield stub
-    await runner.cleanup()
+    async with serving(web.AppRunner(stub.app(), access_log=None, shutdown_timeout=0.1), stub_port):
+        yield stub
 
 
 @pytest.fixture(autouse=True)

@@ -16,6 +16,7 @@ from typer.testing import CliRunner, Result
 from masking.carriers.simulator.network import Network
 from masking.cli import app
 from masking.gateway.metrics import Metrics
+from masking.ports import serving
 from masking.privacy.keyring import Keyring
 from masking.storage import carrier_turns
 from masking.storage.database import Database
@@ -75,7 +76,7 @@ class Operator:
 @pytest.fixture
 async def plivo() -> AsyncIterator[tuple[str, list[int]]]:
     """A Masking API at the same address as an account: how it answers, and its URL."""
-    answers, port = [200], free_port()
+    answers = [200]
 
     async def account(request: web.Request) -> web.Response:
         given = BasicAuth.decode(request.headers["Authorization"])
@@ -90,11 +91,8 @@ async def plivo() -> AsyncIterator[tuple[str, list[int]]]:
     app = web.Application()
     app.router.add_get(f"/v1/Account/{MASKS}/", account)
     app.router.add_get(f"/v1/Account/{MASKS}/Masking/Session/", sessions)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", port).start()
-    yield f"http://127.0.0.1:{port}", answers
-    await runner.cleanup()
+    async with serving(app, free_port()) as url:
+        yield url, answers
 
 
 async def test_plivo_that_masks_is_checked_besides(operator: Operator, plivo: tuple[str, list[int]]) -> None:

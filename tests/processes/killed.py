@@ -24,6 +24,7 @@ import httpx
 from aiohttp import web
 
 from masking.carriers.simulator.client import SimulatorClient
+from masking.ports import serving
 from masking.privacy.key_files import load_keyring
 from masking.settings import Settings
 from tests.integration.conftest import free_port
@@ -135,16 +136,11 @@ def _secrets(world: World, wanted: Plan, data: Path) -> set[str]:
 @asynccontextmanager
 async def _endpoint(world: World) -> AsyncIterator[None]:
     """Serve the customers' endpoint."""
-    app, port = web.Application(), free_port()
+    app = web.Application()
     app.router.add_post("/events", world.take)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", port).start()
-    world.callback_url = f"http://127.0.0.1:{port}/events"
-    try:
+    async with serving(app, free_port()) as url:
+        world.callback_url = f"{url}/events"
         yield
-    finally:
-        await runner.cleanup()
 
 
 async def _kill(world: World, kills: tuple[Kill, ...], say: Say) -> None:

@@ -17,6 +17,7 @@ from aiohttp import web
 from temporalio.client import Client
 
 from masking.embedded.postgres import running_database_url
+from masking.ports import serving
 from masking.tls import trusted
 from tests.integration.conftest import free_port
 from tests.processes.running import Run
@@ -49,15 +50,10 @@ class SlowCustomer:
 
     @contextlib.asynccontextmanager
     async def serving(self) -> AsyncIterator[str]:
-        app, port = web.Application(), free_port()
+        app = web.Application()
         app.router.add_post("/events", self.take)
-        runner = web.AppRunner(app, access_log=None)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", port).start()
-        try:
-            yield f"http://127.0.0.1:{port}/events"
-        finally:
-            await runner.cleanup()
+        async with serving(app, free_port()) as url:
+            yield f"{url}/events"
 
 
 async def create(run: Run, http: httpx.AsyncClient, n: int, **arguments: Any) -> httpx.Response:

@@ -16,6 +16,7 @@ from aiohttp import web
 from masking.carriers.voice.calls_api import CallsApi
 from masking.domain.events import RecordingCompleted
 from masking.domain.lifecycle import opened
+from masking.ports import serving
 from masking.privacy.keyring import Keyring
 from masking.storage import recordings
 from masking.storage.database import Database
@@ -83,12 +84,9 @@ async def carrier() -> AsyncIterator[Carrier]:
     app = web.Application()
     app.router.add_get("/media/{file}", carrier.audio)
     app.router.add_delete(f"/v1/Account/{AUTH_ID}/Recording/{{recording_id}}/", carrier.delete)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", port).start()
-    yield carrier
-    carrier.released.set()
-    await runner.cleanup()
+    async with serving(app, port):
+        yield carrier
+        carrier.released.set()
 
 
 @pytest.fixture
