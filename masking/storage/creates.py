@@ -128,8 +128,21 @@ class UnansweredCreates:
             found = [str(row[0]) for row in await rows.fetchall()]
         for session_uuid in found:
             if await self._lock(session_uuid):
-                return session_uuid
+                still_unanswered = False
+                try:
+                    # Whoever had it may have answered since the look: then its caller has that session.
+                    still_unanswered = await self._is_noted(session_uuid)
+                finally:
+                    if not still_unanswered:
+                        await self._unlock(session_uuid)
+                if still_unanswered:
+                    return session_uuid
         return None
+
+    async def _is_noted(self, session_uuid: str) -> bool:
+        async with self._database.transaction() as connection:
+            row = await connection.execute("SELECT 1 FROM creates WHERE session_uuid = %s", (session_uuid,))
+            return await row.fetchone() is not None
 
     async def _noted(self, account_id: str, body_hash: bytes, new_uuid: str, new_key: NewKey) -> str:
         await self._lock(new_uuid)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
@@ -18,7 +18,7 @@ from masking.contract import WORKFLOW_TYPE, session_workflow_id
 from masking.domain.session import SessionSnapshot
 from masking.domain.terms import SessionRequest
 from masking.privacy.keyring import Keyring
-from masking.storage.creates import UnansweredCreates
+from masking.storage.creates import UnansweredCreates, forget
 from masking.storage.database import Database
 from masking.storage.session_keys import NewKey
 from tests.conftest import ACCOUNT
@@ -223,6 +223,29 @@ async def test_a_gateway_that_dies_during_a_create_leaves_it_to_the_next(
         async with other.claimed(ACCOUNT, b"body", *fresh[1]) as again:
             assert again == made
     await claim.__aexit__(None, None, None)
+
+
+async def test_a_create_that_is_answered_while_the_next_one_looks_is_left_alone(
+    database: Database, migrated_url: str, keyring: Keyring
+) -> None:
+    """Two deliberate creates with one body, at two gateways: the first ends between the second's look and its lock."""
+    made, fresh = str(uuid4()), str(uuid4())
+    async with AsyncExitStack() as first, UnansweredCreates(database, migrated_url) as one:
+        await first.enter_async_context(one.claimed(ACCOUNT, b"body", made, NewKey.of(made, keyring)))
+
+        class Looking(UnansweredCreates):
+            async def _lock(self, session_uuid: str) -> bool:
+                if session_uuid == made:
+                    async with database.transaction() as connection:
+                        await forget(connection, made)
+                    await first.aclose()
+                return await super()._lock(session_uuid)
+
+        async with (
+            Looking(database, migrated_url) as two,
+            two.claimed(ACCOUNT, b"body", fresh, NewKey.of(fresh, keyring)) as given,
+        ):
+            assert given == fresh, "the caller of the first has its answer: this is another session"
 
 
 async def no_locks_held(database: Database) -> None:
