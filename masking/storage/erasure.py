@@ -96,7 +96,12 @@ class Erased(NamedTuple):
 
 
 async def erase(connection: Connection, session_uuid: str) -> Erased | str:
-    """Destroy a session's data key, and what was under it; or the reason why not. Safe to repeat."""
+    """Destroy a session's data key, and what was under it; or the reason why not.
+
+    Safe to repeat, and to do twice at once.
+    """
+    # A statement sees what was there when it began: the one that looks begins once nobody else can change the answer.
+    await connection.execute("SELECT FROM sessions WHERE session_uuid = %s FOR UPDATE", (session_uuid,))
     async with connection.cursor(row_factory=class_row(_State)) as cursor:
         await cursor.execute(
             "SELECT s.account_id, s.phase, s.status, s.settled_at, s.answers_under, h.reason AS hold, e.erased_at,"
@@ -104,7 +109,7 @@ async def erase(connection: Connection, session_uuid: str) -> Erased | str:
             " (SELECT max(held_until) FROM routes r WHERE r.session_uuid = s.session_uuid AND held_until > now())"
             "  AS held_until"
             " FROM sessions s LEFT JOIN legal_holds h USING (session_uuid) LEFT JOIN erasures e USING (session_uuid)"
-            " WHERE s.session_uuid = %s FOR UPDATE OF s",
+            " WHERE s.session_uuid = %s",
             (session_uuid,),
         )
         state = await cursor.fetchone()
@@ -157,6 +162,8 @@ async def certify(connection: Connection, session_uuid: str, certificate: Certif
 
 async def hold(connection: Connection, session_uuid: str, reason: str) -> bool:
     """Keep a session from being erased. Whether there is one that could be."""
+    # An erasure that is under way is waited for, and seen.
+    await connection.execute("SELECT FROM sessions WHERE session_uuid = %s FOR KEY SHARE", (session_uuid,))
     done = await connection.execute(
         "INSERT INTO legal_holds (session_uuid, reason)"
         " SELECT session_uuid, %s FROM sessions WHERE session_uuid = %s AND status <> 'erased'"
