@@ -16,7 +16,7 @@ from masking.domain.events import AnyCarrierEvent, Hangup, LegName, RecordingCom
 from masking.gateway.context import CONTEXT
 from masking.gateway.errors import ApiError
 from masking.storage import inbox, recordings
-from masking.storage.calls import KnownCall, find_call, note_call_ended
+from masking.storage.calls import KnownCall, find_call, find_decided_call, note_call_ended
 
 HANGUP_PATH = f"{PATH}/hangup"
 FALLBACK_PATH = f"{PATH}/fallback"
@@ -117,7 +117,7 @@ async def _hear(request: web.Request, call_uuid: str, read: Reading) -> web.Resp
     """Put what a webhook tells into the inbox. A call that belongs to no session is nobody's business."""
     context, form = request.app[CONTEXT], request[FORM]
     async with context.database.transaction() as connection:
-        known = await find_call(connection, context.keyring, call_uuid)
+        known = await find_decided_call(connection, context.keyring, call_uuid)
         event = read(context.webhooks, form, known) if known is not None else None
         if known is not None and event is not None:
             await inbox.post(connection, known.session_uuid, known.cipher, event)

@@ -80,6 +80,8 @@ _HOLD_IDENTIFIED = (
     " FOR NO KEY UPDATE"
 )
 _HOLD_SESSION = "SELECT session_uuid FROM sessions WHERE session_uuid = %(session_uuid)s FOR NO KEY UPDATE"
+_DECIDE = "SELECT pg_advisory_xact_lock(hashtextextended('call ' || %(call_uuid)s::text, 0))"
+"""Whoever decides about a call holds this until that is written down."""
 
 
 async def find_route(
@@ -157,7 +159,7 @@ def _caller(keyring: Keyring, number: str, caller: str, call_uuid: str) -> dict[
 
 
 async def _held(connection: Connection, hold: str, query: str, asked: Mapping[str, object]) -> _RouteRow | None:
-    """The route that `query` finds, once `hold` has locked its session; both in one round trip.
+    """The route that `query` finds, once `hold` has locked its session; all in one round trip.
 
     A statement sees what was there when it began. The one that locks may have waited for another
     call of the session; the one that reads begins after that, so that it knows of that call.
@@ -165,6 +167,7 @@ async def _held(connection: Connection, hold: str, query: str, asked: Mapping[st
     async with connection.cursor(row_factory=class_row(_RouteRow)) as cursor:
         while True:
             async with connection.pipeline():
+                await connection.execute(_DECIDE, asked)
                 held = await connection.execute(hold, asked)
                 await cursor.execute(query, asked)
                 locked, row = await held.fetchone(), await cursor.fetchone()
@@ -285,6 +288,20 @@ async def find_call(connection: Connection, keyring: Keyring, call_uuid: str) ->
     cipher = unwrapped(keyring, row.session_uuid, row.key_id, row.wrapped_key)
     call, terms = cipher.open(Call, row.sealed_call), cipher.open(Terms, row.sealed_terms)
     return KnownCall(row.session_uuid, call, cipher, terms, row.started_at, row.now)
+
+
+async def find_decided_call(connection: Connection, keyring: Keyring, call_uuid: str) -> KnownCall | None:
+    """The same, once nobody decides about the call any more.
+
+    A caller may hang up before the carrier has its answer. Were that passed over, the session would be busy with the
+    call until its last possible second.
+    """
+    known = await find_call(connection, keyring, call_uuid)
+    if known is None:
+        async with connection.pipeline():
+            await connection.execute(_DECIDE, {"call_uuid": call_uuid})
+            known = await find_call(connection, keyring, call_uuid)
+    return known
 
 
 _FIRST_CALLED = (Reason.FIRST_PARTY_CALLED, Reason.FIRST_PARTY_ANSWERED)

@@ -120,6 +120,34 @@ async def _end_all_calls(system: System) -> None:
         await connection.execute("UPDATE calls SET ended_at = now()")
 
 
+async def test_a_caller_who_hangs_up_while_its_call_is_being_decided_leaves_the_session_free(system: System) -> None:
+    """As when PostgreSQL stalls for a moment: the carrier tells of the end before it has its answer."""
+    session, call_uuid = await create(system), str(uuid4())
+    end = {"CallUUID": call_uuid, "Duration": "0", "HangupCauseName": "Cancelled", "HangupCauseCode": "1010"}
+    async with system.database.transaction() as connection:
+        await connection.execute("SELECT FROM sessions FOR UPDATE")
+        answer = asyncio.create_task(ring_at(system, session["virtual_number"], FIRST, call_uuid))
+        await until_they_wait(system.database, 1)
+        hangup = asyncio.create_task(system.webhook("/carrier/voice/hangup", end))
+        await asyncio.wait([hangup], timeout=0.5)
+    await answer
+    assert (await hangup).status_code == 200
+
+    dial = dial_of(await ring_at(system, session["virtual_number"], SECOND))
+    assert dial.findtext("Number") == FIRST
+
+
+async def until_they_wait(database: Database, count: int) -> None:
+    """So many statements wait for a lock."""
+    async with asyncio.timeout(20), database.autocommit() as connection:
+        waiting = (
+            "SELECT count(*) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        while await (await connection.execute(waiting)).fetchone() != (count,):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
 async def test_a_stranger_and_a_hidden_caller_are_refused(system: System) -> None:
     session = await create(system)
 
