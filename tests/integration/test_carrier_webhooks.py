@@ -141,8 +141,7 @@ async def until_they_wait(database: Database, count: int) -> None:
     """So many statements wait for a lock."""
     async with asyncio.timeout(20), database.autocommit() as connection:
         waiting = (
-            "SELECT count(*) FROM pg_stat_activity"
-            " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
         )
         while await (await connection.execute(waiting)).fetchone() != (count,):  # noqa: ASYNC110
             await asyncio.sleep(0.01)

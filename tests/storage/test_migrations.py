@@ -111,3 +111,20 @@ def test_every_migration_can_be_undone_and_done_again(empty_url: str) -> None:
     assert columns(empty_url) == newest
     move_to(empty_url, "base", up=False)
     assert tables(empty_url) == set()
+
+
+def test_what_belongs_to_one_session_is_found_without_reading_what_belongs_to_others(migrated_url: str) -> None:
+    """Else evidence and erasure of each session take the longer the more sessions there were, until they time out."""
+    with psycopg.connect(migrated_url) as connection:
+        found = connection.execute(
+            "SELECT table_name FROM information_schema.columns"
+            " WHERE column_name = 'session_uuid' AND table_schema = 'public'"
+        ).fetchall()
+        connection.execute("SET enable_seqscan = off")
+        plans = {
+            str(table): str(connection.execute(f"EXPLAIN SELECT FROM {table} WHERE session_uuid = 'x'").fetchall())
+            for (table,) in found
+        }
+
+    read_whole = {table for table, plan in plans.items() if "Seq Scan" in plan}
+    assert read_whole == {"resources"}, "of these nobody asks by session"
