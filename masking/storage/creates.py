@@ -22,7 +22,7 @@ import psycopg
 from psycopg import AsyncConnection
 from psycopg.rows import class_row
 
-from masking.storage.database import CONNECT_TIMEOUT, Connection, Database
+from masking.storage.database import LASTING, Connection, Database
 from masking.storage.session_keys import NewKey
 
 KEY_LIFETIME = timedelta(hours=24)
@@ -189,9 +189,7 @@ class UnansweredCreates:
     async def _connection(self) -> AsyncConnection[tuple[object, ...]]:
         async with self._connecting:
             if self._locks is None or self._locks.broken or self._locks.closed:
-                self._locks = await AsyncConnection.connect(
-                    self._url, autocommit=True, connect_timeout=int(CONNECT_TIMEOUT)
-                )
+                self._locks = await AsyncConnection.connect(self._url, autocommit=True, **LASTING)
             return self._locks
 
 

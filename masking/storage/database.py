@@ -20,9 +20,29 @@ CONNECT_TIMEOUT = 5.0
 
 STATEMENT_TIMEOUT_MS = 10_000
 POOL_SIZE = 8
-_OPTIONS: dict[str, Any] = {
+
+UNHEARD_MS = 10_000
+"""Whoever vanished, as a host does that loses its power, is given up by the other end after so long."""
+
+_PROBES = {"keepalives_idle": 4, "keepalives_interval": 2, "keepalives_count": 3}
+"""Seconds, seconds, and how many: within `UNHEARD_MS` they tell who is there. Linux itself takes hours."""
+
+# The server's end matters as much: it keeps the locks of a client that vanished.
+_SERVERS_END = " ".join(
+    [f"-c tcp_{name}={value}" for name, value in _PROBES.items()] + [f"-c tcp_user_timeout={UNHEARD_MS}"]
+)
+
+LASTING: dict[str, Any] = {
     "connect_timeout": int(CONNECT_TIMEOUT),
-    "options": f"-c statement_timeout={STATEMENT_TIMEOUT_MS} -c timezone=UTC",
+    "tcp_user_timeout": UNHEARD_MS,
+    **_PROBES,
+    "options": _SERVERS_END,
+}
+"""How a connection is made that stays."""
+
+_OPTIONS: dict[str, Any] = {
+    **LASTING,
+    "options": f"{_SERVERS_END} -c statement_timeout={STATEMENT_TIMEOUT_MS} -c timezone=UTC",
 }
 
 
