@@ -53,6 +53,12 @@ _WITH_KEY = (
     " SELECT session_uuid, body_hash FROM claimed"
 )
 
+# Where no caller uses keys, nothing else forgets what was never sent again. A few at a time, and none that others do.
+_FORGET_SOME = (
+    "DELETE FROM creates WHERE session_uuid IN (SELECT session_uuid FROM creates WHERE created_at < now() - %s"
+    " ORDER BY created_at LIMIT 20 FOR UPDATE SKIP LOCKED)"
+)
+
 
 async def claim_key(
     connection: Connection, account_id: str, key_hash: bytes, body_hash: bytes, new_uuid: str, new_key: NewKey
@@ -147,7 +153,8 @@ class UnansweredCreates:
     async def _noted(self, account_id: str, body_hash: bytes, new_uuid: str, new_key: NewKey) -> str:
         await self._lock(new_uuid)
         try:
-            async with self._database.transaction() as connection:
+            async with self._database.transaction() as connection, connection.pipeline():
+                await connection.execute(_FORGET_SOME, (KEY_LIFETIME,))
                 await connection.execute(
                     _WITH_KEY.format(
                         claimed="INSERT INTO creates (account_id, body_hash, session_uuid) VALUES (%s, %s, %s)"

@@ -248,6 +248,24 @@ async def test_a_create_that_is_answered_while_the_next_one_looks_is_left_alone(
             assert given == fresh, "the caller of the first has its answer: this is another session"
 
 
+async def test_a_create_that_nobody_sends_again_is_forgotten_after_a_day(
+    database: Database, migrated_url: str, keyring: Keyring
+) -> None:
+    """As many are left as an hour without Temporal leaves, where no caller uses keys."""
+    first, second = str(uuid4()), str(uuid4())
+    async with UnansweredCreates(database, migrated_url) as creates:
+        async with creates.claimed(ACCOUNT, b"one", first, NewKey.of(first, keyring)):
+            pass
+        async with database.transaction() as connection:
+            await connection.execute("UPDATE creates SET created_at = created_at - interval '25 hours'")
+        async with creates.claimed(ACCOUNT, b"two", second, NewKey.of(second, keyring)):
+            pass
+
+    async with database.transaction() as connection:
+        left = await (await connection.execute("SELECT session_uuid FROM creates")).fetchall()
+    assert left == [(second,)]
+
+
 async def no_locks_held(database: Database) -> None:
     """PostgreSQL frees the locks of a closed connection when it notices the end, a moment later."""
     held = (
