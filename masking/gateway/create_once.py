@@ -53,11 +53,18 @@ class Create(NamedTuple):
 
 
 async def create_once(
-    context: Context, principal: Principal, wanted: Create, create: Callable[[str], Awaitable[Session]]
+    context: Context,
+    principal: Principal,
+    wanted: Create,
+    create: Callable[[str], Awaitable[Session]],
+    *,
+    is_waited_for: Callable[[], bool],
 ) -> Session:
     """Create the session that this request gives, unless an earlier try already did.
 
     Args:
+        is_waited_for: whether the caller is there still, to hear the answer. One that is not, cannot know it, and may
+            send the same again.
         create: creates the session with an id and reads it back; the same id again gives the same session.
             Raises `NeverOpened` where that one was refused.
 
@@ -67,11 +74,15 @@ async def create_once(
     while True:
         # Each round that ends so has forgotten one session; a fresh one does not end so.
         with suppress(NeverOpened):
-            return await _once(context, principal, wanted, create)
+            return await _once(context, principal, wanted, create, is_waited_for)
 
 
 async def _once(
-    context: Context, principal: Principal, wanted: Create, create: Callable[[str], Awaitable[Session]]
+    context: Context,
+    principal: Principal,
+    wanted: Create,
+    create: Callable[[str], Awaitable[Session]],
+    is_waited_for: Callable[[], bool],
 ) -> Session:
     fresh, account_id = str(uuid.uuid4()), principal.account_id
     key = NewKey.of(fresh, context.keyring)
@@ -80,7 +91,8 @@ async def _once(
             if session_uuid == fresh:
                 context.keys.keep(fresh, StoredPayloadKey(key.cipher, OWN))
             session = await _created(context, session_uuid, create)
-            await _forget(context, session_uuid)
+            if is_waited_for():
+                await _forget(context, session_uuid)
             return session
     async with context.database.transaction() as connection:
         claim = await creates.claim_key(connection, account_id, wanted.key_hash, wanted.body_hash, fresh, key)

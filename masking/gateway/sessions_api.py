@@ -74,7 +74,14 @@ async def create(request: web.Request) -> web.Response:
             raise NeverOpened
         return session
 
-    session = await create_once(context, principal, wanted, start)
+    connection = request.transport
+    session = await create_once(
+        context,
+        principal,
+        wanted,
+        start,
+        is_waited_for=lambda: connection is not None and not connection.is_closing(),
+    )
     shown = session_object(session, _now())
     return answered(
         SessionCreated(session_uuid=session.session_uuid, virtual_number=session.virtual_number, session=shown),

@@ -194,6 +194,27 @@ async def test_a_create_sent_again_after_a_5xx_gives_the_session_that_was_made(
     assert (await create(system)).json()["session_uuid"] != answers[2].json()["session_uuid"]
 
 
+async def test_a_create_whose_caller_gave_up_waiting_gives_its_session_when_it_comes_again(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start, made = MaskingClient.start, asyncio.Event()
+
+    async def slow(client: MaskingClient, request: SessionRequest) -> SessionSnapshot:
+        answer = await start(client, request)
+        await asyncio.sleep(0 if made.is_set() else 1)
+        made.set()
+        return answer
+
+    monkeypatch.setattr(MaskingClient, "start", slow)
+    with pytest.raises(httpx.ReadTimeout):
+        await system.http.post(f"{system.api}/", json=PARTIES, timeout=0.8)
+    await made.wait()
+    await asyncio.sleep(0.3)
+    assert (await create(system)).status_code == 201
+
+    assert await sessions_made(system) == 1
+
+
 async def test_another_body_or_a_later_minute_is_no_resend(system: System, forgets_answers: Forgetful) -> None:
     forgets_answers(1)
     assert (await create(system)).status_code == 503
