@@ -100,7 +100,8 @@ class InboxForwarder:
             for session_uuid in outcomes.refused:
                 await inbox.postpone(connection, session_uuid, LONGEST_PAUSE)
             lost: dict[str, None] = {}
-            for event in outcomes.late:
+            # One session after the other, everywhere in this order: each is locked until the end.
+            for event in sorted(outcomes.late, key=lambda late: (late.session_uuid, late.id)):
                 if not await self._took_late(connection, event):
                     lost[event.session_uuid] = None
             for session_uuid in lost:

@@ -100,6 +100,8 @@ async def erase(connection: Connection, session_uuid: str) -> Erased | str:
 
     Safe to repeat, and to do twice at once.
     """
+    # Events before their session, as whoever forwards them and keeps the late ones: so nobody waits in a circle.
+    await connection.execute("SELECT FROM inbox WHERE session_uuid = %s ORDER BY id FOR UPDATE", (session_uuid,))
     # A statement sees what was there when it began: the one that looks begins once nobody else can change the answer.
     await connection.execute("SELECT FROM sessions WHERE session_uuid = %s FOR UPDATE", (session_uuid,))
     async with connection.cursor(row_factory=class_row(_State)) as cursor:
@@ -128,7 +130,8 @@ async def erase(connection: Connection, session_uuid: str) -> Erased | str:
         "UPDATE sessions SET status = 'erased', key_id = '', wrapped_key = '', sealed_terms = '',"
         " sealed_session = '', sealed_last_caller = NULL, first_party_hash = NULL, second_party_hash = NULL"
         " WHERE session_uuid = %s",
-        "UPDATE inbox SET sealed_event = '' WHERE session_uuid = %s",
+        # What no workflow had, nobody can be told of any more.
+        "UPDATE inbox SET sealed_event = '', forwarded_at = coalesce(forwarded_at, now()) WHERE session_uuid = %s",
         "UPDATE callback_attempts SET sealed_answer = NULL WHERE callback_id IN"
         " (SELECT callback_id FROM callbacks WHERE session_uuid = %s)",
         "UPDATE callbacks SET sealed_callback = '', state = CASE WHEN state = 'pending' THEN 'dead' ELSE state END"

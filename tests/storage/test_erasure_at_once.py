@@ -11,8 +11,11 @@ import pytest
 
 from masking.domain.lifecycle import elapsed, settled
 from masking.privacy.keyring import Keyring
-from masking.storage import erasure, sessions
+from masking.storage import erasure, inbox, sessions
+from masking.storage.corrections import take_late
 from masking.storage.database import Database
+from masking.storage.measures import backlog
+from tests.domain.conversation import answered_call, call
 from tests.storage.test_inbox import active
 
 pytestmark = pytest.mark.anyio
@@ -88,3 +91,33 @@ async def test_a_session_that_comes_to_hold_its_parties_while_its_erasure_waits_
         erasing = await until_it_waits(database, erased(database, closed))
         await connection.execute("UPDATE routes SET held_until = now() + interval '1 hour'")
     assert "its parties are still kept" in str(await erasing)
+
+
+async def put_in(database: Database, keyring: Keyring, session_uuid: str) -> None:
+    async with database.transaction() as connection:
+        cipher = await sessions.session_cipher(connection, keyring, session_uuid)
+        assert cipher is not None
+        await inbox.post(connection, session_uuid, cipher, answered_call(call())[-1])
+
+
+async def test_a_late_event_that_is_in_hand_and_an_erasure_wait_for_each_other_in_no_circle(
+    database: Database, keyring: Keyring, closed: str
+) -> None:
+    await put_in(database, keyring, closed)
+    async with database.transaction() as connection:
+        (waiting,) = await inbox.claim(connection, keyring, 50)
+        erasing = await until_it_waits(database, erased(database, closed))
+        assert await take_late(connection, keyring, waiting)
+    assert isinstance(await erasing, erasure.Erased)
+
+
+async def test_an_event_that_no_workflow_had_does_not_wait_any_more_once_its_session_is_erased(
+    database: Database, keyring: Keyring, closed: str
+) -> None:
+    await put_in(database, keyring, closed)
+    assert isinstance(await erased(database, closed), erasure.Erased)
+
+    async with database.transaction() as connection:
+        assert await inbox.claim(connection, keyring, 50) == []
+        assert await inbox.standing(connection, "unreadable", 10) == []
+        assert (await backlog(connection)).waiting == 0
