@@ -15,7 +15,7 @@ from typer.core import TyperGroup
 
 from masking.command_line import AsJson
 from masking.errors import StartupError
-from masking.process import EXIT_CANNOT_START, configure_logging, run_process, to_the_end
+from masking.process import EXIT_CANNOT_START, configure_logging, end, run_process
 from masking.settings import Settings, load_settings
 
 
@@ -196,7 +196,7 @@ def _exit_with(main: Callable[[Settings], Coroutine[Any, Any, int]]) -> NoReturn
     try:
         settings = load_settings()
         configure_logging(settings, "masking")
-        sys.exit(asyncio.run(to_the_end(main(settings))))
+        sys.exit(asyncio.run(main(settings)))
     except StartupError as error:
         typer.echo(f"masking: {error}", err=True)
         sys.exit(EXIT_CANNOT_START)
@@ -204,4 +204,7 @@ def _exit_with(main: Callable[[Settings], Coroutine[Any, Any, int]]) -> NoReturn
 
 def main() -> None:
     """The entry point of the command `masking`."""
-    app()
+    try:
+        app()
+    except SystemExit as ending:
+        end(ending.code)

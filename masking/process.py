@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import sys
 from collections.abc import Callable, Coroutine
 from typing import Any, NoReturn, TypeVar
@@ -26,11 +27,29 @@ def run_process(main: Callable[[Settings], Coroutine[Any, Any, None]], name: str
     try:
         settings = load_settings()
         configure_logging(settings, name)
-        asyncio.run(to_the_end(main(settings)))
+        asyncio.run(main(settings))
     except StartupError as error:
         sys.stderr.write(f"masking: {error}\n")
-        sys.exit(EXIT_CANNOT_START)
-    sys.exit(0)
+        end(EXIT_CANNOT_START)
+    end(0)
+
+
+def end(code: int | str | None) -> NoReturn:
+    """End this process, with the code that `sys.exit` would give it.
+
+    Threads of Temporal's core may abort an interpreter that shuts down (sdk-python #300): exit code 134 instead
+    of ours. So where it is loaded the interpreter is not shut down.
+    """
+    if isinstance(code, str) or "temporalio.bridge.temporal_sdk_bridge" not in sys.modules:
+        sys.exit(code)
+    logging.shutdown()
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except OSError:
+        # Who read it has gone.
+        code = code or 1
+    os._exit(code or 0)
 
 
 def configure_logging(settings: Settings, process: str) -> None:
@@ -49,7 +68,7 @@ def configure_logging(settings: Settings, process: str) -> None:
 
 
 async def to_the_end(main: Coroutine[Any, Any, ResultT]) -> ResultT:
-    """Run what a process is for, and a moment longer."""
+    """Run what a program is for that does not end by `end`, and a moment longer."""
     try:
         return await main
     finally:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -202,5 +201,3 @@ async def resuming(settings: Settings, at_once: int, *, temporal_lost: bool) -> 
         hashed = party_hash(system.keyring) if settings.lookup else None
         starter = Starter(client, TASK_QUEUE, timedelta(seconds=10), lookup=settings.lookup, party_hash=hashed)
         yield Resumer(system.database, system.keyring, client, starter, temporal_lost=temporal_lost)
-        # Temporal's core may abort an interpreter that ends at once (sdk-python #300).
-        await asyncio.sleep(0.05)
