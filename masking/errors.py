@@ -4,6 +4,7 @@ Exception
 └── MaskingError                a fault this project names
     ├── Superseded              what a lost run of a workflow still writes, after its session was resumed
     ├── StartupError            a process cannot start; the command line prints it as one line and exits with 2
+    ├── DatabaseFailed          PostgreSQL failed while an operator's command used it
     ├── StorageAway             a place where files are kept cannot be used now
     │   └── ArchiveAway         that of the archive of evidence
     └── KeysAway                a key cannot be had at the moment; what needs it is tried again
@@ -26,6 +27,13 @@ class StartupError(MaskingError):
 
 class Superseded(MaskingError):
     """A session was resumed in another run of its workflow: this one must write no more of it."""
+
+
+class DatabaseFailed(MaskingError):
+    """PostgreSQL failed, or went away, while an operator's command used it.
+
+    The message is one line that says what became of it, without any value of the database.
+    """
 
 
 class StorageAway(MaskingError):

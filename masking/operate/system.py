@@ -6,13 +6,16 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import NamedTuple
 
+import psycopg
+from psycopg_pool import PoolTimeout
+
 from masking.embedded.postgres import running_database_url
-from masking.errors import StartupError
+from masking.errors import DatabaseFailed, StartupError
 from masking.privacy.key_files import load_keyring
 from masking.privacy.keyring import Keyring
 from masking.settings import Settings
 from masking.storage import key_checks, tables
-from masking.storage.database import Database
+from masking.storage.database import STATEMENT_TIMEOUT_MS, Database
 
 
 class OperatedSystem(NamedTuple):
@@ -31,14 +34,35 @@ async def operated_system(settings: Settings, connections: int = 2) -> AsyncIter
 
     Raises:
         StartupError: neither is there, the keys are missing or another database's, or its tables are older.
+        DatabaseFailed: it failed while it was used.
     """
     settings = with_keys_file(settings)
     url = operated_database_url(settings)
     keyring = load_keyring(settings)
     async with Database(url, size=connections) as database:
         await tables.must_be_there(database)
-        await key_checks.must_fit(database, keyring)
-        yield OperatedSystem(database, keyring)
+        try:
+            await key_checks.must_fit(database, keyring)
+            yield OperatedSystem(database, keyring)
+        except (psycopg.Error, PoolTimeout) as error:
+            raise DatabaseFailed(_what_failed(error)) from None
+
+
+def _what_failed(error: psycopg.Error | PoolTimeout) -> str:
+    """What to tell. PostgreSQL's own words stay out of it: they may quote values, phone numbers among them."""
+    match error:
+        case psycopg.errors.QueryCanceled():
+            return (
+                f"PostgreSQL took longer than {STATEMENT_TIMEOUT_MS // 1000} s for a step, which was undone; try again"
+            )
+        case psycopg.errors.ReadOnlySqlTransaction():
+            return "the database cannot be written at the moment: it is read-only"
+        case psycopg.errors.DiskFull():
+            return "the database cannot be written at the moment: PostgreSQL's disk is full"
+        case psycopg.OperationalError() | psycopg.InterfaceError() | PoolTimeout():
+            return "PostgreSQL went away meanwhile; look whether it was done before you repeat it"
+        case _:
+            return f"PostgreSQL refused a step, which was undone ({type(error).__name__}, SQLSTATE {error.sqlstate})"
 
 
 def operated_database_url(settings: Settings) -> str:
