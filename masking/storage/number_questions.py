@@ -48,8 +48,8 @@ async def sessions_around(connection: Connection, keyring: Keyring, number: str,
     async with connection.cursor(row_factory=class_row(SealedSession)) as cursor:
         await cursor.execute(
             "SELECT session_uuid, key_id, wrapped_key, sealed_session FROM sessions"
-            " WHERE virtual_number = %s AND created_at <= %s AND expires_at > %s AND status <> 'erased'"
-            " ORDER BY created_at, session_uuid",
-            (number, at, at - LONGEST_GRACE),
+            " WHERE virtual_number = %s AND created_at <= %s AND expires_at > %s::timestamptz - %s::interval"
+            " AND status <> 'erased' ORDER BY created_at, session_uuid",
+            (number, at, at, LONGEST_GRACE),
         )
         return [row.opened(keyring) for row in await cursor.fetchall()]
