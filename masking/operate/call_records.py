@@ -63,7 +63,7 @@ def _names(path: Path, columns: tuple[str, ...]) -> dict[str, str]:
 
 def _record(line: int, row: Mapping[str, str]) -> CarrierRecord:
     leg_uuid = row["call_uuid"]
-    if not leg_uuid or "\0" in leg_uuid:
+    if not leg_uuid:
         raise ValueError("call_uuid is missing")
     currency = row.get("currency", "").upper() or DEFAULT_CURRENCY
     if not re.fullmatch("[A-Z]{3}", currency):

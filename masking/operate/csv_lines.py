@@ -11,6 +11,8 @@ from typing import TextIO, TypeVar
 from masking.errors import MaskingError
 
 MAX_TOLD = 50
+_BEYOND = "\0"
+"""The column of what a line has more than the first one names. No text has it for a name."""
 
 TakenT = TypeVar("TakenT")
 
@@ -38,12 +40,13 @@ class Lines:
     """
 
     def __init__(self, file: TextIO) -> None:
-        self._reader = csv.DictReader(file, strict=True)
+        self._reader = csv.DictReader(file, strict=True, restkey=_BEYOND, restval="")
         self.columns = tuple(self._reader.fieldnames or ())
 
     def __iter__(self) -> Iterator[tuple[int, dict[str, str]]]:
         for row in self._reader:
-            yield self._reader.line_num, {key: (value or "").strip() for key, value in row.items() if key is not None}
+            # What is beyond the named columns comes as a list.
+            yield self._reader.line_num, {key: "".join(value).strip() for key, value in row.items()}
 
 
 def taken(lines: Lines, take: Callable[[int, dict[str, str]], TakenT], outcome: str) -> list[TakenT]:
@@ -58,12 +61,22 @@ def taken(lines: Lines, take: Callable[[int, dict[str, str]], TakenT], outcome: 
     faults, done = list[str](), list[TakenT]()
     for line, row in lines:
         try:
-            done.append(take(line, row))
+            done.append(take(line, _whole(row)))
         except ValueError as fault:
             faults.append(f"line {line}: {fault}")
     if faults:
         raise WrongLines(outcome, faults)
     return done
+
+
+def _whole(row: dict[str, str]) -> dict[str, str]:
+    """The values of a line that holds what the first line announces, and text. Raises `ValueError`."""
+    beyond = row.pop(_BEYOND, "")
+    if beyond:
+        raise ValueError("more values than the first line names columns; put one that has a comma in quotes")
+    if any("\0" in value for value in row.values()):
+        raise ValueError("a NUL character, which is no text")
+    return row
 
 
 @contextmanager

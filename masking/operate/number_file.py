@@ -31,6 +31,8 @@ def read_numbers(path: Path, account_id: str | None) -> list[NewNumber]:
             named = f"unknown: {', '.join(unknown)}; " if unknown else ""
             raise MaskingError(f"{path}: the first line must name columns, number among them ({named}known: "
                                f"{', '.join(COLUMNS)})")  # fmt: skip
+        if len(set(file.columns)) < len(file.columns):
+            raise MaskingError(f"{path}: the first line names a column twice")
         return _checked(file, account_id)
 
 

@@ -22,6 +22,7 @@ from masking.storage.numbers import (
     StoredNumber,
     add_numbers,
     list_numbers,
+    must_be_addable,
     remove_number,
     set_state,
 )
@@ -40,12 +41,18 @@ OrDrain = Annotated[bool, typer.Option("--drain", help="While sessions are live 
 def import_(
     file: Annotated[Path, typer.Argument(help="CSV: number, account, country, area, carrier, capabilities.")],
     account: Account = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the file, change nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only check whether they could be added.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Add the numbers of a file: all of them, or none when a line is wrong."""
     numbers = or_exit(lambda: read_numbers(file, account))
     if dry_run:
+
+        async def check(system: OperatedSystem) -> None:
+            async with system.database.transaction() as connection:
+                await must_be_addable(connection, numbers)
+
+        on_system(check)
         say({"checked": len(numbers)}, f"{len(numbers)} numbers could be imported.", as_json=as_json)
         return
     _add(numbers, as_json=as_json)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Literal, NamedTuple
 
@@ -10,6 +10,9 @@ from psycopg.rows import class_row
 
 from masking.errors import MaskingError
 from masking.storage.database import Connection
+
+AT_ONCE = 5_000
+"""Numbers to a statement: a large inventory takes longer than one statement may."""
 
 State = Literal["available", "draining", "blocked"]
 
@@ -61,34 +64,66 @@ class Holder(NamedTuple):
 
 
 async def add_numbers(connection: Connection, numbers: Sequence[NewNumber]) -> int:
-    """Add numbers, or describe anew those that the account has already. How many are new.
+    """Add numbers, in their order, or describe anew those that the account has already. How many are new.
 
     Raises:
         NumberError: an account does not exist, or another account has one of them; then none is added.
+    """
+    await must_be_addable(connection, numbers)
+    return sum([await _add(connection, part) for part in _parts(numbers)])
+
+
+async def must_be_addable(connection: Connection, numbers: Sequence[NewNumber]) -> None:
+    """Check that numbers could be added now.
+
+    Raises:
+        NumberError: an account does not exist, or another account has one of them.
     """
     accounts = sorted({new.account_id for new in numbers})
     known = await connection.execute("SELECT auth_id FROM accounts WHERE auth_id = ANY(%s)", (accounts,))
     missing = set(accounts) - {str(row[0]) for row in await known.fetchall()}
     if missing:
         raise NumberError(f"there is no account {min(missing)}; list them with `masking accounts list`")
-    before = await _count(connection)
-    async with connection.cursor() as cursor:
-        await cursor.executemany(
-            "INSERT INTO numbers (number, account_id, country, area, carrier, capabilities)"
-            " VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (number) DO UPDATE SET country = excluded.country,"
-            " area = excluded.area, carrier = excluded.carrier, capabilities = excluded.capabilities"
-            " WHERE numbers.account_id = excluded.account_id",
-            [(*new[:5], list(new.capabilities)) for new in numbers],
-        )
-    elsewhere = await connection.execute(
-        "SELECT n.number FROM numbers n JOIN unnest(%s::text[], %s::text[]) AS wanted (number, account_id)"
-        " ON wanted.number = n.number WHERE n.account_id <> wanted.account_id ORDER BY 1 LIMIT 1",
-        ([new.number for new in numbers], [new.account_id for new in numbers]),
+    for part in _parts(numbers):
+        await _must_be_nobody_elses(connection, part)
+
+
+def _parts(numbers: Sequence[NewNumber]) -> Iterator[Sequence[NewNumber]]:
+    for begin in range(0, len(numbers), AT_ONCE):
+        yield numbers[begin : begin + AT_ONCE]
+
+
+async def _add(connection: Connection, numbers: Sequence[NewNumber]) -> int:
+    kept = await connection.execute(
+        "INSERT INTO numbers (number, account_id, country, area, carrier, capabilities)"
+        " SELECT number, account_id, country, area, carrier, string_to_array(capabilities, ' ')"
+        " FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[]) WITH ORDINALITY"
+        " AS new (number, account_id, country, area, carrier, capabilities, place) ORDER BY place"
+        " ON CONFLICT (number) DO UPDATE SET country = excluded.country,"
+        " area = excluded.area, carrier = excluded.carrier, capabilities = excluded.capabilities"
+        # A row that was just inserted has no transaction that locked or replaced it.
+        " WHERE numbers.account_id = excluded.account_id RETURNING xmax = 0",
+        [
+            [new.number for new in numbers],
+            [new.account_id for new in numbers],
+            [new.country for new in numbers],
+            [new.area for new in numbers],
+            [new.carrier for new in numbers],
+            [" ".join(new.capabilities) for new in numbers],
+        ],
     )
-    taken = await elsewhere.fetchone()
-    if taken is not None:
-        raise NumberError(f"{taken[0]} belongs to another account; remove it there first")
-    return await _count(connection) - before
+    are_new = [bool(row[0]) for row in await kept.fetchall()]
+    if len(are_new) < len(numbers):
+        raise NumberError("another account was given one of the numbers meanwhile; try again to see which")
+    return sum(are_new)
+
+
+async def _must_be_nobody_elses(connection: Connection, numbers: Sequence[NewNumber]) -> None:
+    wanted = {new.number: new.account_id for new in numbers}
+    known = await connection.execute("SELECT number, account_id FROM numbers WHERE number = ANY(%s)", (list(wanted),))
+    elsewhere = [str(number) for number, account_id in await known.fetchall() if account_id != wanted[str(number)]]
+    if elsewhere:
+        raise NumberError(f"{min(elsewhere)} belongs to another account; remove it there first")
 
 
 async def list_numbers(
@@ -154,8 +189,3 @@ async def _locked_holders(connection: Connection, number: str) -> list[Holder]:
             (number,),
         )
         return await cursor.fetchall()
-
-
-async def _count(connection: Connection) -> int:
-    row = await (await connection.execute("SELECT count(*) FROM numbers")).fetchone()
-    return int(str(row[0])) if row is not None else 0

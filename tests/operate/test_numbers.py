@@ -1,0 +1,136 @@
+"""`masking numbers`: files of numbers, large ones too, and what is told of a failing database."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from masking.cli import app
+from masking.errors import DatabaseFailed
+from masking.operate.system import operated_system
+from masking.settings import Settings
+from masking.storage.database import Database
+from masking.storage.numbers import NewNumber, NumberError, add_numbers, list_numbers
+from tests.conftest import ACCOUNT, KEYS
+
+pytestmark = pytest.mark.anyio
+
+OTHER = "MAANOTHERACCOUNT0000"
+
+
+async def runs(database_url: str, *arguments: str) -> Result:
+    environment = {"DATABASE_URL": database_url, "MASKING_KEYS": KEYS, "COLUMNS": "200"}
+    return await asyncio.to_thread(CliRunner().invoke, app, ["numbers", *arguments], env=environment)
+
+
+async def add_account(database: Database, auth_id: str) -> None:
+    async with database.transaction() as connection:
+        await connection.execute("INSERT INTO accounts (auth_id) VALUES (%s) ON CONFLICT DO NOTHING", (auth_id,))
+
+
+def many(count: int, account: str, first: int = 2_000_000) -> list[NewNumber]:
+    return [NewNumber(f"+1212{number}", account, "US") for number in range(first, first + count)]
+
+
+async def test_a_file_is_checked_as_it_would_be_imported(database: Database, migrated_url: str, tmp_path: Path) -> None:
+    await add_account(database, OTHER)
+    file = tmp_path / "numbers.csv"
+    file.write_text("number\n+12125550101\n")
+    assert (await runs(migrated_url, "import", str(file), "--account", ACCOUNT)).exit_code == 0
+
+    unknown = await runs(migrated_url, "import", str(file), "--account", "MANOSUCHACCOUNT00000", "--dry-run")
+    assert (unknown.exit_code, "there is no account MANOSUCHACCOUNT00000" in unknown.stderr) == (2, True)
+    of_another = await runs(migrated_url, "import", str(file), "--account", OTHER, "--dry-run")
+    assert (of_another.exit_code, "belongs to another account" in of_another.stderr) == (2, True)
+    own = await runs(migrated_url, "import", str(file), "--account", ACCOUNT, "--dry-run", "--json")
+    assert (own.exit_code, json.loads(own.stdout)) == (0, {"checked": 1})
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("number,area\n+12125550101,Washington, DC\n", "line 2: more values than the first line names columns"),
+        ("number,area\n+12125550101,a\0b\n", "line 2: a NUL character"),
+        ("number,number\n+12125550101,+12125550102\n", "the first line names a column twice"),
+    ],
+)
+async def test_a_line_that_is_not_what_it_seems_is_named(
+    database: Database, migrated_url: str, tmp_path: Path, content: str, told: str
+) -> None:
+    file = tmp_path / "numbers.csv"
+    file.write_text(content)
+    refused = await runs(migrated_url, "import", str(file), "--account", ACCOUNT)
+    assert (refused.exit_code, told in refused.stderr) == (2, True)
+    async with database.transaction() as connection:
+        assert "+12125550101" not in {each.number for each in await list_numbers(connection)}
+
+
+async def test_empty_values_beyond_the_columns_are_no_fault(
+    database: Database, migrated_url: str, tmp_path: Path
+) -> None:
+    del database
+    file = tmp_path / "numbers.csv"
+    file.write_text("number,area\n+12125550101,New York,,\n+12125550102\n")
+    done = await runs(migrated_url, "import", str(file), "--account", ACCOUNT, "--json")
+    assert (done.exit_code, json.loads(done.stdout)) == (0, {"added": 2, "known": 0})
+
+
+async def test_a_large_inventory_is_added_in_its_order_and_within_the_time_of_a_statement(database: Database) -> None:
+    await add_account(database, OTHER)
+    ours, theirs = many(12_000, ACCOUNT), many(12_000, OTHER, 3_000_000)
+    for numbers in (ours, theirs):
+        async with database.transaction() as connection:
+            assert await add_numbers(connection, numbers) == 12_000
+    async with database.transaction() as connection:
+        assert await add_numbers(connection, [*ours, *many(1, ACCOUNT, 4_000_000)]) == 1
+        kept = [each.number for each in await list_numbers(connection, account_id=OTHER)]
+    assert kept == [each.number for each in theirs]
+
+    with pytest.raises(NumberError, match=re.escape(f"{theirs[-1].number} belongs to another account")):
+        async with database.transaction() as connection:
+            await add_numbers(connection, [*many(11_000, ACCOUNT, 5_000_000), theirs[-1]._replace(account_id=ACCOUNT)])
+
+
+async def test_two_imports_at_once_each_count_their_own(database: Database) -> None:
+    async def add(first: int) -> int:
+        async with database.transaction() as connection:
+            return await add_numbers(connection, many(3_000, ACCOUNT, first))
+
+    assert await asyncio.gather(*(add(first) for first in (2_000_000, 3_000_000, 4_000_000))) == [3_000] * 3
+
+
+async def test_who_reached_whom_may_be_asked_of_any_moment(database: Database, migrated_url: str) -> None:
+    del database
+    for moment in ("0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z"):
+        done = await runs(migrated_url, "who", "+12025550142", "hidden", "--at", moment)
+        assert (done.exit_code, done.stdout) == (1, "No session on this number had anything to do with this caller.\n")
+
+
+@pytest.mark.parametrize(
+    ("statements", "told"),
+    [
+        (["SET LOCAL statement_timeout = 20", "SELECT pg_sleep(5)"], "PostgreSQL took longer than"),
+        (["SELECT pg_terminate_backend(pg_backend_pid())"], "PostgreSQL went away meanwhile"),
+        (["SET TRANSACTION READ ONLY", "DELETE FROM numbers"], "it is read-only"),
+        (["SELECT '+12025550142'::uuid"], "PostgreSQL refused a step, which was undone (InvalidTextRepresentation"),
+    ],
+)
+async def test_a_database_that_fails_is_told_in_a_line_without_its_values(
+    database: Database, migrated_url: str, statements: list[str], told: str
+) -> None:
+    del database
+
+    async def operate() -> None:
+        settings = Settings.model_validate({"database_url": migrated_url, "keys": KEYS})
+        async with operated_system(settings) as system, system.database.transaction() as connection:
+            for statement in statements:
+                await connection.execute(statement.encode())
+
+    with pytest.raises(DatabaseFailed, match=re.escape(told)) as failed:
+        await operate()
+    assert "2025550142" not in str(failed.value)
