@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from masking.command_line import AsJson, plain, say, say_some
+from masking.errors import MaskingError
 from masking.operate.console import on_system
 from masking.operate.system import OperatedSystem
 from masking.storage.corrections import Correction, corrections_of
@@ -63,7 +64,11 @@ def corrections(
 
     async def find(system: OperatedSystem) -> list[Correction]:
         async with system.database.transaction() as connection:
-            return await corrections_of(connection, session)
+            corrections = await corrections_of(connection, session)
+            known = await connection.execute("SELECT 1 FROM sessions WHERE session_uuid = %s", (session,))
+            if not corrections and await known.fetchone() is None:
+                raise MaskingError("there is no session with this id")
+            return corrections
 
     found = on_system(find)
     if as_json:
