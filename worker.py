@@ -40,7 +40,7 @@ from masking.nexus_handler import MaskingServiceHandler
 from masking.privacy.key_files import load_keyring
 from masking.privacy.keyring import Keyring
 from masking.privacy.party_hash import party_hash
-from masking.process import run_process
+from masking.process import end_with, run_process
 from masking.rate_card import load_rate_card
 from masking.recordings.keeper import RecordingKeeper, keeping
 from masking.recordings.store import open_store
@@ -263,4 +263,4 @@ async def serve(settings: Settings) -> None:
 
 
 if __name__ == "__main__":
-    run_process(serve, "worker")
+    end_with(lambda: run_process(serve, "worker"))

@@ -15,7 +15,7 @@ from typer.core import TyperGroup
 
 from masking.command_line import AsJson
 from masking.errors import StartupError
-from masking.process import EXIT_CANNOT_START, configure_logging, end, run_process
+from masking.process import EXIT_CANNOT_START, configure_logging, end_with, run_process
 from masking.settings import Settings, load_settings
 
 
@@ -204,7 +204,4 @@ def _exit_with(main: Callable[[Settings], Coroutine[Any, Any, int]]) -> NoReturn
 
 def main() -> None:
     """The entry point of the command `masking`."""
-    try:
-        app()
-    except SystemExit as ending:
-        end(ending.code)
+    end_with(app)

@@ -23,14 +23,23 @@ ResultT = TypeVar("ResultT")
 
 
 def run_process(main: Callable[[Settings], Coroutine[Any, Any, None]], name: str) -> NoReturn:
-    """Run one process of ours to its end, and exit: 0 when told to stop, 2 when it cannot start."""
+    """Run what one process of ours is for, and exit: 0 when told to stop, 2 when it cannot start."""
     try:
         settings = load_settings()
         configure_logging(settings, name)
         asyncio.run(main(settings))
     except StartupError as error:
         sys.stderr.write(f"masking: {error}\n")
-        end(EXIT_CANNOT_START)
+        sys.exit(EXIT_CANNOT_START)
+    sys.exit(0)
+
+
+def end_with(program: Callable[[], object]) -> NoReturn:
+    """Run a whole program, and `end` this process, which is the program's own, as that exits."""
+    try:
+        program()
+    except SystemExit as leaving:
+        end(leaving.code)
     end(0)
 
 

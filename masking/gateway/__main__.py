@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from masking.gateway.server import serve
-from masking.process import run_process
+from masking.process import end_with, run_process
 
-run_process(serve, "gateway")
+end_with(lambda: run_process(serve, "gateway"))

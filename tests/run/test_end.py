@@ -7,6 +7,10 @@ import sys
 
 import pytest
 
+from masking.process import run_process
+from masking.settings import Settings
+from tests.processes.running import logging_of_its_own
+
 ENDS = """
 import atexit, os, sys
 from masking.process import end
@@ -22,6 +26,22 @@ def test_a_process_with_temporals_core_ends_with_its_own_code_and_all_that_it_to
     script = ENDS.format(core="import temporalio.bridge.temporal_sdk_bridge", code=code)
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=60, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (code, b"told", b"")
+
+
+def test_what_is_run_in_another_program_s_process_leaves_it_to_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a test's, in which Temporal's core is loaded too."""
+    monkeypatch.setenv("MASKING_PORT", "eighty")
+    with pytest.raises(SystemExit) as leaving:
+        run_process(_nothing, "gateway")
+    assert leaving.value.code == 2
+    monkeypatch.delenv("MASKING_PORT")
+    with logging_of_its_own(), pytest.raises(SystemExit) as leaving:
+        run_process(_nothing, "gateway")
+    assert leaving.value.code == 0
+
+
+async def _nothing(_: Settings) -> None:
+    pass
 
 
 def test_a_process_without_it_shuts_its_interpreter_down() -> None:

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from masking.carriers.simulator.server import serve
-from masking.process import run_process
+from masking.process import end_with, run_process
 
-run_process(serve, "simulator")
+end_with(lambda: run_process(serve, "simulator"))
