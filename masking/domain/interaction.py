@@ -130,7 +130,15 @@ def fold(interaction: Interaction, event: AnyCarrierEvent) -> Interaction:
             assert_never(event)
 
 
-def without_guess(interaction: Interaction, event: AnyCarrierEvent) -> Interaction:
+def taken_in(known: Interaction | None, event: AnyCarrierEvent) -> Interaction:
+    """The interaction once this was told of it; the first of it begins one.
+
+    What had only been taken for granted about a silent call gives way.
+    """
+    return begin(event) if known is None else fold(_without_guess(known, event), event)
+
+
+def _without_guess(interaction: Interaction, event: AnyCarrierEvent) -> Interaction:
     """The interaction without what was only taken for granted about what `event` tells; the same where nothing was."""
     if isinstance(event, Hangup) and not event.guessed:
         leg = interaction.caller if event.leg is LegName.CALLER else interaction.callee

@@ -16,7 +16,7 @@ from masking.domain.bill.money import ZERO, Rate
 from masking.domain.callbacks import Callback, Notice, addressed, notices_about, notices_of, timeout_notice
 from masking.domain.deadlines import overdue_events, policy_expiry, waiting_for
 from masking.domain.events import AnyCarrierEvent, Declined, PinStatus, Side
-from masking.domain.interaction import begin, fold, without_guess
+from masking.domain.interaction import begin, fold, taken_in
 from masking.domain.limits import within_calendar
 from masking.domain.session import REVISION, FormerParties, Phase, Session
 from masking.domain.terms import Change, SessionRequest
@@ -189,12 +189,10 @@ def took(session: Session, event: AnyCarrierEvent) -> Step:
         # Wrong PINs, and right ones of callers who were not connected all the same.
         return _noted(session, "wrong_pins", session.wrong_pins, event)
     known = session.interactions.get(event.call.call_uuid)
-    if known is None:
-        interaction = begin(event)
-    elif session.revision > 3:
-        interaction = fold(without_guess(known, event), event)
+    if session.revision > 3:
+        interaction = taken_in(known, event)
     else:
-        interaction = fold(known, event)
+        interaction = begin(event) if known is None else fold(known, event)
     if interaction is known:
         return Step(session)
     interactions = session.interactions | {event.call.call_uuid: interaction}

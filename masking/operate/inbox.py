@@ -14,6 +14,7 @@ from masking.operate.console import on_system
 from masking.operate.system import OperatedSystem
 from masking.storage.corrections import Correction, corrections_of
 from masking.storage.inbox import Standing, retry, standing
+from masking.storage.resuming import standing as standing_of
 
 app = typer.Typer(name="inbox", no_args_is_help=True, add_completion=False)
 
@@ -65,8 +66,7 @@ def corrections(
     async def find(system: OperatedSystem) -> list[Correction]:
         async with system.database.transaction() as connection:
             corrections = await corrections_of(connection, session)
-            known = await connection.execute("SELECT 1 FROM sessions WHERE session_uuid = %s", (session,))
-            if not corrections and await known.fetchone() is None:
+            if not corrections and await standing_of(connection, session) == "unknown":
                 raise MaskingError("there is no session with this id")
             return corrections
 

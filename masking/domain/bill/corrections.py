@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from masking.domain.counterpart.placing import placed
 from masking.domain.events import AnyCarrierEvent, SessionEnded
-from masking.domain.interaction import begin, fold, without_guess
+from masking.domain.interaction import taken_in
 from masking.domain.session import Charge, Session, bill
 
 
@@ -20,8 +20,7 @@ def corrected(session: Session, late: Iterable[AnyCarrierEvent]) -> Session:
         event = _of_a_call(session.model_copy(update={"interactions": interactions}), told)
         if event is None:
             continue
-        known = interactions.get(event.call.call_uuid)
-        interactions[event.call.call_uuid] = begin(event) if known is None else fold(without_guess(known, event), event)
+        interactions[event.call.call_uuid] = taken_in(interactions.get(event.call.call_uuid), event)
     return session.model_copy(update={"interactions": interactions})
 
 
