@@ -1,4 +1,4 @@
-"""What the demo reports when all goes well is tested in tests/processes; here is what it reports when not."""
+"""What the demo reports when all goes well is tested in tests/systems; here is what it reports when not."""
 
 from __future__ import annotations
 

@@ -2,8 +2,8 @@
 
 The first word of a block is its language. `sh usage` lists commands, of which the test looks up every word and option;
 `text output` is what the block before it prints, at least; `not run: …` gives one of the reasons below. `run apart: …`
-tells what `test_usage.py` runs it with, which also runs the commands of the `usage` blocks. `test_in_use.py` runs all
-others.
+tells what `tests/systems/test_usage.py` runs it with, which also runs the commands of the `usage` blocks;
+`tests/systems/test_in_use.py` runs all others.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What an example reports, and how it exits, when a step did not happen. That all goes well, tests/docs plays."""
+"""What an example reports, and how it exits, when a step did not happen. That all goes well, tests/systems plays."""
 
 from __future__ import annotations
 

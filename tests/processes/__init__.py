@@ -1,4 +1,4 @@
 import pytest
 
 # What is no test module, yet asserts for some.
-pytest.register_assert_rewrite("tests.processes.commands", "tests.processes.running", "tests.processes.sigterm")
+pytest.register_assert_rewrite("tests.processes.running")

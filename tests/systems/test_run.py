@@ -22,7 +22,7 @@ import psycopg
 import pytest
 
 from tests.processes.running import FIRST, MASKING, SECOND, Run, command_of, environment, gone, masking, until
-from tests.processes.sigterm import (
+from tests.systems.sigterm import (
     SlowCustomer,
     attempts,
     customers,

@@ -27,8 +27,8 @@ from masking.storage.database import Database
 from masking.storage.ingress_keys import make_ahead
 from tests.archives import s3_environment
 from tests.docs.blocks import ROOT, Block, blocks, commands, synopses, usages
-from tests.docs.operating import MadeRun, Operator, end, make, plus
 from tests.processes.running import FIRST, SECOND, Run, environment, until
+from tests.systems.operating import MadeRun, Operator, end, make, plus
 
 pytestmark = [pytest.mark.processes, pytest.mark.long, pytest.mark.timeout(300)]
 

@@ -17,9 +17,9 @@ import pytest
 from masking.embedded.postgres import running_database_url
 from masking.settings import Settings
 from tests.docs.blocks import ROOT, Shell, blocks
-from tests.processes.commands import PEOPLE, SCENES
 from tests.processes.disk_search import dump, readable
 from tests.processes.running import SECOND, Run, environment
+from tests.systems.commands import PEOPLE, SCENES
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(150)]
 

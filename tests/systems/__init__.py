@@ -1,0 +1,4 @@
+import pytest
+
+# What is no test module, yet asserts for some.
+pytest.register_assert_rewrite("tests.systems.commands", "tests.systems.sigterm")
