@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import uuid
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from typing import NamedTuple
 
 from aiohttp import web
@@ -19,10 +20,13 @@ from masking.gateway.session_errors import api_error
 from masking.privacy.keyring import Keyring
 from masking.storage import creates
 from masking.storage.accounts import Principal
+from masking.storage.creates import HeldCreate
 from masking.storage.session_keys import OWN, NewKey, StoredPayloadKey
 
 IDEMPOTENCY_KEY = "Idempotency-Key"
 KEY_LENGTH = 255
+LOOK_S = 0.1
+"""Seconds between two looks whether a caller still waits."""
 
 
 class NeverOpened(Exception):
@@ -87,12 +91,13 @@ async def _once(
     fresh, account_id = str(uuid.uuid4()), principal.account_id
     key = NewKey.of(fresh, context.keyring)
     if wanted.key_hash is None:
-        async with context.creates.claimed(account_id, wanted.body_hash, fresh, key) as session_uuid:
-            if session_uuid == fresh:
+        async with context.creates.claimed(account_id, wanted.body_hash, fresh, key) as held:
+            if held.session_uuid == fresh:
                 context.keys.keep(fresh, StoredPayloadKey(key.cipher, OWN))
-            session = await _created(context, session_uuid, create)
+            async with _left_to_the_next(held, is_waited_for):
+                session = await _created(context, held.session_uuid, create)
             if is_waited_for():
-                await _forget(context, session_uuid)
+                await _forget(context, held.session_uuid)
             return session
     async with context.database.transaction() as connection:
         claim = await creates.claim_key(connection, account_id, wanted.key_hash, wanted.body_hash, fresh, key)
@@ -101,6 +106,28 @@ async def _once(
     if not claim.same_body:
         raise ApiError(422, f"This {IDEMPOTENCY_KEY} was used with another request body. Use a new key.")
     return await _created(context, claim.session_uuid, create)
+
+
+@asynccontextmanager
+async def _left_to_the_next(held: HeldCreate, is_waited_for: Callable[[], bool]) -> AsyncIterator[None]:
+    """Let the session go as soon as its caller gives up: that one may send the same again while this is under way."""
+
+    done = asyncio.Event()
+
+    async def watch() -> None:
+        while is_waited_for():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_S):
+                    await done.wait()
+                return
+        await held.let_go()
+
+    watching = asyncio.create_task(watch())
+    try:
+        yield
+    finally:
+        done.set()
+        await watching
 
 
 async def _created(context: Context, session_uuid: str, create: Callable[[str], Awaitable[Session]]) -> Session:

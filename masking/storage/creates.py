@@ -5,14 +5,15 @@ create is remembered by account and body only until its caller has the answer: P
 send a create again after any 5xx (plivo-wire.md §1.8), and that must not make a second
 session, while two deliberate creates must.
 
-A create under way holds an advisory lock of PostgreSQL. So a row whose lock is free belongs
-to a create whose answer never left, because it was a 5xx or because its gateway died.
+A create under way holds an advisory lock of PostgreSQL for as long as its caller waits. So a
+row whose lock is free belongs to a create whose answer nobody has, because it was a 5xx,
+because its gateway died or because its caller gave up.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import NamedTuple
@@ -87,6 +88,25 @@ async def forget(connection: Connection, session_uuid: str) -> None:
     await connection.execute("DELETE FROM creates WHERE session_uuid = %s", (session_uuid,))
 
 
+class HeldCreate:
+    """The session that a create without a key gives, and the lock that keeps it from others.
+
+    Attributes:
+        session_uuid: the session, new or known.
+    """
+
+    def __init__(self, session_uuid: str, unlock: Callable[[str], Awaitable[None]]) -> None:
+        self.session_uuid = session_uuid
+        self._unlock: Callable[[str], Awaitable[None]] | None = unlock
+
+    async def let_go(self) -> None:
+        """Leave the session to whoever sends the same again; somebody may have it from then on."""
+        # Once: the lock may be another's already.
+        unlock, self._unlock = self._unlock, None
+        if unlock is not None:
+            await unlock(self.session_uuid)
+
+
 class UnansweredCreates:
     """The keyless creates that this gateway has under way, and those that somebody left unanswered.
 
@@ -108,10 +128,12 @@ class UnansweredCreates:
             await self._locks.close()
 
     @asynccontextmanager
-    async def claimed(self, account_id: str, body_hash: bytes, new_uuid: str, new_key: NewKey) -> AsyncIterator[str]:
+    async def claimed(
+        self, account_id: str, body_hash: bytes, new_uuid: str, new_key: NewKey
+    ) -> AsyncIterator[HeldCreate]:
         """The session that a create without a key gives: that of an unanswered create of late, or a new one.
 
-        Nobody else is given the same one while the context lasts.
+        Nobody else is given the same one while the context lasts, unless it is let go before.
 
         Args:
             new_key: of the new session, if it is to be the one.
@@ -119,10 +141,11 @@ class UnansweredCreates:
         session_uuid = await self._unanswered(account_id, body_hash) or await self._noted(
             account_id, body_hash, new_uuid, new_key
         )
+        held = HeldCreate(session_uuid, self._unlock)
         try:
-            yield session_uuid
+            yield held
         finally:
-            await self._unlock(session_uuid)
+            await held.let_go()
 
     async def _unanswered(self, account_id: str, body_hash: bytes) -> str | None:
         async with self._database.transaction() as connection:

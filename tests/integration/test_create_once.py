@@ -215,6 +215,32 @@ async def test_a_create_whose_caller_gave_up_waiting_gives_its_session_when_it_c
     assert await sessions_made(system) == 1
 
 
+async def test_a_create_that_is_sent_again_while_the_first_is_under_way_still_gives_its_session(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its caller's own time-out was shorter than what Temporal took."""
+    start, asked, go_on = MaskingClient.start, asyncio.Queue[str](), asyncio.Event()
+
+    async def slow(client: MaskingClient, request: SessionRequest) -> SessionSnapshot:
+        asked.put_nowait(str(request.session_uuid))
+        await go_on.wait()
+        return await start(client, request)
+
+    monkeypatch.setattr(MaskingClient, "start", slow)
+    with pytest.raises(httpx.ReadTimeout):
+        await system.http.post(f"{system.api}/", json=PARTIES, timeout=0.3)
+    await asyncio.sleep(0.5)
+    again = asyncio.create_task(create(system))
+    first, second = await asked.get(), await asked.get()
+    deliberate = asyncio.create_task(create(system))
+    third = await asked.get()
+    go_on.set()
+
+    assert first == second == (await again).json()["session_uuid"]
+    assert third == (await deliberate).json()["session_uuid"] != first
+    assert await sessions_made(system) == 2
+
+
 async def test_another_body_or_a_later_minute_is_no_resend(system: System, forgets_answers: Forgetful) -> None:
     forgets_answers(1)
     assert (await create(system)).status_code == 503
@@ -233,16 +259,16 @@ async def test_a_gateway_that_dies_during_a_create_leaves_it_to_the_next(
     made = str(uuid4())
     dying = UnansweredCreates(database, migrated_url)
     claim = dying.claimed(ACCOUNT, b"body", made, NewKey.of(made, keyring))
-    assert await claim.__aenter__() == made
+    assert (await claim.__aenter__()).session_uuid == made
 
     async with UnansweredCreates(database, migrated_url) as other:
         fresh = [(uuid, NewKey.of(uuid, keyring)) for uuid in (str(uuid4()), str(uuid4()))]
         async with other.claimed(ACCOUNT, b"body", *fresh[0]) as meanwhile:
-            assert meanwhile != made, "while the first is under way, the second is a deliberate one"
+            assert meanwhile.session_uuid != made, "while the first is under way, the second is a deliberate one"
         await dying.__aexit__()
         await no_locks_held(database)
         async with other.claimed(ACCOUNT, b"body", *fresh[1]) as again:
-            assert again == made
+            assert again.session_uuid == made
     await claim.__aexit__(None, None, None)
 
 
@@ -266,7 +292,7 @@ async def test_a_create_that_is_answered_while_the_next_one_looks_is_left_alone(
             Looking(database, migrated_url) as two,
             two.claimed(ACCOUNT, b"body", fresh, NewKey.of(fresh, keyring)) as given,
         ):
-            assert given == fresh, "the caller of the first has its answer: this is another session"
+            assert given.session_uuid == fresh, "the caller of the first has its answer: this is another session"
 
 
 async def test_a_create_that_nobody_sends_again_is_forgotten_after_a_day(
