@@ -5,7 +5,7 @@ None of them waits for Temporal: a call connects while Temporal is away.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -16,7 +16,8 @@ from masking.domain.events import AnyCarrierEvent, Hangup, LegName, RecordingCom
 from masking.gateway.context import CONTEXT
 from masking.gateway.errors import ApiError
 from masking.storage import inbox, recordings
-from masking.storage.calls import KnownCall, find_call, find_decided_call, note_call_ended
+from masking.storage.calls import KnownCall, find_call, find_decided_call, note_call_ended, note_end_of_undecided
+from masking.storage.database import Connection
 
 HANGUP_PATH = f"{PATH}/hangup"
 FALLBACK_PATH = f"{PATH}/fallback"
@@ -110,15 +111,28 @@ async def _hangup(request: web.Request) -> web.Response:
         request,
         request[FORM].get("CallUUID", ""),
         lambda webhooks, form, known: webhooks.caller_hangup(form, known.call, known.began_at, known.now),
+        otherwise=note_end_of_undecided,
     )
 
 
-async def _hear(request: web.Request, call_uuid: str, read: Reading) -> web.Response:
-    """Put what a webhook tells into the inbox. A call that belongs to no session is nobody's business."""
+async def _hear(
+    request: web.Request,
+    call_uuid: str,
+    read: Reading,
+    *,
+    otherwise: Callable[[Connection, str], Awaitable[None]] | None = None,
+) -> web.Response:
+    """Put what a webhook tells into the inbox. A call that belongs to no session is nobody's business.
+
+    Args:
+        otherwise: what to do about a call that no session has.
+    """
     context, form = request.app[CONTEXT], request[FORM]
     async with context.database.transaction() as connection:
         known = await find_decided_call(connection, context.keyring, call_uuid)
         event = read(context.webhooks, form, known) if known is not None else None
+        if known is None and otherwise is not None:
+            await otherwise(connection, call_uuid)
         if known is not None and event is not None:
             await inbox.post(connection, known.session_uuid, known.cipher, event)
             if isinstance(event, Hangup) and event.leg is LegName.CALLER:

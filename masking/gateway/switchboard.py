@@ -132,7 +132,7 @@ async def _decided(connection: Connection, context: Context, inbound: InboundCal
     found = await find_route(connection, keyring, called, caller, call_uuid)
     if found is None:
         found = await find_route_for_strangers(connection, keyring, called, caller)
-    if found is None:
+    if found is None or found.over:
         return decide_unknown()
     guesses = Guesses()
     if found.route.may_be_asked:
@@ -150,7 +150,7 @@ async def _decided_by_pin(
     guesses = await pin_failures.guesses(connection, keyring, called, caller, _window(context), in_turn=True)
     entered = await find_route_by_pin(connection, keyring, called, digits, caller, call_uuid) if digits else None
     asked = await find_route_that_asks(connection, keyring, called, caller, call_uuid) or entered
-    if asked is None:
+    if asked is None or asked.over or (entered is not None and entered.over):
         return decide_unknown()
     decision = decide_pin(
         called, asked.route, entered.route if entered else None, wrong_pins, guesses, asked.now, context.policy

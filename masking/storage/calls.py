@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from psycopg.rows import class_row
@@ -21,11 +21,16 @@ from masking.storage.routes import identity_hash
 
 
 class FoundRoute(NamedTuple):
-    """A route and what is needed to write about it. `now` is the database's clock."""
+    """A route and what is needed to write about it. `now` is the database's clock.
+
+    Attributes:
+        over: the call that is being decided has ended already.
+    """
 
     route: Route
     cipher: SessionCipher
     now: datetime
+    over: bool
 
 
 class LastCaller(Model):
@@ -47,20 +52,22 @@ class _RouteRow(NamedTuple):
     sealed_terms: bytes
     sealed_last_caller: bytes | None
     busy: bool
+    over: bool
     now: datetime
 
 
 _READ = (
     "SELECT r.session_uuid, s.account_id, r.kind, r.side, n.number AS virtual_number, r.released,"
     " LEAST(r.expires_at, s.expires_at) AS expires_at, s.key_id, s.wrapped_key, s.sealed_terms, s.sealed_last_caller,"
-    " {busy} AS busy, now()"
+    " {busy} AS busy, {over} AS over, now()"
     " FROM routes r JOIN sessions s USING (session_uuid) LEFT JOIN numbers n ON n.number = r.virtual_number"
 )
 _BUSY = (
     "EXISTS (SELECT FROM calls c WHERE c.session_uuid = r.session_uuid AND c.ended_at IS NULL"
     " AND c.must_end_by > now() AND c.call_uuid <> %(call_uuid)s)"
 )
-_ROUTE = _READ.format(busy=_BUSY)
+_OVER = "EXISTS (SELECT FROM undecided_ends WHERE call_uuid = %(call_uuid)s)"
+_ROUTE = _READ.format(busy=_BUSY, over=_OVER)
 # Once a party was named, a session that was open to anyone knows nobody by that any more.
 _IDENTIFIED = (
     "r.virtual_number = %(number)s AND r.caller_hash = ANY(%(hashes)s) AND r.held_until > now()"
@@ -69,7 +76,7 @@ _IDENTIFIED = (
 _BY_IDENTITY = f"{_ROUTE} WHERE {_IDENTIFIED}"
 # Whoever asks for a PIN goes before whoever only announces; the index is in this order. Both may be busy.
 _FOR_STRANGERS = (
-    f"{_READ.format(busy=False)} WHERE r.virtual_number = %(number)s AND r.kind IN ('question', 'stranger')"
+    f"{_READ.format(busy=False, over=False)} WHERE r.virtual_number = %(number)s AND r.kind IN ('question', 'stranger')"
     " AND r.expires_at > now() ORDER BY r.kind = 'stranger', r.expires_at DESC, r.session_uuid LIMIT 1"
 )
 _OF_SESSION = (
@@ -82,6 +89,13 @@ _HOLD_IDENTIFIED = (
 _HOLD_SESSION = "SELECT session_uuid FROM sessions WHERE session_uuid = %(session_uuid)s FOR NO KEY UPDATE"
 _DECIDE = "SELECT pg_advisory_xact_lock(hashtextextended('call ' || %(call_uuid)s::text, 0))"
 """Whoever decides about a call holds this until that is written down."""
+
+UNDECIDED_END_LIFETIME = timedelta(minutes=10)
+"""No question of a carrier takes that long."""
+_FORGET_SOME_ENDS = (
+    "DELETE FROM undecided_ends WHERE call_uuid IN (SELECT call_uuid FROM undecided_ends WHERE told_at < now() - %s"
+    " ORDER BY told_at LIMIT 20 FOR UPDATE SKIP LOCKED)"
+)
 
 
 async def find_route(
@@ -192,7 +206,7 @@ def _opened(row: _RouteRow, keyring: Keyring, caller: str) -> FoundRoute:
         last_caller=cipher.open(LastCaller, last).number if last is not None else "",
         released=row.released,
     )
-    return FoundRoute(route, cipher, row.now)
+    return FoundRoute(route, cipher, row.now, row.over)
 
 
 PLACED = "Placed"
@@ -302,6 +316,19 @@ async def find_decided_call(connection: Connection, keyring: Keyring, call_uuid:
             await connection.execute(_DECIDE, {"call_uuid": call_uuid})
             known = await find_call(connection, keyring, call_uuid)
     return known
+
+
+async def note_end_of_undecided(connection: Connection, call_uuid: str) -> None:
+    """Note that a call is over of which nothing is decided, and perhaps never will be: most belong to no session.
+
+    To be called in the transaction in which `find_decided_call` found none. Whoever decides about it after all, since
+    its carrier's question took longer than its end, sees it (`FoundRoute.over`).
+    """
+    async with connection.pipeline():
+        await connection.execute(_FORGET_SOME_ENDS, (UNDECIDED_END_LIFETIME,))
+        await connection.execute(
+            "INSERT INTO undecided_ends (call_uuid) VALUES (%s) ON CONFLICT (call_uuid) DO NOTHING", (call_uuid,)
+        )
 
 
 _FIRST_CALLED = (Reason.FIRST_PARTY_CALLED, Reason.FIRST_PARTY_ANSWERED)

@@ -137,6 +137,37 @@ async def test_a_caller_who_hangs_up_while_its_call_is_being_decided_leaves_the_
     assert dial.findtext("Number") == FIRST
 
 
+@pytest.mark.parametrize("with_pin", [False, True])
+async def test_a_call_whose_end_comes_before_the_question_what_to_do_with_it_leaves_the_session_free(
+    system: System, with_pin: bool
+) -> None:
+    """As when one gateway stalls with the question, and another takes the end."""
+    pins = {
+        "is_pin_authentication_required": True,
+        "pin_prompt_play": "https://a.example/pin.mp3",
+        "first_party_pin": "4711",
+        "second_party_pin": "4712",
+    }
+    session, call_uuid = await create(system, **(pins if with_pin else {})), str(uuid4())
+    end = {"CallUUID": call_uuid, "Duration": "0", "HangupCauseName": "Cancelled", "HangupCauseCode": "1010"}
+    for _ in range(2):
+        assert (await system.webhook("/carrier/voice/hangup", end)).status_code == 200
+    if with_pin:
+        asked = {"CallUUID": call_uuid, "From": FIRST, "To": session["virtual_number"], "Digits": "4711"}
+        late = await system.webhook(f"/carrier/voice/calls/{call_uuid}/pin?wrong=0", asked)
+        assert ElementTree.fromstring(late.text).find("Dial") is None
+    else:
+        assert (await ring_at(system, session["virtual_number"], FIRST, call_uuid)).find("Dial") is None
+
+    async with system.database.transaction() as connection:
+        assert await (await connection.execute("SELECT * FROM calls")).fetchall() == []
+        await connection.execute("UPDATE undecided_ends SET told_at = told_at - interval '11 minutes'")
+    assert (await system.webhook("/carrier/voice/hangup", end | {"CallUUID": "another"})).status_code == 200
+    async with system.database.transaction() as connection:
+        left = await (await connection.execute("SELECT call_uuid FROM undecided_ends")).fetchall()
+    assert left == [("another",)], "it is kept for some minutes"
+
+
 async def until_they_wait(database: Database, count: int) -> None:
     """So many statements wait for a lock."""
     async with asyncio.timeout(20), database.autocommit() as connection:
