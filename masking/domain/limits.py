@@ -7,6 +7,7 @@ take would end the workflow.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 
@@ -17,6 +18,7 @@ EXPIRY_S, CALL_S, RINGING_S, COOLOFF_S = (1, 86_400), (1, 86_400), (1, 600), (0,
 
 LONGEST_URL = 999
 
+_E164 = re.compile(r"\+[1-9][0-9]{3,14}")
 _FURTHEST_S = 1_000_000_000
 
 
@@ -27,6 +29,10 @@ def within_calendar(seconds: int) -> timedelta:
 
 def fault_of_change(change: Change) -> str | None:
     """What is wrong with a change, in words for whoever asked for it and without its values; None if nothing is."""
+    for name, number in (("first_party", change.first_party), ("second_party", change.second_party)):
+        # Without its plus sign, a carrier would take an American number for one of another country.
+        if number is not None and not _E164.fullmatch(number):
+            return f"{name} must be a phone number in E.164, such as +14155550100."
     return next(_faults(change.session_expiry, dict(change)), None)
 
 

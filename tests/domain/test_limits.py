@@ -50,6 +50,10 @@ def test_any_expiry_makes_a_session_that_can_be_refused(seconds: int) -> None:
         ({"ring_timeout": -1}, "ring_timeout must be from 1 to 600 seconds."),
         ({"callback_url": "https://x.example/" + "a" * 982}, "callback_url must have at most 999 characters."),
         ({"callback_url": "https://x.example/" + "a" * 981}, None),
+        ({"first_party": "4155550100"}, "first_party must be a phone number in E.164, such as +14155550100."),
+        ({"second_party": ""}, "second_party must be a phone number in E.164, such as +14155550100."),
+        ({"second_party": "+14155550100\n"}, "second_party must be a phone number in E.164, such as +14155550100."),
+        ({"first_party": "+2903000", "second_party": "+14155550100"}, None),
         ({"session_expiry": 86_400, "call_time_limit": 1, "ring_timeout": 600}, None),
     ],
 )
