@@ -11,7 +11,6 @@ import argparse
 import asyncio
 import json
 import os
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -39,7 +38,7 @@ from masking.contract import session_workflow_id, signal_of
 from masking.domain.routing import CallPolicy, Guesses, decide
 from masking.domain.terms import SessionRequest
 from masking.privacy.session_cipher import unwrapped
-from masking.process import to_the_end
+from masking.process import end
 from masking.storage.archiving import unarchived
 from masking.storage.calls import find_route, note_call
 from masking.storage.evidence import read_keys
@@ -197,4 +196,4 @@ if __name__ == "__main__":
     parser.add_argument("--packs", type=int, default=1000, help="sessions to play and verify (default 1000)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     given = parser.parse_args()
-    sys.exit(asyncio.run(to_the_end(main(given.packs, as_json=given.json))))
+    end(asyncio.run(main(given.packs, as_json=given.json)))

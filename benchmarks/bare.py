@@ -18,7 +18,7 @@ with workflow.unsafe.imports_passed_through():
     from masking.domain.terms import Expire, SessionRequest
     from masking.lifeline import until_stopped
     from masking.privacy.key_files import load_keyring
-    from masking.process import to_the_end
+    from masking.process import end
     from masking.settings import load_settings
     from masking.temporal import connect
     from masking.workflow_runner import workflow_runner
@@ -103,4 +103,4 @@ async def serve() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(to_the_end(serve()))
+    end(asyncio.run(serve()))

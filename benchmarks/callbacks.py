@@ -40,7 +40,7 @@ from masking.domain.callbacks import Callback, addressed, timeout_notice
 from masking.domain.lifecycle import opened, requested
 from masking.domain.session import Session
 from masking.ports import serving
-from masking.process import to_the_end
+from masking.process import end
 from masking.storage.accounts import ensure_account, ensure_numbers
 from masking.storage.opening import Opening, open_session
 from masking.storage.sessions import record_session
@@ -273,4 +273,4 @@ if __name__ == "__main__":
     parser.add_argument("--each", type=int, default=4, help="callbacks of each of them (default 4)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     given = parser.parse_args()
-    sys.exit(asyncio.run(to_the_end(main(given.times, given.sessions, given.each, as_json=given.json))))
+    end(asyncio.run(main(given.times, given.sessions, given.each, as_json=given.json)))

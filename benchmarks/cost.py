@@ -19,7 +19,6 @@ import argparse
 import asyncio
 import itertools
 import json
-import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -43,7 +42,7 @@ from masking.client import MaskingClient
 from masking.contract import UPDATE_EXPIRE, UPDATE_OPENED, session_workflow_id, signal_of
 from masking.domain.terms import Expire, SessionRequest
 from masking.privacy.party_hash import party_hash
-from masking.process import to_the_end
+from masking.process import end
 
 LIMIT_RATIO = 0.6
 NUMBERS = [(f"+120255502{n:02}", "US") for n in range(50)]
@@ -273,4 +272,4 @@ if __name__ == "__main__":
     parser.add_argument("--lifecycles", type=int, default=400, help="whole lifecycles of each kind (default 400)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     given = parser.parse_args()
-    sys.exit(asyncio.run(to_the_end(main(given.lifecycles, as_json=given.json))))
+    end(asyncio.run(main(given.lifecycles, as_json=given.json)))

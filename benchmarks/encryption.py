@@ -33,7 +33,7 @@ from benchmarks.told_call import request
 from masking.client import MaskingClient
 from masking.contract import TASK_QUEUE as OUR_TASK_QUEUE
 from masking.contract import session_workflow_id
-from masking.process import to_the_end
+from masking.process import end
 from masking.storage.migrate import migrate
 
 CLEAR_DATABASE = "in_the_clear"
@@ -190,4 +190,4 @@ if __name__ == "__main__":
     parser.add_argument("--lifecycles", type=int, default=200, help="whole lifecycles of each kind (%(default)s)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     given = parser.parse_args()
-    sys.exit(asyncio.run(to_the_end(main(given.lifecycles, as_json=given.json))))
+    end(asyncio.run(main(given.lifecycles, as_json=given.json)))

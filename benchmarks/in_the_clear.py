@@ -18,7 +18,7 @@ from benchmarks.system import ACCOUNT, KEYRING, TOKEN
 from masking.client import starting
 from masking.lifeline import until_stopped
 from masking.privacy import keyring, session_cipher
-from masking.process import to_the_end
+from masking.process import end
 from masking.settings import load_settings
 from masking.storage.accounts import ensure_account, ensure_numbers
 from masking.storage.database import Database, database_url
@@ -79,4 +79,4 @@ async def serve() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(to_the_end(serve()))
+    end(asyncio.run(serve()))

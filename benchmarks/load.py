@@ -17,7 +17,6 @@ import json
 import random
 import resource
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -36,7 +35,7 @@ from benchmarks.system import KEYRING
 from benchmarks.told_call import request
 from masking.client import MaskingClient
 from masking.privacy.party_hash import party_hash
-from masking.process import to_the_end
+from masking.process import end
 
 NUMBERS = [(f"+1202555020{n}", "US") for n in range(10)]
 """Parties are distinct, so that few numbers serve them all."""
@@ -311,4 +310,4 @@ if __name__ == "__main__":
     parser.add_argument("--burst", type=int, default=1000, help="expire in the same second (default 1000)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     given = parser.parse_args()
-    sys.exit(asyncio.run(to_the_end(main(given.sessions, given.burst, as_json=given.json))))
+    end(asyncio.run(main(given.sessions, given.burst, as_json=given.json)))

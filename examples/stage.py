@@ -25,7 +25,7 @@ from masking.demo.system import system_in_use
 from masking.demo.timeline import StepFailed, Timeline, check, what_stopped
 from masking.errors import StartupError
 from masking.operate.temporal_client import operated_client
-from masking.process import EXIT_CANNOT_START, configure_logging, to_the_end
+from masking.process import EXIT_CANNOT_START, configure_logging
 from masking.settings import Settings, load_settings
 
 EXIT_STEP_FAILED = 1
@@ -124,7 +124,7 @@ def perform(
     try:
         settings = load_settings()
         configure_logging(settings, "example")
-        sys.exit(asyncio.run(to_the_end(_perform(settings, title, story, workflow, activities, told))))
+        sys.exit(asyncio.run(_perform(settings, title, story, workflow, activities, told)))
     except StartupError as error:
         sys.stderr.write(f"masking: {error}\n")
         sys.exit(EXIT_CANNOT_START)

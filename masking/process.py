@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Coroutine
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn
 
 from masking.errors import StartupError
 from masking.log_format import LogFormatter
@@ -18,8 +18,6 @@ EXIT_CANNOT_START = 2
 
 OURS = ("masking", "workflows", "activities", "temporalio.workflow", "temporalio.activity")
 """The loggers of our own records; the last two are those on which workflows and activities log."""
-
-ResultT = TypeVar("ResultT")
 
 
 def run_process(main: Callable[[Settings], Coroutine[Any, Any, None]], name: str) -> NoReturn:
@@ -74,12 +72,3 @@ def configure_logging(settings: Settings, process: str) -> None:
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     for ours in OURS:
         logging.getLogger(ours).setLevel(settings.log_level.upper())
-
-
-async def to_the_end(main: Coroutine[Any, Any, ResultT]) -> ResultT:
-    """Run what a program is for that does not end by `end`, and a moment longer."""
-    try:
-        return await main
-    finally:
-        # Temporal's core may abort an interpreter that ends at once (sdk-python #300).
-        await asyncio.sleep(0.05)

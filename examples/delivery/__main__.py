@@ -13,6 +13,7 @@ from temporalio.client import WorkflowHandle
 from examples.delivery.workflow import Costs, Delivery, Order
 from examples.stage import Stage, perform, shown, some_phones
 from masking.demo.timeline import check
+from masking.process import end_with
 
 PIN_DIGITS = 8
 
@@ -98,4 +99,4 @@ async def started(stage: Stage, order: Order) -> WorkflowHandle[Delivery, Costs]
 
 
 if __name__ == "__main__":
-    perform("A courier's evening", evening, Delivery, options=options)
+    end_with(lambda: perform("A courier's evening", evening, Delivery, options=options))

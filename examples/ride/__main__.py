@@ -9,6 +9,7 @@ from examples.ride.workflow import Books, Driver, Eta, Ride, RideRequest
 from examples.stage import Stage, perform, shown, some_phones
 from masking.carriers.simulator.phones import Behaviour
 from masking.demo.timeline import check
+from masking.process import end_with
 
 BOOKS = Books()
 
@@ -62,4 +63,4 @@ async def ride(stage: Stage) -> None:
 
 
 if __name__ == "__main__":
-    perform("A ride", ride, Ride, BOOKS.book_ride)
+    end_with(lambda: perform("A ride", ride, Ride, BOOKS.book_ride))
