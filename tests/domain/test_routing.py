@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -214,6 +215,36 @@ def test_the_last_second_is_over_at_expiry() -> None:
     one = a_route()
     assert isinstance(decide(VIRTUAL, one, CALM, at(60) - timedelta(microseconds=1), POLICY), Connect)
     assert isinstance(decide(VIRTUAL, one, CALM, at(60), POLICY), SayEnded)
+    asks = a_route("stranger", caller_number=STRANGER, pin=PIN)
+    assert isinstance(decide(VIRTUAL, asks, CALM, at(60) - timedelta(microseconds=1), POLICY), AskPin)
+    assert decide(VIRTUAL, asks, CALM, at(60), POLICY) == decide_unknown()
+
+
+@pytest.mark.parametrize(
+    ("recognised", "pin", "asked"),
+    [
+        ("stranger", None, False),
+        ("stranger", False, True),
+        ("stranger", True, True),
+        ("number", None, False),
+        ("number", False, False),
+        ("number", True, True),
+        ("anyone", None, False),
+    ],
+)
+def test_past_guesses_are_looked_up_just_where_a_pin_may_be_asked_for(
+    recognised: str, pin: bool | None, asked: bool
+) -> None:
+    """`pin`: whether it is forced; None where there is none."""
+    route = a_route(recognised, pin=None if pin is None else PIN.model_copy(update={"force": pin}))
+
+    assert route.may_be_asked is asked
+    assert isinstance(decide(VIRTUAL, route, CALM, at(0), POLICY), AskPin) is asked
+
+
+def test_a_party_is_connected_as_a_registered_caller() -> None:
+    assert decide(VIRTUAL, a_route(), CALM, at(0), POLICY).reason is Reason.REGISTERED_CALLER
+    assert decide(VIRTUAL, a_route("anyone"), CALM, at(0), POLICY).reason is Reason.OPEN_TO_ANYONE
 
 
 def test_a_caller_of_an_ended_session_hears_what_the_deployment_chose() -> None:
@@ -260,6 +291,15 @@ def test_guessing_is_slowed_by_caller_and_by_number() -> None:
         assert decide_pin(VIRTUAL, asked, right, 0, tried, at(0), POLICY) == Refuse(reason=Reason.TOO_MANY_WRONG_PINS)
     assert decide_pin(VIRTUAL, asked, None, 0, last, at(0), POLICY) == Announce(play_url=WRONG, reason=Reason.WRONG_PIN)
     assert isinstance(decide(VIRTUAL, a_route(pin=PIN), Guesses(by_caller=10), at(0), POLICY), Connect)
+
+
+@pytest.mark.parametrize("tried", [Guesses(by_caller=8), Guesses(on_number=98), Guesses(by_caller=8, on_number=98)])
+def test_the_last_wrong_pin_that_is_allowed_is_the_last_that_is_asked_for(tried: Guesses) -> None:
+    asked = a_route("stranger", caller_number=STRANGER, pin=PIN)
+    assert isinstance(decide_pin(VIRTUAL, asked, None, 0, tried, at(0), POLICY), AskPin)
+    one_more = Guesses(by_caller=tried.by_caller and tried.by_caller + 1, on_number=tried.on_number and 99)
+    turned_away = decide_pin(VIRTUAL, asked, None, 0, one_more, at(0), POLICY)
+    assert turned_away == Announce(play_url=WRONG, reason=Reason.WRONG_PIN)
 
 
 def test_each_partys_pin_leads_to_the_other_party() -> None:
