@@ -20,7 +20,7 @@ from masking.domain.lifecycle import settled
 from masking.domain.model import Model
 from masking.domain.session import REVISION, Bill, Session
 from masking.domain.terms import Terms
-from masking.e164 import country_of
+from masking.e164 import countries_beside, country_of
 from masking.errors import Superseded
 from masking.lookup import PartyHash
 from masking.privacy.keyring import Keyring
@@ -177,7 +177,9 @@ class SessionActivities:
         async with self._database.transaction() as connection:
             if fault := await self._starts.fault(connection, session, command.left):
                 return Opened(virtual_number=None, refusal=fault)
-            result = await opening.open_session(connection, self._keyring, session, country, *key)
+            result = await opening.open_session(
+                connection, self._keyring, session, country, *key, beside=countries_beside(country)
+            )
         if isinstance(result, opening.Exhausted):
             activity.logger.warning(
                 "no number of %s could be had for a pair of parties; `masking numbers explain` tells why",

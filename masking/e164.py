@@ -22,3 +22,11 @@ def country_of(number: str) -> str | None:
         return phonenumbers.region_code_for_number(phonenumbers.parse(number))
     except phonenumbers.NumberParseException:
         return None
+
+
+def countries_beside(country: str | None) -> tuple[str, ...]:
+    """The other ISO countries that share a country's code: those of +1 beside the US; none for no country."""
+    if country is None:
+        return ()
+    code = phonenumbers.country_code_for_region(country)
+    return tuple(other for other in phonenumbers.region_codes_for_country_code(code) if other != country)

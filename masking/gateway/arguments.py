@@ -156,7 +156,10 @@ class CreateArguments(_Arguments):
     second_party: Number | None = Field(
         default=None, description="The second party's real number. Required unless create_session_with_single_party."
     )
-    geomatch: bool = Field(default=True, description="The virtual number must be of the first party's country.")
+    geomatch: bool = Field(
+        default=True,
+        description="The virtual number must be of the first party's country, or else of one with its country code.",
+    )
     subaccount: Subaccount | None = Field(default=None, description="Use this subaccount's numbers.")
     initiate_call_to_first_party: bool = Field(default=False, description="Call the first party at once, and bridge.")
     is_pin_authentication_required: bool = Field(default=False, description="Ask unregistered callers for a PIN.")

@@ -12,7 +12,7 @@ from masking.command_line import MOMENTS, AsJson, or_exit
 from masking.domain.pool.availability import Situation, obstacle
 from masking.domain.pool.choice import PoolNumber, candidates
 from masking.domain.reach import Reach, in_words, reaches
-from masking.e164 import country_of
+from masking.e164 import countries_beside, country_of
 from masking.operate.console import on_system
 from masking.operate.number_file import checked_number
 from masking.operate.numbers import EXIT_IN_USE, Number, app
@@ -36,17 +36,19 @@ def explain(
     """
     first, second = or_exit(lambda: (checked_number(first_party), checked_number(second_party)))
     country = None if any_country else country_of(first)
+    beside = countries_beside(country)
 
     async def look(system: OperatedSystem) -> list[Situation]:
         async with system.database.transaction() as connection:
             return await situations(connection, system.keyring, account, first, second)
 
-    found = [(each, obstacle(each, country)) for each in on_system(look)]
+    found = [(each, obstacle(each, country, beside)) for each in on_system(look)]
     free = candidates(
         PoolNumber(each.number, each.country, rank, each.last_used)
         for rank, (each, forbidden) in enumerate(found)
         if forbidden is None
     )
+    free.sort(key=lambda each: each.country in beside)
     if as_json:
         told = [{"number": each.number, "obstacle": forbidden} for each, forbidden in found]
         typer.echo(json.dumps({"next": free[0].number if free else None, "numbers": told}))

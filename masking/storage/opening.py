@@ -57,6 +57,7 @@ async def open_session(
     country: str | None,
     cipher: SessionCipher | None = None,
     answers_under: str | None = None,
+    beside: Sequence[str] = (),
 ) -> Opening | Exhausted:
     """Choose a number, take its routes, write the session's row; all or nothing.
 
@@ -66,6 +67,7 @@ async def open_session(
         country: ISO country the number must be of; None for any.
         cipher: of the data key that it was started with; None where it has none yet.
         answers_under: see `StoredPayloadKey`.
+        beside: ISO countries whose numbers do as well once those of `country` are exhausted.
     """
     existing = await _opening(connection, keyring, session.session_uuid)
     if existing is not None:
@@ -78,20 +80,23 @@ async def open_session(
         return Opening(number, terms, key, left)
 
     hashes = tuple(identity_hash(keyring, "number", number) for number in session.terms.parties.values())
-    pool = _Pool(connection, session.owner_id, hashes, country)
-    if await pool.may_have(session.terms.preferred_number):
-        taken = await take_routes(connection, keyring, session, session.terms.preferred_number)
-        if isinstance(taken, Taken):
-            return await written(session.terms.preferred_number, taken.terms)
-    pin_taken = False
-    async for page in pool.pages():
-        free = candidates(page)
-        for tried, candidate in enumerate(free, 1):
-            taken = await take_routes(connection, keyring, session, candidate.number)
+    of_country = None if country is None else [country]
+    pools = [_Pool(connection, session.owner_id, hashes, each) for each in (of_country, list(beside)) if each != []]
+    for pool in pools:
+        if await pool.may_have(session.terms.preferred_number):
+            taken = await take_routes(connection, keyring, session, session.terms.preferred_number)
             if isinstance(taken, Taken):
-                left = await pool.left(page, len(free) - tried)
-                return await written(candidate.number, taken.terms, left)
-            pin_taken = pin_taken or taken.pin_taken
+                return await written(session.terms.preferred_number, taken.terms)
+    pin_taken = False
+    for pool in pools:
+        async for page in pool.pages():
+            free = candidates(page)
+            for tried, candidate in enumerate(free, 1):
+                taken = await take_routes(connection, keyring, session, candidate.number)
+                if isinstance(taken, Taken):
+                    left = await pool.left(page, len(free) - tried)
+                    return await written(candidate.number, taken.terms, left)
+                pin_taken = pin_taken or taken.pin_taken
     return Exhausted(pin_taken)
 
 
@@ -151,7 +156,10 @@ _NUMBER = (
     "n.number, n.country, n.rank, (SELECT true FROM sessions s WHERE s.virtual_number = n.number"
     " AND s.rests_until > now() AND s.expires_at <= now() LIMIT 1) IS NOT NULL AS rests"
 )
-_HAD = "n.account_id = %(owner)s AND n.state = 'available' AND (%(country)s::text IS NULL OR n.country = %(country)s)"
+_HAD = (
+    "n.account_id = %(owner)s AND n.state = 'available'"
+    " AND (%(countries)s::text[] IS NULL OR n.country = ANY(%(countries)s))"
+)
 _USED = (
     "used AS MATERIALIZED (SELECT virtual_number, max(held_until) AS until FROM routes"
     " WHERE caller_hash = ANY(%(hashes)s) GROUP BY virtual_number)"
@@ -177,12 +185,15 @@ class _Pool(NamedTuple):
 
     Those that neither ever used are read from the index by rank, a few at a time, and the others
     only if these do not suffice, so that neither the pool nor the past makes the choice slow.
+
+    Attributes:
+        countries: ISO countries of which the numbers are; of any when None.
     """
 
     connection: Connection
     owner_id: str
     caller_hashes: Sequence[bytes]
-    country: str | None
+    countries: Sequence[str] | None
 
     async def pages(self) -> AsyncIterator[list[PoolNumber]]:
         """The numbers that neither party holds, some at a time, better pages first."""
@@ -211,7 +222,7 @@ class _Pool(NamedTuple):
         return left_of_page if of_used else left_of_page + len(candidates(await self._read(_USED_ONCE)))
 
     async def _read(self, query: str, after: int = -1, number: str = "") -> list[PoolNumber]:
-        wanted = {"hashes": list(self.caller_hashes), "owner": self.owner_id, "country": self.country}
+        wanted = {"hashes": list(self.caller_hashes), "owner": self.owner_id, "countries": self.countries}
         async with self.connection.cursor(row_factory=class_row(PoolNumber)) as cursor:
             await cursor.execute(query, {**wanted, "after": after, "some": SOME, "number": number})
             return await cursor.fetchall()

@@ -390,6 +390,14 @@ async def test_the_number_is_of_the_country_of_the_first_or_only_party_unless_to
     assert anywhere.status_code == 201
 
 
+async def test_a_party_whose_country_has_no_number_gets_one_with_its_country_code(system: System) -> None:
+    canadian = await create(system, first_party="+14165550123")
+    also_canadian = await create(system, first_party="+14165550124", geomatch=True)
+
+    assert canadian.json()["virtual_number"] == "+12025550199"
+    assert also_canadian.status_code == 201
+
+
 async def test_only_the_account_itself_gets_in(system: System) -> None:
     body = {"api_id", "error"}
     for auth in (None, (ACCOUNT, "wrong"), ("MAANOTHERACCOUNT0000", TOKEN), (ACCOUNT, "\0")):

@@ -134,3 +134,18 @@ async def test_a_database_that_fails_is_told_in_a_line_without_its_values(
     with pytest.raises(DatabaseFailed, match=re.escape(told)) as failed:
         await operate()
     assert "2025550142" not in str(failed.value)
+
+
+async def test_numbers_of_countries_with_the_same_code_are_explained_as_free_and_come_after_its_own(
+    database: Database, migrated_url: str
+) -> None:
+    parties = ("+14165550123", "+12025550101")
+    async with database.transaction() as connection:
+        await connection.execute("UPDATE numbers SET country = 'CA' WHERE number = '+12025550197'")
+
+    done = await runs(migrated_url, "explain", *parties, "--account", ACCOUNT)
+
+    assert done.exit_code == 0
+    assert "+12025550197  next\n" in done.stdout
+    assert "+12025550199  free\n" in done.stdout
+    assert "+912269947011  it is of IN, not of CA\n" in done.stdout

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import defaultdict
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
@@ -36,9 +37,11 @@ def asked(first: str = FIRST, second: str = SECOND, *, session_expiry: int = 600
     return requested(new, datetime.now(UTC))
 
 
-async def open_(database: Database, keyring: Keyring, session: Session, country: str | None = "US") -> str | None:
+async def open_(
+    database: Database, keyring: Keyring, session: Session, country: str | None = "US", beside: Sequence[str] = ()
+) -> str | None:
     async with database.transaction() as connection:
-        opening = await open_session(connection, keyring, session, country)
+        opening = await open_session(connection, keyring, session, country, beside=beside)
     return None if isinstance(opening, Exhausted) else opening.virtual_number
 
 
@@ -88,6 +91,26 @@ async def test_opening_again_gives_the_same_number_and_takes_no_second(database:
 async def test_the_number_is_of_the_country_that_was_asked_for(database: Database, keyring: Keyring) -> None:
     assert await open_(database, keyring, asked(), "IN") == "+912269947011"
     assert await open_(database, keyring, asked("+12025550111", "+12025550112"), "FR") is None
+
+
+async def test_numbers_of_countries_beside_are_for_when_its_own_are_exhausted(
+    database: Database, keyring: Keyring
+) -> None:
+    async with database.transaction() as connection:
+        await connection.execute("UPDATE numbers SET country = 'CA' WHERE number = '+12025550199'")
+
+    numbers = [await open_(database, keyring, asked(second=f"+1202555011{i}"), "US", ["CA"]) for i in range(4)]
+
+    assert numbers == ["+12025550198", "+12025550197", "+12025550199", None]
+    assert await open_(database, keyring, asked("+12025550121", "+12025550122"), "CA", ["US"]) == "+12025550199"
+
+
+async def test_a_number_that_is_asked_for_may_be_of_a_country_beside(database: Database, keyring: Keyring) -> None:
+    async with database.transaction() as connection:
+        await connection.execute("UPDATE numbers SET country = 'CA' WHERE number = '+12025550199'")
+
+    wanted = asked(preferred_number="+12025550199")
+    assert await open_(database, keyring, wanted, "US", ["CA"]) == "+12025550199"
 
 
 async def test_sixteen_creators_at_once_never_put_two_sessions_on_one_number_and_caller(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import NamedTuple
 
@@ -25,15 +26,16 @@ class Situation(NamedTuple):
     last_used: datetime | None
 
 
-def obstacle(found: Situation, country: str | None) -> str | None:
+def obstacle(found: Situation, country: str | None, beside: Collection[str] = ()) -> str | None:
     """The rule that keeps the number from the session, in words; None when it can be had.
 
     Args:
         country: ISO country it has to be of; None for any.
+        beside: ISO countries that do as well once the numbers of `country` are exhausted.
     """
     if found.state != "available":
         return f"it is {found.state}"
-    if country is not None and found.country != country:
+    if country is not None and found.country not in (country, *beside):
         return f"it is of {found.country}, not of {country}"
     for party, until in (("first", found.first_held_until), ("second", found.second_held_until)):
         if until is not None:
