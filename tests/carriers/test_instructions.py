@@ -9,12 +9,14 @@ import httpx
 import pytest
 
 from masking.carriers.simulator.application import Webhook
+from masking.carriers.simulator.call import Call
 from masking.carriers.simulator.call_parts import Order
 from masking.carriers.simulator.chaos import ChaosSwitches
 from masking.carriers.simulator.network import Network
 from masking.carriers.simulator.phones import MAGIC, Behaviour, born_behaviour
 from masking.carriers.simulator.records import CallRecord
 from masking.carriers.simulator.server import build_app
+from masking.carriers.simulator.voice_xml import Dial, read_xml
 from masking.ports import serving
 from tests.carriers.conftest import ALICE, BOB, NUMBER, TOKEN, Application, reported, until
 from tests.integration.conftest import free_port
@@ -305,6 +307,7 @@ async def test_the_rest_api_places_speaks_into_and_ends_calls_for_who_has_the_to
         calls = f"{url}/v1/Account/{auth_id}/Call/"
         assert (await thief.post(calls, json=order)).status_code == 401
         assert (await http.post(calls, json=order | {"from": "12025550111"})).status_code == 400
+        assert (await http.post(calls, json=order | {"time_limit": 0})).status_code == 400
         placed = await http.post(calls, json=order)
         assert (placed.status_code, placed.json()["message"]) == (201, "call fired")
         call_uuid = placed.json()["request_uuid"]
@@ -324,6 +327,26 @@ async def test_the_rest_api_places_speaks_into_and_ends_calls_for_who_has_the_to
     assert (form["Direction"], form["From"], form["To"]) == ("outbound", NUMBER[1:], ALICE[1:])
     ended = application.forms("/hangup")[0]
     assert (ended["HangupSource"], ended["CallStatus"]) == ("API Request", "completed")
+
+
+async def test_no_call_lasts_longer_than_a_day_whatever_its_limit(
+    network: Network, application: Application, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits: list[int] = []
+    monkeypatch.setattr(Call, "_end_in", lambda _, seconds: limits.append(seconds))
+    application.documents["/placed"] = "<Response><Hangup/></Response>"
+    order = {"from": NUMBER[1:], "to": ALICE[1:], "answer_url": f"{application.base}/placed", "time_limit": 90_000}
+    async with (
+        serving(build_app(network), free_port()) as url,
+        httpx.AsyncClient(auth=("MACARRIER00000000000", TOKEN)) as http,
+    ):
+        placed = await http.post(f"{url}/v1/Account/MACARRIER00000000000/Call/", json=order)
+        assert placed.status_code == 201
+        await until(lambda: bool(limits))
+    assert limits == [86_400]
+    (dial,) = read_xml(b'<Response><Dial timeLimit="90000"><Number>12025550101</Number></Dial></Response>', "text/xml")
+    assert isinstance(dial, Dial)
+    assert dial.limit_seconds == 86_400
 
 
 async def test_a_placed_calls_time_limit_ends_it(network: Network, application: Application) -> None:

@@ -193,6 +193,16 @@ async def test_the_first_party_is_called_at_once_and_bridged(
     assert "we called the first party, and it answered" in await system.sessions.story(session["session_uuid"])
 
 
+async def test_the_first_party_is_called_however_long_its_calls_may_last(
+    system: System, telephone: Telephone, receiver: Receiver
+) -> None:
+    await telephone.phones.behave(SECOND, Behaviour(hangs_up_after=3))
+
+    await create(system, receiver, initiate_call_to_first_party=True, call_time_limit=86_400, ring_timeout=600)
+
+    assert (await heard(receiver, "SessionPartiesHangup"))["PlivoHangupCause"] == "Normal Hangup"
+
+
 @pytest.mark.parametrize(
     ("behaviour", "cause"),
     [

@@ -16,6 +16,7 @@ from masking.carriers.simulator.phones import WrongState
 from masking.carriers.simulator.records import CallRecord, Recording
 from masking.carriers.simulator.requests import NETWORK, Refused, body_of, e164
 from masking.carriers.simulator.rest_answers import authenticate, check_query, listed, told
+from masking.carriers.simulator.voice_xml import LONGEST_CALL_S
 
 _CALLS = r"/v1/Account/{auth_id}/Call/"
 _RECORDINGS = r"/v1/Account/{auth_id}/Recording/"
@@ -35,7 +36,7 @@ class PlaceCall(BaseModel):
     fallback_url: str = Field(default="", pattern=r"^(https?://.*)?$")
     fallback_method: Literal["POST", "GET"] = "POST"
     ring_timeout: int = Field(default=120, ge=1, le=86400)
-    time_limit: int = Field(default=14400, ge=1, le=86400)
+    time_limit: int = Field(default=14400, ge=1)
 
 
 class Speech(BaseModel):
@@ -82,7 +83,7 @@ async def _place(request: web.Request) -> web.Response:
         Webhook(asked.answer_url, asked.answer_method),
         Webhook(asked.hangup_url, asked.hangup_method),
         asked.ring_timeout,
-        asked.time_limit,
+        min(asked.time_limit, LONGEST_CALL_S),
         Webhook(asked.fallback_url, asked.fallback_method),
     )
     try:

@@ -27,6 +27,8 @@ from masking.carriers.simulator.xml_checks import (
 )
 
 MAX_BYTES = 100 * 1024
+LONGEST_CALL_S = 86_400
+"""After so long a call ends, whatever longer limit it was given."""
 KEYS = "1234567890*#"
 
 
@@ -237,7 +239,7 @@ def _dial(element: Element) -> Dial:
         number=number,
         caller_id=caller_id,
         ring_seconds=whole(element, "timeout", given["timeout"], 1),
-        limit_seconds=whole(element, "timeLimit", given["timeLimit"], 1),
+        limit_seconds=min(whole(element, "timeLimit", given["timeLimit"], 1), LONGEST_CALL_S),
         action=webhook(element, given["action"], given["method"], faults=ACTION),
         follows_action=truth(element, "redirect", given["redirect"]),
         callback=webhook(element, given["callbackUrl"], given["callbackMethod"]),
