@@ -11,6 +11,7 @@ from typing import Literal
 
 from masking.carriers.call_details import CallDetails, RecordingDetails, carrier_charge
 from masking.carriers.protocol import Orders
+from masking.domain.decisions import never_dialled
 from masking.domain.events import Call, Hangup, LegName, RecordingCompleted
 from masking.domain.model import Model
 
@@ -60,7 +61,7 @@ def _callee_hangup(
     if caller is None or caller.end_time is None:
         return None
     never = _hangup(caller, call, LegName.CALLEE, at)
-    return never.model_copy(update={"leg_uuid": "", "duration": 0, "carrier_charge": None})
+    return never_dialled(never, never.event_id)
 
 
 def _talked(leg: CallDetails) -> tuple[bool, int]:

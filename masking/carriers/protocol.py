@@ -35,8 +35,13 @@ class InboundCall(NamedTuple):
 
 @dataclass(frozen=True)
 class CallUrls:
-    """Where the carrier reports on a call, and asks what to do next."""
+    """Where the carrier reports on a call, and asks what to do next.
 
+    Attributes:
+        connect: asked whom to dial, by a caller who has heard its audio.
+    """
+
+    connect: str
     dial_event: str
     dial_done: str
     recording: str
@@ -114,7 +119,10 @@ class Webhooks(Protocol):
         """The recording of a conversation, ready to be fetched."""
 
     def answer(self, decision: Decision, urls: CallUrls) -> str:
-        """What it is to do with a call, as a document of `content_type`."""
+        """What it is to do with a call, as a document of `content_type`.
+
+        A caller who is to hear audio before it is connected hears that, and then the carrier asks at `urls.connect`.
+        """
 
     def greeting(self, play_url: str) -> str:
         """What the callee hears before it is connected; nothing when `play_url` is empty."""

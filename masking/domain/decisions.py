@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from masking.domain.bill.money import CallRates
-from masking.domain.events import Answer, AnyCarrierEvent, Call, Declined, LegName, PinStatus, Ring
+from masking.domain.events import Answer, AnyCarrierEvent, Call, Declined, Hangup, LegName, PinStatus, Ring
 from masking.domain.routing import AskPin, Connect, Decision, Reason, Route
 
 
@@ -29,7 +29,8 @@ def events_of(
 ) -> tuple[AnyCarrierEvent, ...]:
     """What the session of `route` hears of a decision.
 
-    The carrier has no webhook for the callee's ringing: it begins when the carrier gets our answer.
+    The carrier has no webhook for the callee's ringing: it begins when the carrier is told to dial. That is now,
+    or once the caller has heard its audio (`ring_of`).
     """
     call = call_of(call_uuid, route, decision, rates)
     heard: list[AnyCarrierEvent] = []
@@ -43,12 +44,29 @@ def events_of(
         heard.append(
             Answer(event_id=f"{call_uuid}:caller:answer", at=now, call=call, leg=LegName.CALLER, leg_uuid=call_uuid)
         )
-        heard.append(Ring(event_id=f"{call_uuid}:callee:ring", at=now, call=call))
+        if not decision.play_to_caller:
+            heard.append(ring_of(call, now))
     else:
         # A call may be asked first and declined later. What comes of a question, its own events tell.
         step = "asked" if isinstance(decision, AskPin) else "declined"
         heard.append(Declined(event_id=f"{call_uuid}:{step}", at=now, call=call, decision=type(decision).__name__))
     return tuple(heard)
+
+
+def ring_id(call_uuid: str) -> str:
+    """The identity of the event that the callee of a call rings."""
+    return f"{call_uuid}:callee:ring"
+
+
+def ring_of(call: Call, now: datetime) -> Ring:
+    """The carrier is told to dial the callee."""
+    return Ring(event_id=ring_id(call.call_uuid), at=now, call=call)
+
+
+def never_dialled(left: Hangup, event_id: str) -> Hangup:
+    """The end of a callee's leg that never was, as its caller left before: 0 seconds, with the caller's cause."""
+    nothing = {"event_id": event_id, "leg": LegName.CALLEE, "leg_uuid": "", "duration": 0, "carrier_charge": None}
+    return left.model_copy(update=nothing)
 
 
 def placed_call(call_uuid: str, route: Route, rates: CallRates | None = None) -> Call:

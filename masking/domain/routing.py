@@ -10,7 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Literal
 
-from masking.domain.events import Side
+from masking.domain.events import Call, Side
 from masking.domain.leases import Kind
 from masking.domain.model import Model
 from masking.domain.terms import FileFormat, Terms
@@ -229,6 +229,25 @@ def decide_first_party_answered(called_number: str, route: Route, now: datetime,
     return obstacle or _connect(called_number, route, Reason.FIRST_PARTY_ANSWERED)
 
 
+def decide_dial(call: Call, terms: Terms, virtual_number: str | None) -> Decision:
+    """What to do once the caller of a call that is to be connected has heard its audio.
+
+    Args:
+        virtual_number: the session's, E.164; None if it is no number of the pool.
+    """
+    if virtual_number is None:
+        return Refuse(reason=Reason.FOREIGN_CALLER_ID)
+    return Connect(
+        to=call.to_number,
+        caller_id=virtual_number,
+        ring_timeout=terms.ring_timeout,
+        call_time_limit=terms.call_time_limit,
+        record=terms.record_file_format if call.recorded else None,
+        play_to_callee=terms.play_url(call.caller.other),
+        reason=Reason(call.reason),
+    )
+
+
 def _for_stranger(route: Route, guesses: Guesses, now: datetime, policy: CallPolicy) -> Decision:
     if now >= route.expires_at:
         return decide_unknown()
@@ -283,15 +302,14 @@ def _too_many(guesses: Guesses, policy: CallPolicy) -> bool:
 
 def _connect(called: str, route: Route, reason: Reason, pin: PinOutcome | None = None, wrong_pins: int = 0) -> Connect:
     terms = route.terms
-    plays = {Side.FIRST: terms.first_party_play_url, Side.SECOND: terms.second_party_play_url}
     return Connect(
         to=route.callee_number,
         caller_id=called,
         ring_timeout=terms.ring_timeout,
         call_time_limit=terms.call_time_limit,
         record=terms.record_file_format if terms.record else None,
-        play_to_caller=plays[route.caller],
-        play_to_callee=plays[route.caller.other],
+        play_to_caller=terms.play_url(route.caller),
+        play_to_callee=terms.play_url(route.caller.other),
         pin=pin,
         wrong_pins=wrong_pins,
         reason=reason,

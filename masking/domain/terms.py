@@ -83,6 +83,10 @@ class Terms(Model):
         numbers = {Side.FIRST: self.first_party, Side.SECOND: self.second_party}
         return {side: number for side, number in numbers.items() if number}
 
+    def play_url(self, side: Side) -> str:
+        """What a party hears before it is connected; empty for nothing."""
+        return self.first_party_play_url if side is Side.FIRST else self.second_party_play_url
+
     @property
     def pins(self) -> dict[Side, str]:
         """The parties' PINs."""

@@ -12,11 +12,21 @@ from aiohttp.typedefs import Handler
 
 from masking.carriers import words
 from masking.carriers.protocol import PATH, Form, Webhooks
-from masking.domain.events import AnyCarrierEvent, Hangup, LegName, RecordingCompleted, Side
+from masking.domain.decisions import never_dialled
+from masking.domain.events import AnyCarrierEvent, Hangup, LegName, RecordingCompleted
+from masking.domain.terms import Terms
 from masking.gateway.context import CONTEXT
 from masking.gateway.errors import ApiError
+from masking.privacy.session_cipher import SessionCipher
 from masking.storage import inbox, recordings
-from masking.storage.calls import KnownCall, find_call, find_decided_call, note_call_ended, note_end_of_undecided
+from masking.storage.calls import (
+    KnownCall,
+    find_call,
+    find_decided_call,
+    note_call_ended,
+    note_end_of_undecided,
+    was_dialled_for,
+)
 from masking.storage.database import Connection
 
 HANGUP_PATH = f"{PATH}/hangup"
@@ -101,8 +111,7 @@ async def _greeting(request: web.Request) -> web.Response:
         known = await find_call(connection, context.keyring, request.match_info["call_uuid"])
     if known is None:
         return told(request, context.webhooks.greeting(""))
-    plays = {Side.FIRST: known.terms.first_party_play_url, Side.SECOND: known.terms.second_party_play_url}
-    return told(request, context.webhooks.greeting(plays[known.call.caller.other]))
+    return told(request, context.webhooks.greeting(known.terms.play_url(known.call.caller.other)))
 
 
 async def _hangup(request: web.Request) -> web.Response:
@@ -134,14 +143,27 @@ async def _hear(
         if known is None and otherwise is not None:
             await otherwise(connection, call_uuid)
         if known is not None and event is not None:
-            await inbox.post(connection, known.session_uuid, known.cipher, event)
             if isinstance(event, Hangup) and event.leg is LegName.CALLER:
-                await note_call_ended(connection, call_uuid)
+                await post_caller_hangup(connection, known.session_uuid, known.cipher, known.terms, event)
+            else:
+                await inbox.post(connection, known.session_uuid, known.cipher, event)
             if isinstance(event, RecordingCompleted) and context.recordings is not None:
                 to_delete = context.settings.delete_carrier_recordings
                 await recordings.note(connection, known.session_uuid, known.cipher, event, to_delete=to_delete)
     context.forwarder.wake()
     return web.Response()
+
+
+async def post_caller_hangup(
+    connection: Connection, session_uuid: str, cipher: SessionCipher, terms: Terms, left: Hangup
+) -> None:
+    """A caller's leg ended. Where it was to be connected and still heard its audio, nobody is dialled any more."""
+    call = left.call
+    if call.dialled and terms.play_url(call.caller) and not await was_dialled_for(connection, call.call_uuid):
+        never = never_dialled(left, f"{call.call_uuid}:callee:hangup")
+        await inbox.post(connection, session_uuid, cipher, never)
+    await inbox.post(connection, session_uuid, cipher, left)
+    await note_call_ended(connection, call.call_uuid)
 
 
 def told(request: web.Request, document: str) -> web.Response:

@@ -13,7 +13,7 @@ from urllib.parse import quote
 from aiohttp import web
 
 from masking.carriers.protocol import PATH, CallUrls, InboundCall
-from masking.domain.decisions import call_of, events_of, placed_call, wrong_pin
+from masking.domain.decisions import call_of, events_of, placed_call, ring_of, wrong_pin
 from masking.domain.events import AnyCarrierEvent
 from masking.domain.routing import (
     AskPin,
@@ -23,11 +23,12 @@ from masking.domain.routing import (
     Guesses,
     Reason,
     decide,
+    decide_dial,
     decide_first_party_answered,
     decide_pin,
     decide_unknown,
 )
-from masking.gateway.carrier_webhooks import FORM, told
+from masking.gateway.carrier_webhooks import FORM, post_caller_hangup, told
 from masking.gateway.context import CONTEXT, Context
 from masking.rate_card import Decided, placed_rates, rates_of
 from masking.settings import Settings
@@ -35,13 +36,13 @@ from masking.storage import inbox, pin_failures
 from masking.storage.calls import (
     FoundRoute,
     find_call,
+    find_connecting,
     find_first_party,
     find_route,
     find_route_by_pin,
     find_route_for_strangers,
     find_route_that_asks,
     note_call,
-    note_call_ended,
 )
 from masking.storage.database import Connection
 
@@ -55,6 +56,7 @@ def routes() -> list[web.RouteDef]:
     return [
         web.post(ANSWER_PATH, _answer, name="carrier.answer"),
         web.post(f"{PATH}/calls/{{call_uuid}}/pin", _pin, name="carrier.pin"),
+        web.post(f"{PATH}/calls/{{call_uuid}}/connect", _caller_has_listened, name="carrier.connect"),
         web.post(f"{PATH}/sessions/{{session_uuid}}/answer", _first_party_answered, name="carrier.first.answer"),
         web.post(f"{PATH}/sessions/{{session_uuid}}/hangup", _first_party_hung_up, name="carrier.first.hangup"),
     ]
@@ -76,7 +78,7 @@ async def _answer(request: web.Request) -> web.Response:
     inbound = context.webhooks.inbound_call(form)
     async with context.database.transaction() as connection:
         decision = await _decided(connection, context, inbound)
-    return _told(request, inbound, decision)
+    return _told(request, inbound.call_uuid, decision)
 
 
 async def _pin(request: web.Request) -> web.Response:
@@ -87,7 +89,21 @@ async def _pin(request: web.Request) -> web.Response:
     wrong_pins = min(int(before), MOST_WRONG_PINS) if before.isascii() and before.isdecimal() else MOST_WRONG_PINS
     async with context.database.transaction() as connection:
         decision = await _decided_by_pin(connection, context, inbound, digits, wrong_pins)
-    return _told(request, inbound, decision)
+    return _told(request, inbound.call_uuid, decision)
+
+
+async def _caller_has_listened(request: web.Request) -> web.Response:
+    """The caller heard its audio: now the callee's phone rings, unless the caller has left."""
+    context, call_uuid = request.app[CONTEXT], request.match_info["call_uuid"]
+    async with context.database.transaction() as connection:
+        connecting = await find_connecting(connection, context.keyring, call_uuid)
+        if connecting is None or connecting.ended:
+            return told(request, context.webhooks.hang_up())
+        known = connecting.known
+        decision = decide_dial(known.call, known.terms, connecting.virtual_number)
+        if isinstance(decision, Connect):
+            await inbox.post(connection, known.session_uuid, known.cipher, ring_of(known.call, known.now))
+    return _told(request, call_uuid, decision)
 
 
 async def _first_party_answered(request: web.Request) -> web.Response:
@@ -102,7 +118,7 @@ async def _first_party_answered(request: web.Request) -> web.Response:
         number = found.route.virtual_number or ""
         decision = decide_first_party_answered(number, found.route, found.now, context.policy)
         await _note(connection, context, call_uuid, found, decision, placed=True)
-    return _told(request, inbound, decision)
+    return _told(request, call_uuid, decision)
 
 
 async def _first_party_hung_up(request: web.Request) -> web.Response:
@@ -121,8 +137,7 @@ async def _first_party_hung_up(request: web.Request) -> web.Response:
             await note_call(connection, found, call, None)
         began_at = known.began_at if known is not None else found.now
         hangup = context.webhooks.caller_hangup(form, call, began_at, found.now)
-        await inbox.post(connection, found.route.session_uuid, found.cipher, hangup)
-        await note_call_ended(connection, call_uuid)
+        await post_caller_hangup(connection, found.route.session_uuid, found.cipher, found.route.terms, hangup)
     context.forwarder.wake()
     return web.Response()
 
@@ -191,17 +206,18 @@ async def _post(connection: Connection, found: FoundRoute, events: Iterable[AnyC
         await inbox.post(connection, found.route.session_uuid, found.cipher, event)
 
 
-def _told(request: web.Request, inbound: InboundCall, decision: Decision) -> web.Response:
+def _told(request: web.Request, call_uuid: str, decision: Decision) -> web.Response:
     context = request.app[CONTEXT]
     context.forwarder.wake()
     wrong_pins = decision.wrong_pins if isinstance(decision, AskPin) else 0
-    urls = _urls(context.settings, inbound.call_uuid, wrong_pins)
+    urls = _urls(context.settings, call_uuid, wrong_pins)
     return told(request, context.webhooks.answer(decision, urls))
 
 
 def _urls(settings: Settings, call_uuid: str, wrong_pins: int) -> CallUrls:
     call = f"{settings.base_url}{PATH}/calls/{quote(call_uuid, safe='')}"
     return CallUrls(
+        connect=f"{call}/connect",
         dial_event=f"{call}/dial",
         dial_done=f"{call}/dialled",
         recording=f"{call}/recording",

@@ -8,11 +8,12 @@ from typing import NamedTuple
 
 from psycopg.rows import class_row
 
+from masking.domain.decisions import ring_id
 from masking.domain.events import Call, Side
 from masking.domain.interaction import longest_call
 from masking.domain.leases import ANYBODY, Kind
 from masking.domain.model import Model
-from masking.domain.routing import Decision, Reason, Route
+from masking.domain.routing import Connect, Decision, Reason, Route
 from masking.domain.terms import Terms
 from masking.privacy.keyring import Keyring
 from masking.privacy.session_cipher import SessionCipher, unwrapped
@@ -329,6 +330,47 @@ async def note_end_of_undecided(connection: Connection, call_uuid: str) -> None:
         await connection.execute(
             "INSERT INTO undecided_ends (call_uuid) VALUES (%s) ON CONFLICT (call_uuid) DO NOTHING", (call_uuid,)
         )
+
+
+class Connecting(NamedTuple):
+    """A call whose caller has heard its audio.
+
+    Attributes:
+        virtual_number: the session's, E.164; None if it is no number of the pool.
+        ended: whether the caller has left.
+    """
+
+    known: KnownCall
+    virtual_number: str | None
+    ended: bool
+
+
+class _ConnectingRow(NamedTuple):
+    number: str | None
+    ended: bool
+
+
+async def find_connecting(connection: Connection, keyring: Keyring, call_uuid: str) -> Connecting | None:
+    """A call that was to be connected. Its end, if that is told just now, is known or waits for this transaction."""
+    async with connection.pipeline(), connection.cursor(row_factory=class_row(_ConnectingRow)) as cursor:
+        await connection.execute(_DECIDE, {"call_uuid": call_uuid})
+        await cursor.execute(
+            "SELECT n.number, c.ended_at IS NOT NULL AS ended FROM calls c JOIN sessions s USING (session_uuid)"
+            " LEFT JOIN numbers n ON n.number = s.virtual_number WHERE c.call_uuid = %s AND c.decision = %s",
+            (call_uuid, Connect.__name__),
+        )
+        known = await find_call(connection, keyring, call_uuid)
+        row = await cursor.fetchone()
+    return Connecting(known, row.number, row.ended) if row is not None and known is not None else None
+
+
+async def was_dialled_for(connection: Connection, call_uuid: str) -> bool:
+    """Whether the carrier was told to dial for a call that is to be connected. Waits for whoever just decides that."""
+    async with connection.pipeline():
+        await connection.execute(_DECIDE, {"call_uuid": call_uuid})
+        found = await connection.execute("SELECT EXISTS (SELECT FROM inbox WHERE event_id = %s)", (ring_id(call_uuid),))
+        row = await found.fetchone()
+    return row is not None and bool(row[0])
 
 
 _FIRST_CALLED = (Reason.FIRST_PARTY_CALLED, Reason.FIRST_PARTY_ANSWERED)

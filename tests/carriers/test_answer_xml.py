@@ -7,11 +7,12 @@ from hypothesis import strategies as st
 
 from masking.carriers.protocol import CallUrls
 from masking.carriers.simulator import voice_xml as xml
+from masking.carriers.simulator.application import Webhook
 from masking.carriers.voice.answer_xml import answer_xml, greeting_xml, hangup_xml
 from masking.domain.routing import Announce, AskPin, Busy, Connect, Decision, Reason, Refuse, SayEnded
 
 URLS = CallUrls(
-    *(f"https://gateway.example/{name}" for name in ("dial", "done", "recording", "greeting", "pin?wrong=1"))
+    *(f"https://gateway.example/{name}" for name in ("connect", "dial", "done", "recording", "greeting", "pin?wrong=1"))
 )
 audio = st.sampled_from(["", "https://x.example/a.mp3?x=1&y=<2>"])
 some_audio = st.just("https://x.example/a.mp3?x=1&y=<2>")
@@ -43,6 +44,9 @@ def test_every_decision_is_a_document_the_carrier_takes(decision: Decision) -> N
 
     kinds = [type(each) for each in instructions]
     match decision:
+        case Connect(play_to_caller=audio) if audio:
+            assert kinds == [xml.Play, xml.Redirect], "nobody is dialled while the caller listens"
+            assert instructions[1] == xml.Redirect(Webhook(URLS.connect))
         case Connect():
             dial = instructions[-1]
             assert isinstance(dial, xml.Dial)
@@ -50,7 +54,6 @@ def test_every_decision_is_a_document_the_carrier_takes(decision: Decision) -> N
             assert (dial.ring_seconds, dial.limit_seconds) == (decision.ring_timeout, decision.call_time_limit)
             assert bool(dial.greeting.url) == bool(decision.play_to_callee)
             assert (xml.Record in kinds) == (decision.record is not None)
-            assert (kinds[0] is xml.Play) == bool(decision.play_to_caller)
         case AskPin():
             asked = next(each for each in instructions if isinstance(each, xml.GetDigits))
             assert not asked.logged, "the carrier is not to write the PIN down"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from decimal import Decimal
 from pathlib import Path
 from typing import NamedTuple
@@ -81,8 +81,7 @@ class Carrier:
         return CallOrder(NUMBER, ALICE, f"{base}/answer", f"{base}/hangup", f"{base}/fallback", 30, 600)
 
     def answers(self, decision: Decision, path: str = "/answer") -> None:
-        urls = {name: f"{self.application.base}/{name}" for name in ("dial_event", "dial_done", "recording", "pin")}
-        urls["greeting"] = f"{self.application.base}/greeting"
+        urls = {each.name: f"{self.application.base}/{each.name}" for each in fields(CallUrls)}
         self.application.documents[path] = self.webhooks.answer(decision, CallUrls(**urls))
         self.application.documents["/dial_done"] = self.webhooks.hang_up()
 

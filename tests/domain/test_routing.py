@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from masking.domain.decisions import events_of, wrong_pin
+from masking.domain.decisions import call_of, events_of, wrong_pin
 from masking.domain.events import Declined, PinStatus, Side
 from masking.domain.routing import (
     Announce,
@@ -23,6 +23,7 @@ from masking.domain.routing import (
     Route,
     SayEnded,
     decide,
+    decide_dial,
     decide_first_party_answered,
     decide_pin,
     decide_unknown,
@@ -162,7 +163,7 @@ def test_what_a_session_hears_of_a_decision_names_its_reason(
     authorised = ["PinStatus"] if decision.pin else []
     if isinstance(decision, Connect):
         assert bool(authorised) == (route.terms.pin is not None)
-        assert kinds == [*authorised, "Answer", "Ring"]
+        assert kinds == [*authorised, "Answer", *([] if decision.play_to_caller else ["Ring"])]
         assert all(event.call.dialled and event.call.to_number == decision.to for event in heard)
     else:
         assert kinds == [*authorised, "Declined"]
@@ -170,6 +171,18 @@ def test_what_a_session_hears_of_a_decision_names_its_reason(
         assert isinstance(told, Declined)
         assert told.decision == type(decision).__name__
         assert not any(event.call.dialled for event in heard), "no conversation comes of it"
+
+
+@given(routes(), numbers, guesses, moments)
+def test_who_has_heard_its_audio_is_connected_as_was_decided(
+    route: Route, called: str, tried: Guesses, now: object
+) -> None:
+    decision = decide(called, route, tried, now, POLICY)  # type: ignore[arg-type]
+    if isinstance(decision, Connect):
+        call = call_of("call-1", route, decision)
+        as_decided = decision.model_copy(update={"play_to_caller": "", "pin": None})
+        assert decide_dial(call, route.terms, route.virtual_number) == as_decided
+        assert decide_dial(call, route.terms, None) == Refuse(reason=Reason.FOREIGN_CALLER_ID)
 
 
 @given(routes(), st.none() | routes(), st.integers(0, 6), numbers, guesses, moments)

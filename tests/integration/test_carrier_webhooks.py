@@ -104,6 +104,43 @@ async def rest_of_call(system: System, document: ElementTree.Element, call_uuid:
         )
 
 
+async def test_whom_to_dial_is_told_again_and_rings_once(system: System, receiver: Receiver) -> None:
+    session = await create(
+        system, callback_url=receiver.url, second_party_play_url="https://x.example/2.mp3", record=True, ring_timeout=30
+    )
+    asked = await ring_at(system, session["virtual_number"], SECOND, "call-1")
+    connect = str(asked.findtext("Redirect"))
+    assert (asked.find("Dial"), asked.findtext("Play")) == (None, "https://x.example/2.mp3")
+
+    documents = [await system.webhook(connect, {"CallUUID": "call-1"}) for _ in range(2)]
+    await rest_of_call(system, ElementTree.fromstring(documents[0].text), "call-1")
+    await heard(receiver, "SessionPartiesHangup")
+
+    assert documents[0].text == documents[1].text
+    dial = dial_of(ElementTree.fromstring(documents[0].text))
+    assert (dial.findtext("Number"), dial.attrib["callerId"]) == (FIRST, session["virtual_number"])
+    assert dial.attrib["timeout"] == "30"
+    assert receiver.names == [
+        "SessionFirstPartyAnswer", "SessionSecondPartyRing", "SessionSecondPartyAnswer",
+        "SessionSecondPartyHangup", "SessionFirstPartyHangup", "SessionPartiesHangup",
+    ]  # fmt: skip
+
+
+async def test_nobody_is_dialled_for_a_caller_who_has_left(system: System, receiver: Receiver) -> None:
+    session = await create(system, callback_url=receiver.url, first_party_play_url="https://x.example/1.mp3")
+    asked = await ring_at(system, session["virtual_number"], FIRST, "call-1")
+    left = {"CallUUID": "call-1", "HangupCauseName": "Canceled", "HangupCauseCode": "1000", "Duration": "0"}
+    await system.webhook("/carrier/voice/hangup", left)
+
+    told = await system.webhook(str(asked.findtext("Redirect")), {"CallUUID": "call-1"})
+    unknown = await system.webhook("/carrier/voice/calls/no-such-call/connect", {"CallUUID": "no-such-call"})
+
+    for document in (told, unknown):
+        assert [each.tag for each in ElementTree.fromstring(document.text)] == ["Hangup"]
+    await heard(receiver, "SessionPartiesHangup")
+    assert "SessionSecondPartyRing" not in receiver.names
+
+
 async def test_a_party_is_connected_to_the_other_and_shows_only_the_virtual_number(system: System) -> None:
     session = await create(system, ring_timeout=30, call_time_limit=600)
 

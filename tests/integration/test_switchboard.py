@@ -91,6 +91,61 @@ async def test_each_party_hears_its_own_audio_before_they_are_connected(
     assert "recording_resource_url" in one
 
 
+async def listening(telephone: Telephone, call_uuid: str) -> None:
+    """Wait until the caller hears its audio."""
+    async with asyncio.timeout(20):
+        while not heard_on(await telephone.phones.call(call_uuid), "caller"):  # noqa: ASYNC110 it is across HTTP
+            await asyncio.sleep(0.02)
+
+
+@pytest.mark.parametrize("speed", [1.0])
+async def test_the_second_party_rings_once_the_caller_has_heard_its_audio(
+    system: System, telephone: Telephone, receiver: Receiver
+) -> None:
+    session = await create(system, receiver, first_party_play_url="https://x.example/1.mp3")
+    await telephone.phones.behave(SECOND, Behaviour(on_ring="manual"))
+    call_uuid = await telephone.phones.dial(FIRST, session["number"])
+    await heard(receiver, "SessionFirstPartyAnswer")
+    await listening(telephone, call_uuid)
+    assert (await telephone.phones.phone(SECOND)).state == "idle"
+    assert "SessionSecondPartyRing" not in receiver.names
+
+    await telephone.phones.wait_for(SECOND, "ringing")
+    rang = await heard(receiver, "SessionSecondPartyRing")
+    assert (rang["From"], rang["To"]) == (FIRST[1:], SECOND[1:])
+
+
+@pytest.mark.parametrize("speed", [1.0])
+@pytest.mark.parametrize("placed", [False, True], ids=["called us", "we called"])
+async def test_a_caller_who_leaves_while_it_hears_its_audio_ends_the_conversation_and_nobody_rings(
+    system: System, telephone: Telephone, receiver: Receiver, *, placed: bool
+) -> None:
+    session = await create(
+        system, receiver, first_party_play_url="https://x.example/1.mp3", initiate_call_to_first_party=placed
+    )
+    if placed:
+        await telephone.phones.wait_for(FIRST, "talking")
+        (placed_call,) = await telephone.phones.calls()
+        call_uuid = placed_call.call_uuid
+    else:
+        call_uuid = await telephone.phones.dial(FIRST, session["number"])
+    await listening(telephone, call_uuid)
+    await telephone.phones.hang_up(FIRST)
+    call = await telephone.over(call_uuid)
+    await heard(receiver, "SessionPartiesHangup")
+
+    assert call.callee is None
+    assert receiver.names == [
+        "SessionFirstPartyAnswer", "SessionSecondPartyHangup", "SessionFirstPartyHangup", "SessionPartiesHangup"
+    ]  # fmt: skip
+    never, left, _ = receiver.requests[1:]
+    assert (never["Duration"], never["Amount"]) == ("0", "0.00000")
+    assert never["PlivoHangupCause"] == left["PlivoHangupCause"]
+    (interaction,) = await conversations(system, session)
+    assert "second_party_resource_url" not in interaction
+    assert (await resource(system, session))["status"] == "active"
+
+
 async def test_unknown_callers_hear_the_announcement_or_are_refused(
     system: System, telephone: Telephone, receiver: Receiver
 ) -> None:

@@ -59,6 +59,9 @@ def greeting_xml(play_url: str) -> str:
 def _connect(response: Element, decision: Connect, urls: CallUrls) -> None:
     if decision.play_to_caller:
         SubElement(response, "Play").text = decision.play_to_caller
+        # Nobody rings while the caller listens, and nobody is dialled for one who leaves meanwhile.
+        SubElement(response, "Redirect", method="POST").text = urls.connect
+        return
     if decision.record is not None:
         SubElement(
             response,
