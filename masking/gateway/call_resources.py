@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 from aiohttp import web
 
 from masking.domain.bill.money import QUANTUM
@@ -9,7 +11,7 @@ from masking.domain.callbacks import media_url
 from masking.domain.events import LegName, RecordingCompleted
 from masking.domain.interaction import Interaction, Leg
 from masking.domain.session import Charge, Session, leg_charge, leg_price
-from masking.domain.wire_format import plivo_number, plivo_time
+from masking.domain.wire_format import plivo_number, record_time
 from masking.gateway.authentication import PATH_AUTH_ID, PRINCIPAL
 from masking.gateway.context import CONTEXT
 from masking.gateway.errors import ApiError
@@ -64,24 +66,21 @@ def leg_object(session: Session, interaction: Interaction, leg: Leg, auth_id: st
     hangup, call = leg.hangup, interaction.call
     charge = leg_charge(session, hangup) if hangup else Charge(amount=QUANTUM * 0)
     name = LegName.CALLER if is_caller else LegName.CALLEE
-    # The first party's leg too, where the session began by calling it.
     placed_at = interaction.placed_at if is_caller else None
-    inbound = is_caller and placed_at is None
-    theirs = call.from_number if is_caller else call.to_number
-    ends = (theirs, session.virtual_number) if inbound else (session.virtual_number, theirs)
+    inbound, ends = _ends(session, interaction, is_caller=is_caller)
     return CallObject(
         call_uuid=leg.leg_uuid,
         call_direction="inbound" if inbound else "outbound",
         call_state="ANSWER" if leg.answered_at else "NO_ANSWER",
-        from_number=plivo_number(ends[0]),
-        to_number=plivo_number(ends[1]),
-        initiation_time=plivo_time(placed_at or leg.rang_at or leg.answered_at or interaction.first_seen_at),
-        answer_time=plivo_time(leg.answered_at) or None,
-        end_time=plivo_time(hangup.happened_at) if hangup else None,
+        from_number=ends[0],
+        to_number=ends[1],
+        initiation_time=record_time(placed_at or leg.rang_at or leg.answered_at or interaction.first_seen_at),
+        answer_time=record_time(leg.answered_at) if leg.answered_at else None,
+        end_time=record_time(hangup.happened_at) if hangup else None,
         call_duration=charge.duration,
         bill_duration=charge.duration,
         billed_duration=charge.billed_duration,
-        total_rate=format(leg_price(session, call, name, hangup), "f"),
+        total_rate=_rate(leg_price(session, call, name, hangup)),
         total_amount=format(charge.amount, "f"),
         hangup_cause_name=hangup.cause if hangup else None,
         hangup_cause_code=hangup.cause_code if hangup else None,
@@ -91,9 +90,24 @@ def leg_object(session: Session, interaction: Interaction, leg: Leg, auth_id: st
     )
 
 
+def _ends(session: Session, interaction: Interaction, *, is_caller: bool) -> tuple[bool, tuple[str, str]]:
+    """Whether a leg was inbound, and from which number to which it was."""
+    # The first party's leg too is ours, where the session began by calling it.
+    inbound = is_caller and interaction.placed_at is None
+    theirs = plivo_number(interaction.call.from_number if is_caller else interaction.call.to_number)
+    ours = plivo_number(session.virtual_number)
+    return inbound, (theirs, ours) if inbound else (ours, theirs)
+
+
+def _rate(price: Decimal) -> str:
+    """A price per minute with five decimals, or with as many more as it has."""
+    return f"{price:.{max(5, -int(price.as_tuple().exponent))}f}"
+
+
 def _recording_object(
     session: Session, interaction: Interaction, recording: RecordingCompleted, auth_id: str
 ) -> RecordingObject:
+    _, ends = _ends(session, interaction, is_caller=True)
     return RecordingObject(
         recording_id=recording.recording_id,
         call_uuid=interaction.call.call_uuid,
@@ -103,6 +117,8 @@ def _recording_object(
         recording_start_ms=f"{recording.started_at.timestamp() * 1000:.5f}",
         recording_end_ms=f"{recording.ended_at.timestamp() * 1000:.5f}",
         rounded_recording_duration=-(-recording.duration // 60) * 60,
-        add_time=recording.at.isoformat(sep=" "),
+        add_time=record_time(recording.at, precise=True),
+        from_number=ends[0],
+        to_number=ends[1],
         resource_uri=f"/v1/Account/{auth_id}/Recording/{recording.recording_id}/",
     )

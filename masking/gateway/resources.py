@@ -25,6 +25,7 @@ def _number(amount: Decimal) -> int | float:
 
 Money = Annotated[Decimal, PlainSerializer(_number, return_type=int | float, when_used="always")]
 Time = Annotated[str, Field(examples=["2024-02-01 06:28:15 +0000 UTC"])]
+RecordTime = Annotated[str, Field(examples=["2024-02-01 06:28:15+00:00"])]
 
 
 class InteractionObject(BaseModel):
@@ -163,9 +164,9 @@ class CallObject(Answer):
     call_state: str = Field(description="ANSWER or NO_ANSWER")
     from_number: str
     to_number: str
-    initiation_time: str
-    answer_time: Time | None
-    end_time: Time | None
+    initiation_time: RecordTime
+    answer_time: RecordTime | None
+    end_time: RecordTime | None
     call_duration: int
     bill_duration: int
     billed_duration: int
@@ -190,7 +191,10 @@ class RecordingObject(Answer):
     recording_start_ms: str
     recording_end_ms: str
     rounded_recording_duration: int = Field(description="Seconds, in whole minutes.")
-    add_time: str
+    add_time: str = Field(examples=["2024-02-01 06:28:15.852059+00:00"])
+    conference_name: None = Field(default=None, description="There are no conferences.")
+    from_number: str
+    to_number: str
     resource_uri: str
 
 

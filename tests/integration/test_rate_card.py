@@ -74,7 +74,7 @@ async def test_a_call_costs_what_the_card_says_wherever_it_is_told(system: Syste
     for uuid in (call_uuid, f"{call_uuid}-b"):
         leg = (await system.http.get(f"{system.settings.base_url}/v1/Account/{ACCOUNT}/Call/{uuid}/")).json()
         legs[leg["call_direction"]] = (leg["total_rate"], leg["total_amount"], leg["billed_duration"])
-    assert legs == {"inbound": ("0.01", "0.02000", 120), "outbound": ("0.02", "0.02500", 66)}
+    assert legs == {"inbound": ("0.01000", "0.02000", 120), "outbound": ("0.02000", "0.02500", 66)}
 
     final = await expire(system, session)
     assert final.total_amount == Decimal("1.295")

@@ -244,7 +244,7 @@ async def test_the_first_party_is_called_at_once_and_bridged(
     legs = [(await system.http.get(interaction[f"{party}_party_resource_url"])).json() for party in ("first", "second")]
     shown = [(leg["call_direction"], leg["from_number"], leg["to_number"]) for leg in legs]
     assert shown == [("outbound", session["virtual_number"], party[1:]) for party in (FIRST, SECOND)]
-    assert legs[0]["initiation_time"] == interaction["start_time"]
+    assert legs[0]["initiation_time"] == interaction["start_time"].replace(" +0000 UTC", "+00:00")
     assert "we called the first party, and it answered" in await system.sessions.story(session["session_uuid"])
 
 
