@@ -73,8 +73,15 @@ class Interaction(Model):
         return self.call.recorded and self.connected and self.recording is None
 
     @property
+    def over_since(self) -> datetime | None:
+        """When the last leg ended, as far as anybody told us, UTC; None while a leg is live."""
+        if self.live:
+            return None
+        return max(leg.hangup.happened_at for _, leg in self.legs if leg.hangup is not None)
+
+    @property
     def ended_at(self) -> datetime | None:
-        """When the last leg hung up, UTC; None while a leg is live."""
+        """When we were told that the last leg had ended, UTC; None while a leg is live."""
         if self.live:
             return None
         return max(leg.hangup.at for leg in (self.caller, self.callee) if leg.hangup is not None)

@@ -21,6 +21,7 @@ def seen_by(session: Session, base_url: str, auth_id: str) -> Session:
 def session_object(session: Session, now: datetime) -> SessionObject:
     """The Session Object at a moment."""
     terms, totals = session.terms, bill(session)
+    ends = [interaction.over_since for interaction in session.conversations]
     return SessionObject(
         first_party=plivo_number(terms.first_party),
         second_party=plivo_number(terms.second_party),
@@ -52,7 +53,7 @@ def session_object(session: Session, now: datetime) -> SessionObject:
         total_call_count=totals.calls.call_count,
         total_call_billed_duration=totals.calls.billed_duration,
         total_session_amount=totals.total_amount,
-        last_interaction_time=plivo_time(totals.last_interaction_time),
+        last_interaction_time=plivo_time(max((each for each in ends if each is not None), default=None)),
     )
 
 
@@ -92,7 +93,7 @@ def _interaction(session: Session, interaction: Interaction) -> InteractionObjec
         legs["recording_resource_url"] = f"{base}/Recording/{recording.recording_id}"
     return InteractionObject(
         start_time=plivo_time(interaction.first_seen_at),
-        end_time=plivo_time(interaction.ended_at) or None,
+        end_time=plivo_time(interaction.over_since) or None,
         auth_id=session.account_id,
         total_call_amount=charge.amount,
         call_billed_duration=charge.billed_duration,

@@ -18,7 +18,7 @@ import pytest
 from masking.carriers import words
 from masking.contract import session_workflow_id
 from masking.domain.session import Bill
-from masking.domain.wire_format import plivo_time
+from masking.domain.wire_format import plivo_time, record_time
 from masking.storage.database import Database
 from tests.conftest import ACCOUNT, TOKEN
 from tests.integration.conftest import Receiver, System
@@ -382,7 +382,26 @@ async def test_a_hangup_that_is_told_late_is_told_with_the_carriers_time(system:
     # The carrier has no time for the end of the callee's leg.
     assert both["EventTimestamp"] == callees["EventTimestamp"] >= plivo_time(told_at)
     resource = await system.http.get(f"{system.settings.base_url}/v1/Account/{ACCOUNT}/Call/{call_uuid}/")
-    assert resource.json()["end_time"] == f"{ended_at:%Y-%m-%d %H:%M:%S}+00:00"
+    assert resource.json()["end_time"] == record_time(ended_at)
+
+
+async def test_a_conversation_ended_when_its_legs_did_and_not_when_that_was_told(
+    system: System, receiver: Receiver
+) -> None:
+    session = await create(system, callback_url=receiver.url, first_party_play_url="https://x.example/1.mp3")
+    await ring_at(system, session["virtual_number"], FIRST, "call-1")
+    await asyncio.sleep(1.1)
+    ended_at = datetime.now(UTC).replace(microsecond=0)
+    await asyncio.sleep(2.1)
+    end = {"CallUUID": "call-1", "EndTime": f"{ended_at:%Y-%m-%d %H:%M:%S}", "HangupCauseCode": "1000"}
+    await system.webhook("/carrier/voice/hangup", end)
+    told = await heard(receiver, "SessionPartiesHangup")
+
+    shown = (await system.http.get(f"{system.api}/{session['session_uuid']}/")).json()["response"]
+    leg = (await system.http.get(shown["interaction"][0]["first_party_resource_url"])).json()
+    assert told["EventTimestamp"] == plivo_time(ended_at)
+    assert leg["end_time"] == record_time(ended_at)
+    assert shown["interaction"][0]["end_time"] == shown["last_interaction_time"] == plivo_time(ended_at)
 
 
 async def test_an_endpoint_that_recovers_hears_everything_once(system: System, receiver: Receiver) -> None:
