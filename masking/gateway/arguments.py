@@ -163,7 +163,7 @@ class CreateArguments(_Arguments):
     subaccount: Subaccount | None = Field(default=None, description="Use this subaccount's numbers.")
     initiate_call_to_first_party: bool = Field(default=False, description="Call the first party at once, and bridge.")
     is_pin_authentication_required: bool = Field(default=False, description="Ask unregistered callers for a PIN.")
-    generate_pin: bool = Field(default=False, description="Have the PINs made.")
+    generate_pin: bool = Field(default=False, description="Have the PINs made, where they are not given.")
     generate_pin_length: int = Field(default=4, ge=4, le=15, description="Digits of PINs that are made.")
     first_party_pin: Pin | None = Field(default=None, description="4 to 15 digits, other than second_party_pin.")
     second_party_pin: Pin | None = Field(default=None, description="4 to 15 digits, other than first_party_pin.")
@@ -180,6 +180,11 @@ class CreateArguments(_Arguments):
         default=0, ge=0, le=3600, description="Seconds for which nobody gets the number after the session."
     )
 
+    @property
+    def makes_pins(self) -> bool:
+        """Whether the PINs are ours to make: not where both are given all the same, as some SDKs' users do."""
+        return self.generate_pin and None in (self.first_party_pin, self.second_party_pin)
+
     def terms(self, settings: Settings) -> Terms:
         """The session's terms, defaults filled in."""
         given = self.model_dump(exclude_none=True, include=set(Terms.model_fields))
@@ -194,7 +199,7 @@ class CreateArguments(_Arguments):
         return PinTerms(
             first_party=self.first_party_pin or "",
             second_party=self.second_party_pin or "",
-            generate=self.generate_pin,
+            generate=self.makes_pins,
             generate_length=self.generate_pin_length,
             prompt_play=self.pin_prompt_play or "",
             incorrect_play=self.incorrect_pin_play or "",
@@ -263,7 +268,7 @@ def _check_pins(given: CreateArguments) -> None:
     if given.pin_prompt_play is None:
         raise _missing("pin_prompt_play")
     pins = {"first_party_pin": given.first_party_pin, "second_party_pin": given.second_party_pin}
-    if given.generate_pin:
+    if given.makes_pins:
         for name, pin in pins.items():
             if pin is not None:
                 raise _invalid(f"{name} cannot be given when generate_pin is true.")

@@ -303,6 +303,19 @@ async def test_pins_are_made_when_asked_for_and_differ(system: System) -> None:
     assert (again["pin_retry"], again["pin_retry_wait"], again["generate_pin_length"]) == (1, 5, 6)
 
 
+async def test_pins_that_are_given_need_not_be_made(system: System) -> None:
+    """As the Go SDK's own tests create a session."""
+    pins = {"first_party_pin": "1234", "second_party_pin": "2435"}
+    created = await create(system, **PIN, **pins, generate_pin=True, generate_pin_length=4)
+
+    assert created.status_code == 201
+    session = created.json()["session"]
+    assert {name: session[name] for name in pins} == pins
+    assert session["generate_pin"] is False
+    same = await create(system, **PIN, first_party_pin="1234", second_party_pin="1234", generate_pin=True)
+    assert error_of(same) == (400, "Invalid parameter. second_party_pin must differ from first_party_pin.")
+
+
 async def test_live_sessions_on_one_number_never_share_a_pin(system: System) -> None:
     numbers = set()
     for pair in range(3):
