@@ -32,6 +32,7 @@ class Reason(StrEnum):
     TOO_MANY_WRONG_PINS = "too many wrong PINs of late"
     SESSION_ENDED = "the session has ended"
     FORMER_PARTY = "the caller was a party of the session, and is none any more"
+    PARTY_REPLACED = "the party that the caller was to reach is none any more"
     CONVERSATION_IN_PROGRESS = "the session already has a conversation"
     NOBODY_TO_REACH = "nobody has called this single party, or the last caller hid its number"
     SAME_PHONE = "the caller would be connected to itself"
@@ -229,14 +230,27 @@ def decide_first_party_answered(called_number: str, route: Route, now: datetime,
     return obstacle or _connect(called_number, route, Reason.FIRST_PARTY_ANSWERED)
 
 
-def decide_dial(call: Call, terms: Terms, virtual_number: str | None) -> Decision:
+def decide_dial(
+    call: Call, terms: Terms, virtual_number: str | None, expires_at: datetime, now: datetime, policy: CallPolicy
+) -> Decision:
     """What to do once the caller of a call that is to be connected has heard its audio.
 
+    Nobody was dialled yet. So what the session has become meanwhile counts: it may have ended, or have other parties.
+
     Args:
+        terms: the session's, of now.
         virtual_number: the session's, E.164; None if it is no number of the pool.
+        expires_at: the session's, UTC.
+        now: the database's clock, UTC.
     """
+    if now >= expires_at:
+        return _ended(policy, Reason.SESSION_ENDED)
     if virtual_number is None:
         return Refuse(reason=Reason.FOREIGN_CALLER_ID)
+    if call.reason != Reason.PIN_ENTERED and terms.parties.get(call.caller, call.from_number) != call.from_number:
+        return _ended(policy, Reason.FORMER_PARTY)
+    if terms.parties.get(call.caller.other, call.to_number) != call.to_number:
+        return _ended(policy, Reason.PARTY_REPLACED)
     return Connect(
         to=call.to_number,
         caller_id=virtual_number,
@@ -261,8 +275,7 @@ def _for_stranger(route: Route, guesses: Guesses, now: datetime, policy: CallPol
 def _obstacle(called_number: str, route: Route, now: datetime, policy: CallPolicy) -> Decision | None:
     """What keeps a recognised caller from being connected; None when nothing does."""
     if now >= route.expires_at:
-        reason = Reason.FORMER_PARTY if route.released else Reason.SESSION_ENDED
-        return SayEnded(play_url=policy.ended_play_url, answer_url=policy.ended_answer_url, reason=reason)
+        return _ended(policy, Reason.FORMER_PARTY if route.released else Reason.SESSION_ENDED)
     # The last line of defence: whatever the data says, nobody is ever shown a number outside the pool.
     if route.virtual_number != called_number:
         return Refuse(reason=Reason.FOREIGN_CALLER_ID)
@@ -273,6 +286,10 @@ def _obstacle(called_number: str, route: Route, now: datetime, policy: CallPolic
     if route.callee_number == route.caller_number:
         return Refuse(reason=Reason.SAME_PHONE)
     return None
+
+
+def _ended(policy: CallPolicy, reason: Reason) -> SayEnded:
+    return SayEnded(play_url=policy.ended_play_url, answer_url=policy.ended_answer_url, reason=reason)
 
 
 def _ask(route: Route, guesses: Guesses, policy: CallPolicy) -> Decision:

@@ -93,14 +93,21 @@ async def _pin(request: web.Request) -> web.Response:
 
 
 async def _caller_has_listened(request: web.Request) -> web.Response:
-    """The caller heard its audio: now the callee's phone rings, unless the caller has left."""
+    """The caller heard its audio: now the callee's phone rings, unless the caller has left or the session ended."""
     context, call_uuid = request.app[CONTEXT], request.match_info["call_uuid"]
     async with context.database.transaction() as connection:
         connecting = await find_connecting(connection, context.keyring, call_uuid)
         if connecting is None or connecting.ended:
             return told(request, context.webhooks.hang_up())
         known = connecting.known
-        decision = decide_dial(known.call, known.terms, connecting.virtual_number)
+        decision = decide_dial(
+            known.call,
+            known.terms,
+            connecting.virtual_number,
+            connecting.expires_at,
+            known.now,
+            context.policy,
+        )
         if isinstance(decision, Connect):
             await inbox.post(connection, known.session_uuid, known.cipher, ring_of(known.call, known.now))
     return _told(request, call_uuid, decision)

@@ -337,16 +337,19 @@ class Connecting(NamedTuple):
 
     Attributes:
         virtual_number: the session's, E.164; None if it is no number of the pool.
+        expires_at: the session's, UTC.
         ended: whether the caller has left.
     """
 
     known: KnownCall
     virtual_number: str | None
+    expires_at: datetime
     ended: bool
 
 
 class _ConnectingRow(NamedTuple):
     number: str | None
+    expires_at: datetime
     ended: bool
 
 
@@ -355,13 +358,14 @@ async def find_connecting(connection: Connection, keyring: Keyring, call_uuid: s
     async with connection.pipeline(), connection.cursor(row_factory=class_row(_ConnectingRow)) as cursor:
         await connection.execute(_DECIDE, {"call_uuid": call_uuid})
         await cursor.execute(
-            "SELECT n.number, c.ended_at IS NOT NULL AS ended FROM calls c JOIN sessions s USING (session_uuid)"
-            " LEFT JOIN numbers n ON n.number = s.virtual_number WHERE c.call_uuid = %s AND c.decision = %s",
+            "SELECT n.number, s.expires_at, c.ended_at IS NOT NULL AS ended"
+            " FROM calls c JOIN sessions s USING (session_uuid) LEFT JOIN numbers n ON n.number = s.virtual_number"
+            " WHERE c.call_uuid = %s AND c.decision = %s",
             (call_uuid, Connect.__name__),
         )
         known = await find_call(connection, keyring, call_uuid)
         row = await cursor.fetchone()
-    return Connecting(known, row.number, row.ended) if row is not None and known is not None else None
+    return Connecting(known, *row) if row is not None and known is not None else None
 
 
 async def was_dialled_for(connection: Connection, call_uuid: str) -> bool:

@@ -181,8 +181,40 @@ def test_who_has_heard_its_audio_is_connected_as_was_decided(
     if isinstance(decision, Connect):
         call = call_of("call-1", route, decision)
         as_decided = decision.model_copy(update={"play_to_caller": "", "pin": None})
-        assert decide_dial(call, route.terms, route.virtual_number) == as_decided
-        assert decide_dial(call, route.terms, None) == Refuse(reason=Reason.FOREIGN_CALLER_ID)
+        about = (route.expires_at, now, POLICY)
+        assert decide_dial(call, route.terms, route.virtual_number, *about) == as_decided  # type: ignore[arg-type]
+        assert decide_dial(call, route.terms, None, *about) == Refuse(reason=Reason.FOREIGN_CALLER_ID)  # type: ignore[arg-type]
+
+
+def test_who_has_heard_its_audio_reaches_nobody_whom_the_session_would_not_let_it_reach_by_now() -> None:
+    def after(route: Route, **changes: object) -> Decision:
+        """`route` decides the call; then the terms change, and the caller has heard its audio."""
+        decision = decide(VIRTUAL, route, CALM, at(0), POLICY)
+        assert isinstance(decision, Connect)
+        call, now = call_of("call-1", route, decision), changes.pop("now", at(1))
+        return decide_dial(call, route.terms.model_copy(update=changes), VIRTUAL, at(60), now, POLICY)  # type: ignore[arg-type]
+
+    assert after(a_route(), now=at(60)) == SayEnded()
+    assert isinstance(after(a_route(), now=at(60) - timedelta(microseconds=1)), Connect)
+    assert after(a_route(), second_party=STRANGER) == SayEnded(reason=Reason.PARTY_REPLACED)
+    assert after(a_route(), first_party=STRANGER) == SayEnded(reason=Reason.FORMER_PARTY)
+
+    anyone = a_route("anyone", caller=Side.SECOND, caller_number=STRANGER, second_party="", single_party=True)
+    assert isinstance(after(anyone), Connect)
+    assert isinstance(after(anyone, second_party=STRANGER), Connect), "it was that caller who was named"
+    assert after(anyone, second_party=SECOND) == SayEnded(reason=Reason.FORMER_PARTY)
+    back = a_route(last_caller=STRANGER, second_party="", single_party=True)
+    assert isinstance(after(back), Connect)
+    assert after(back, second_party=SECOND) == SayEnded(reason=Reason.PARTY_REPLACED)
+
+
+def test_who_entered_its_pin_and_heard_its_audio_is_connected_from_whatever_phone() -> None:
+    entered = a_route("pin", caller_number=STRANGER, pin=PIN)
+    asked = a_route("stranger", caller_number=STRANGER, pin=PIN)
+    decision = decide_pin(VIRTUAL, asked, entered, 0, CALM, at(0), POLICY)
+    assert isinstance(decision, Connect)
+    call = call_of("call-1", entered, decision)
+    assert isinstance(decide_dial(call, entered.terms, VIRTUAL, at(60), at(1), POLICY), Connect)
 
 
 @given(routes(), st.none() | routes(), st.integers(0, 6), numbers, guesses, moments)

@@ -141,6 +141,25 @@ async def test_nobody_is_dialled_for_a_caller_who_has_left(system: System, recei
     assert "SessionSecondPartyRing" not in receiver.names
 
 
+async def test_nobody_is_dialled_once_the_session_has_ended_while_the_caller_listened(
+    system: System, receiver: Receiver
+) -> None:
+    session = await create(system, callback_url=receiver.url, first_party_play_url="https://x.example/1.mp3")
+    asked = await ring_at(system, session["virtual_number"], FIRST, "call-1")
+    assert (await system.http.delete(f"{system.api}/{session['session_uuid']}/")).status_code == 200
+
+    document = ElementTree.fromstring(
+        (await system.webhook(str(asked.findtext("Redirect")), {"CallUUID": "call-1"})).text
+    )
+    left = {"CallUUID": "call-1", "HangupCauseName": "Normal Hangup", "HangupCauseCode": "4000", "Duration": "9"}
+    await system.webhook("/carrier/voice/hangup", left)
+
+    assert document.find("Dial") is None
+    assert document.findtext("Speak") == words.SESSION_ENDED
+    await heard(receiver, "SessionPartiesHangup")
+    assert "SessionSecondPartyRing" not in receiver.names
+
+
 async def test_a_party_is_connected_to_the_other_and_shows_only_the_virtual_number(system: System) -> None:
     session = await create(system, ring_timeout=30, call_time_limit=600)
 
