@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+import fcntl
 import json
 import logging
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
@@ -58,13 +60,17 @@ class _KeyFollower:
 
     def read(self, source: Callable[[], Keyring | None] | None = None) -> Keyring:
         try:
-            self._seen = self._state()
-            content = self._path.read_text()
+            # Of before it is read: one that changes meanwhile is read again. So is one that may not be read yet, which
+            # nothing but its owner or its mode has to change for.
+            state = self._state()
+            content = self._path.read_bytes()
         except OSError as error:
             raise StartupError(f"MASKING_KEYS_FILE: cannot read {self._path}: {error.strerror}") from None
+        self._seen = state
+        try:
+            return _parse(content.decode(), "MASKING_KEYS_FILE", source)
         except UnicodeDecodeError:
             raise StartupError(f"MASKING_KEYS_FILE: {self._path} is no text") from None
-        return _parse(content, "MASKING_KEYS_FILE", source)
 
     def newer(self) -> Keyring | None:
         try:
@@ -86,26 +92,52 @@ def new_key_file() -> str:
 def add_master_key(path: Path) -> str:
     """Add a fresh master key to a key file, for everything that is encrypted from now on. Returns its id.
 
-    The file is replaced at once and whole, with its mode.
+    The file is replaced at once and whole, with its owner and mode, so that whoever could read it still can.
 
     Raises:
-        StartupError: it cannot be read or written, or is no key ring.
+        StartupError: it cannot be read or written, is no key ring, or is being changed by another process.
     """
-    ring = _KeyFollower(path).read()
-    key_id = f"k{1 + max((int(known[1:]) for known in ring.master_ids if _NUMBERED.fullmatch(known)), default=0)}"
+    with _alone(path):
+        ring = _KeyFollower(path).read()
+        key_id = f"k{1 + max((int(known[1:]) for known in ring.master_ids if _NUMBERED.fullmatch(known)), default=0)}"
+        try:
+            content = json.loads(path.read_text())
+            content["master"][key_id], content["current"] = _new_key(), key_id
+            _replace(path, _written(content))
+        except OSError as error:
+            raise StartupError(f"MASKING_KEYS_FILE: cannot write {path}: {error.strerror}") from None
+    return key_id
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Keep others from changing a key file: of two keys with one id, one would be lost, and what is under it."""
     try:
-        content = json.loads(path.read_text())
-        content["master"][key_id], content["current"] = _new_key(), key_id
-        beside = path.with_name(f".{path.name}.new")
+        folder = os.open(path.parent, os.O_RDONLY)
+    except OSError as error:
+        raise StartupError(f"MASKING_KEYS_FILE: cannot read {path.parent}: {error.strerror}") from None
+    try:
+        # Of the folder, since the file itself becomes another one. It ends with the process.
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise StartupError(f"MASKING_KEYS_FILE: another process is changing {path} at this moment") from None
+    finally:
+        os.close(folder)
+
+
+def _replace(path: Path, content: str) -> None:
+    beside, before = path.with_name(f".{path.name}.new"), path.stat()
+    try:
         with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-            os.fchmod(file.fileno(), path.stat().st_mode & 0o777)
-            file.write(_written(content))
+            os.fchown(file.fileno(), before.st_uid, before.st_gid)
+            os.fchmod(file.fileno(), before.st_mode & 0o777)
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         beside.replace(path)
-    except OSError as error:
-        raise StartupError(f"MASKING_KEYS_FILE: cannot write {path}: {error.strerror}") from None
-    return key_id
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def _new_key() -> str:

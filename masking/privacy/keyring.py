@@ -125,6 +125,9 @@ class Keyring:
         if newer._lookup != self._lookup:
             logger.error("the key file has another look-up key, which must never change; its keys are not taken over")
             return
+        if any(self._master.get(key_id, key) != key for key_id, key in newer._master.items()):
+            logger.error("the key file has other keys under ids that are in use; its keys are not taken over")
+            return
         # A key that was taken out of the file stays until the end of the process.
         self._master = {**self._master, **newer._master}
         self._current = newer._current

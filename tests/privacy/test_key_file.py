@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -11,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from masking.errors import StartupError
-from masking.privacy import key_command
+from masking.privacy import key_command, key_files
 from masking.privacy import keyring as keyrings
 from masking.privacy.key_files import add_master_key, load_keyring, new_key_file
 from masking.privacy.keyring import Keyring, Unreadable
@@ -132,6 +134,66 @@ def test_another_look_up_key_is_not_taken_over(file: Path, caplog: pytest.LogCap
     assert running.current == "k1"
     assert "must never change" in caplog.text
     assert running.lookup_hash("caller", "x") == hashed
+
+
+def test_a_file_that_may_not_be_read_yet_is_taken_up_once_it_may(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    running = load(file)
+    add_master_key(file)
+    real = Path.read_bytes
+
+    def denied(path: Path) -> bytes:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    # As between `mv` and `chown`, which changes neither the file's time nor its size.
+    monkeypatch.setattr(Path, "read_bytes", denied)
+    assert running.current == "k1"
+    monkeypatch.setattr(Path, "read_bytes", real)
+    assert running.current == "k2"
+
+
+def test_another_key_under_an_id_in_use_is_not_taken_over(file: Path, caplog: pytest.LogCaptureFixture) -> None:
+    running = load(file)
+    sealed = running.seal(b"before", "used before")
+    content = json.loads(file.read_text())
+    other = content | {"master": json.loads(new_key_file())["master"] | {"k2": content["lookup"]}, "current": "k2"}
+    file.write_text(json.dumps(other))
+    later = running.seal(b"after", "used for the first time")
+    assert "other keys under ids that are in use" in caplog.text
+    file.write_text(json.dumps(content))
+    assert load(file).open(*sealed, "used before") == b"before"
+    assert load(file).open(*later, "used for the first time") == b"after"
+
+
+def test_of_two_that_add_a_key_at_once_one_does(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, added = key_files._new_key, [""]
+
+    def meanwhile() -> str:
+        monkeypatch.setattr(key_files, "_new_key", real)
+        with pytest.raises(StartupError, match="another process is changing"):
+            add_master_key(file)
+        added[0] = real()
+        return added[0]
+
+    monkeypatch.setattr(key_files, "_new_key", meanwhile)
+    assert add_master_key(file) == "k2"
+    assert json.loads(file.read_text())["master"]["k2"] == added[0]
+    assert add_master_key(file) == "k3"
+
+
+def test_the_file_keeps_its_owner(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    owned, before = list[tuple[int, int]](), file.stat()
+    monkeypatch.setattr(os, "fchown", lambda _, uid, gid: owned.append((uid, gid)))
+    add_master_key(file)
+    assert owned == [(before.st_uid, before.st_gid)]
+
+    def refuse(*_: int) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "fchown", refuse)
+    with pytest.raises(StartupError, match="Operation not permitted"):
+        add_master_key(file)
+    assert load(file).master_ids == ("k1", "k2")
+    assert [path.name for path in file.parent.iterdir()] == ["keys.json"]
 
 
 def test_a_ciphertext_that_was_altered_is_told_from_one_whose_key_is_missing(file: Path) -> None:
