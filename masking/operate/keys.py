@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections import defaultdict
 from pathlib import Path
 
@@ -15,9 +16,14 @@ from masking.operate import ingress
 from masking.operate.console import on_system
 from masking.operate.system import OperatedSystem, with_keys_file
 from masking.privacy.key_files import add_master_key, load_keyring
+from masking.privacy.keyring import FOLLOW_EVERY_S
 from masking.settings import load_settings
+from masking.storage.database import CONNECT_TIMEOUT
 from masking.storage.key_checks import take_note
 from masking.storage.rewrapping import PLACES, Use, forget_unused, rewrap_some, uses
+
+FOLLOWED_WITHIN_S = FOLLOW_EVERY_S + CONNECT_TIMEOUT
+"""So long after the key file changed, every process has taken it up, and written what it had encrypted before."""
 
 app = typer.Typer(name="keys", no_args_is_help=True, add_completion=False)
 app.add_typer(ingress.app)
@@ -70,12 +76,18 @@ def rotate(as_json: AsJson = False) -> None:
 
 @app.command()
 def rewrap(as_json: AsJson = False) -> None:
-    """Move everything that is stored under older master keys to the current one. Safe to stop and to repeat."""
+    """Move everything that is stored under older master keys to the current one. Safe to stop and to repeat.
+
+    After a rotation it waits a few seconds first, until no process encrypts with an older one any more.
+    """
 
     from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
 
     async def move(system: OperatedSystem) -> tuple[int, int]:
+        if (wait := _left_to_follow()) > 0:
+            typer.echo(f"Waiting {wait:.0f} s: until then a process may encrypt with an older key.", err=True)
+            await asyncio.sleep(wait)
         current, moved, unreadable = system.keyring.current, 0, 0
         async with system.database.transaction() as connection:
             total = sum(use.how_many for use in await uses(connection) if use.key_id != current)
@@ -106,6 +118,14 @@ def rewrap(as_json: AsJson = False) -> None:
             err=True,
         )
         raise typer.Exit(1)
+
+
+def _left_to_follow() -> float:
+    """Seconds until what was encrypted with the keys before the last change of the key file is in the database."""
+    settings = with_keys_file(load_settings())
+    if settings.keys is not None or settings.keys_command is not None or settings.keys_file is None:
+        return 0.0
+    return min(FOLLOWED_WITHIN_S, settings.keys_file.stat().st_mtime + FOLLOWED_WITHIN_S - time.time())
 
 
 def _key_file() -> Path:

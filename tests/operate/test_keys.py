@@ -13,6 +13,7 @@ from typer.testing import CliRunner, Result
 
 from masking.cli import app
 from masking.errors import StartupError
+from masking.operate import keys
 from masking.privacy.key_files import load_keyring
 from masking.privacy.keyring import Keyring, Unreadable
 from masking.settings import Settings
@@ -57,6 +58,12 @@ class Operator:
 def operator(migrated_url: str, tmp_path: Path) -> Operator:
     (tmp_path / "keys.json").write_text(KEYS)
     return Operator(migrated_url, tmp_path / "keys.json")
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Do not wait for processes that there are not."""
+    monkeypatch.setattr(keys, "FOLLOWED_WITHIN_S", 0.0)
 
 
 async def some_sessions(database: Database, keyring: Keyring, count: int = 3) -> list[str]:
@@ -110,6 +117,24 @@ async def readable_or_not(database: Database, keyring: Keyring, uuids: list[str]
         return await readable(database, keyring, uuids)
     except Unreadable:
         return False
+
+
+async def test_what_a_process_wrote_before_it_took_up_a_new_key_is_moved_too(
+    database: Database, operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keys, "FOLLOWED_WITHIN_S", 3.0)
+    running = operator.keyring
+    assert running.current == "k1", "for the next seconds"
+    assert await operator.told("rotate") == {"current": "k2"}
+    moving = asyncio.create_task(operator.runs("rewrap"))
+    await asyncio.sleep(0.5)
+    uuids = await some_sessions(database, running)
+    done = await moving
+    assert (done.exit_code, done.stdout) == (0, "4 keys and tokens were moved to the current master key.\n")
+    assert "until then a process may encrypt with an older key" in done.stderr
+    content = json.loads(operator.keys_file.read_text())
+    operator.change(master={"k2": content["master"]["k2"]})
+    assert await readable(database, operator.keyring, uuids)
 
 
 async def test_moving_goes_on_where_it_was_stopped(
