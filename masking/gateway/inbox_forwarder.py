@@ -41,8 +41,6 @@ AWAY = {
 }
 """What a Temporal server that is away, or about to be, answers; anything else is about one workflow."""
 
-LONGEST_PAUSE = timedelta(minutes=5)
-
 LOST = (
     "Temporal does not know session %s, or its workflow was ended, and its bill is not closed: its events wait until it"
     " goes on (masking sessions resume %s)"
@@ -98,7 +96,7 @@ class InboxForwarder:
             await asyncio.gather(*(self._forward(events, outcomes) for events in sessions.values()))
             await inbox.mark_forwarded(connection, outcomes.forwarded)
             for session_uuid in outcomes.refused:
-                await inbox.postpone(connection, session_uuid, LONGEST_PAUSE)
+                await inbox.postpone(connection, session_uuid, inbox.LONGEST_PAUSE)
             lost: dict[str, None] = {}
             # One session after the other, everywhere in this order: each is locked until the end.
             for event in sorted(outcomes.late, key=lambda late: (late.session_uuid, late.id)):
@@ -106,7 +104,7 @@ class InboxForwarder:
                     lost[event.session_uuid] = None
             for session_uuid in lost:
                 logger.error(LOST, session_uuid, session_uuid)
-                await inbox.postpone(connection, session_uuid, LONGEST_PAUSE)
+                await inbox.postpone(connection, session_uuid, inbox.LONGEST_PAUSE)
         # Raised only now, so that what was signalled before the fault is not signalled again.
         if outcomes.fault is not None:
             raise outcomes.fault

@@ -37,6 +37,10 @@ class Unreadable(MaskingError):
     """A ciphertext cannot be read: it was altered, or its key is not in the key ring."""
 
 
+class KeyMissing(Unreadable):
+    """The key of a ciphertext is not in the key ring; another process, which it reached earlier, may use it already."""
+
+
 class Keyring:
     """The keys in memory.
 
@@ -106,7 +110,7 @@ class Keyring:
                 self._look_for_unknown()
             master = self._master.get(key_id)
             if master is None:
-                raise Unreadable("the key ring lacks the key of a ciphertext; add it to the keys in use")
+                raise KeyMissing("the key ring lacks the key of a ciphertext; add it to the keys in use")
             derived = self._derived[key_id, purpose] = derive(master, purpose)
         return derived
 

@@ -47,11 +47,12 @@ async def take_late(connection: Connection, keyring: Keyring, waiting: WaitingEv
         row = await cursor.fetchone()
     if row is None:
         return False
-    await mark_late(connection, waiting.id)
     settled = row.opened(keyring)
     late = await late_events(connection, keyring, waiting.session_uuid)
     before = corrected(settled, (each.event for each in late if each.id != waiting.id))
-    after = corrected(before, (each.event for each in late if each.id == waiting.id))
+    after = corrected(before, (waiting.event,))
+    # Once it is clear what it changes: whoever cannot read the session leaves it waiting.
+    await mark_late(connection, waiting.id)
     change = correction(before, after)
     if change:
         await connection.execute(

@@ -12,7 +12,7 @@ from psycopg.rows import class_row
 
 from masking.contract import EVENTS
 from masking.domain.events import AnyCarrierEvent, Declined, PinStatus
-from masking.privacy.keyring import Keyring, Unreadable
+from masking.privacy.keyring import KeyMissing, Keyring, Unreadable
 from masking.privacy.session_cipher import SessionCipher, unwrapped
 from masking.storage.database import Connection
 
@@ -24,6 +24,11 @@ MOST_HEARD = 500
 Temporal bounds the signals of a workflow. Without a bound of ours, a machine that calls a number
 again and again could use them up, so that the session would not hear of its conversations any more.
 """
+
+LONGEST_PAUSE = timedelta(minutes=5)
+
+KEY_AWAITED = 12
+"""So often is an event tried whose key is missing: for half an hour."""
 
 _COUNTS: Mapping[type[AnyCarrierEvent], str] = {Declined: "declined_count", PinStatus: "pin_count"}
 _POST = (
@@ -75,6 +80,7 @@ class _InboxRow(NamedTuple):
     id: int
     session_uuid: str
     revision: int
+    attempts: int
     signal: str
     sealed_event: bytes
     key_id: str
@@ -82,7 +88,7 @@ class _InboxRow(NamedTuple):
 
 
 _EVENTS = (
-    "SELECT i.id, i.session_uuid, s.revision, i.signal, i.sealed_event, s.key_id, s.wrapped_key"
+    "SELECT i.id, i.session_uuid, s.revision, i.attempts, i.signal, i.sealed_event, s.key_id, s.wrapped_key"
     " FROM inbox i JOIN sessions s USING (session_uuid)"
 )
 
@@ -90,7 +96,8 @@ _EVENTS = (
 async def claim(connection: Connection, keyring: Keyring, limit: int) -> list[WaitingEvent]:
     """The oldest events that are due, locked until the transaction ends; others skip them.
 
-    One that cannot be read is put aside: it must hold up no other. It stays, and counts as waiting.
+    One that cannot be read is put aside: it must hold up no other. It stays, and counts as waiting. One whose key is
+    missing is tried again for a while before: a new key may reach this process later than others.
     """
     async with connection.cursor(row_factory=class_row(_InboxRow)) as cursor:
         await cursor.execute(
@@ -99,12 +106,21 @@ async def claim(connection: Connection, keyring: Keyring, limit: int) -> list[Wa
             (limit,),
         )
         rows = await cursor.fetchall()
-    events, unreadable = [], []
+    events, unreadable, early = [], [], dict[str, None]()
     for row in rows:
         try:
             events.append(_opened(row, keyring))
+        except KeyMissing:
+            if row.attempts < KEY_AWAITED:
+                early[row.session_uuid] = None
+            else:
+                unreadable.append(row.id)
         except Unreadable:
             unreadable.append(row.id)
+    for session_uuid in early:
+        await postpone(connection, session_uuid, LONGEST_PAUSE)
+    if early:
+        logger.error("the keys of %d sessions are not in the key ring; their events are tried again", len(early))
     if unreadable:
         await connection.execute("UPDATE inbox SET unreadable = true WHERE id = ANY(%s)", (unreadable,))
         logger.error("%d events cannot be read; `masking inbox list --unreadable` names them", len(unreadable))
@@ -127,7 +143,7 @@ async def mark_late(connection: Connection, event_id: int) -> None:
 
 
 async def postpone(connection: Connection, session_uuid: str, longest: timedelta) -> None:
-    """Temporal does not take this session's events now; each try makes the pause longer, up to `longest`.
+    """This session's events cannot be forwarded now; each try makes the pause longer, up to `longest`.
 
     Whoever has some of them in hand waits for no other: a session that is resumed meanwhile has all of them changed.
     """

@@ -11,11 +11,12 @@ from activities.sessions import RecordSession, SessionActivities
 from masking.domain.events import AnyCarrierEvent, Hangup
 from masking.domain.lifecycle import elapsed, given_up, opened, settled
 from masking.domain.session import Session, bill
-from masking.privacy.keyring import Keyring
+from masking.privacy.keyring import Keyring, Unreadable
 from masking.storage import inbox, sessions
 from masking.storage.corrections import corrections_of, take_late
 from masking.storage.database import Database
 from masking.storage.inbox import WaitingEvent
+from tests.conftest import LOOKUP_KEY, MASTER_KEY
 from tests.domain.conversation import answered_call, call, hear, unanswered_call
 from tests.storage.test_routes import asked, open_
 
@@ -70,6 +71,38 @@ async def test_an_event_that_cannot_be_read_holds_up_no_other_and_stays(
     assert [waiting.event for waiting in await claimed(database, keyring)] == events[:3]
 
 
+async def test_an_event_whose_key_comes_later_is_tried_again_for_a_while(
+    database: Database, keyring: Keyring, caplog: pytest.LogCaptureFixture
+) -> None:
+    newer = Keyring({"k1": MASTER_KEY, "k2": b"2" * 32}, "k2", LOOKUP_KEY)
+    session, fine = await active(database, newer), await active(database, keyring, "+12025550111")
+    events = answered_call(call())
+    await post(database, newer, session, *events[:2])
+    await post(database, keyring, fine, *answered_call(call("fine"))[:1])
+
+    assert [waiting.session_uuid for waiting in await claimed(database, keyring)] == [fine.session_uuid]
+    assert "the keys of 1 sessions are not in the key ring" in caplog.text
+    async with database.transaction() as connection:
+        assert await inbox.standing(connection, "unreadable", 10) == []
+        tried = await inbox.standing(connection, "waiting", 10, session.session_uuid)
+        assert [each.attempts for each in tried] == [1, 1]
+    looked = await claimed(database, newer)
+    assert [waiting.session_uuid for waiting in looked] == [fine.session_uuid], "not at once, whoever looks"
+
+    async def due_again(attempts: int) -> None:
+        async with database.transaction() as connection:
+            await connection.execute("UPDATE inbox SET due_at = now(), attempts = %s", (attempts,))
+
+    await due_again(11)
+    await claimed(database, keyring)
+    await due_again(11)
+    assert [waiting.event for waiting in await claimed(database, newer)][:2] == events[:2]
+    await due_again(12)
+    await claimed(database, keyring)
+    async with database.transaction() as connection:
+        assert len(await inbox.standing(connection, "unreadable", 10)) == 2
+
+
 async def test_a_session_that_takes_no_events_is_tried_less_and_less_and_the_others_go_on(
     database: Database, keyring: Keyring
 ) -> None:
@@ -118,6 +151,28 @@ async def test_late_events_correct_a_closed_bill_by_entries_of_their_own(databas
     assert {entry.event_id for entry in entries} == {event.event_id for event in ends}
     assert {entry.event_id for entry in kept} == {event.event_id for event in ends}
     assert stored == [(0,)], "the bill that was closed stands"
+
+
+async def test_a_late_event_of_a_session_that_cannot_be_read_waits(database: Database, keyring: Keyring) -> None:
+    session = await active(database, keyring)
+    now = datetime.now(UTC)
+    async with database.transaction() as connection:
+        over = settled(elapsed(session, session.expires_at).session, now).session
+        await sessions.settle_session(connection, keyring, over)
+    await post(database, keyring, session, answered_call(call(recorded=False))[-1])
+    alter = "UPDATE sessions SET sealed_session = set_byte(sealed_session, 20, get_byte(sealed_session, 20) # 1)"
+    (waiting,) = await claimed(database, keyring)
+    async with database.transaction() as connection:
+        await connection.execute(alter)
+        with pytest.raises(Unreadable):
+            await take_late(connection, keyring, waiting)
+    async with database.transaction() as connection:
+        assert await inbox.standing(connection, "late", 10) == []
+        await connection.execute(alter)
+    (waiting,) = await claimed(database, keyring)
+    async with database.transaction() as connection:
+        assert await take_late(connection, keyring, waiting)
+        assert len(await inbox.standing(connection, "late", 10)) == 1
 
 
 async def test_an_event_of_a_session_that_temporal_lost_is_kept_waiting(database: Database, keyring: Keyring) -> None:
