@@ -150,7 +150,9 @@ WITH ends AS (
     SELECT r.virtual_number, r.caller_hash, r.released, w.*,
         (r.expires_at, r.held_until) <> (w.expires_at, w.held_until) AS moves
     FROM ends, routes r, LATERAL (
-        SELECT LEAST(ends.at, CASE WHEN r.released THEN r.expires_at END) AS expires_at,
+        SELECT LEAST(
+            ends.at, CASE WHEN r.released THEN r.expires_at END, CASE WHEN %(over)s THEN now() END
+        ) AS expires_at,
             CASE WHEN r.released THEN LEAST(ends.held_until, r.held_until) ELSE ends.held_until END AS held_until
     ) w
     WHERE r.session_uuid = %(session_uuid)s AND (%(over)s OR NOT r.released)
@@ -167,7 +169,8 @@ SELECT released FROM moved UNION ALL SELECT released FROM wanted WHERE NOT moves
 async def move_leases(connection: Connection, session: Session) -> bool:
     """Let the routes end with the session, yet never before a live leg can have ended.
 
-    Once the session is over, the routes of parties that left before are held no longer than the others.
+    Once the session is over, its routes forward nothing from this moment on, whatever it was by Temporal's clock, and
+    those of parties that left before are held no longer than the others.
 
     Returns:
         Whether the session still holds all of its routes.

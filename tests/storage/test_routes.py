@@ -14,6 +14,7 @@ import pytest
 
 from masking.domain.callbacks import Callback
 from masking.domain.lifecycle import changed, expired, opened, requested
+from masking.domain.routing import CallPolicy, Guesses, Reason, decide
 from masking.domain.session import Phase, Session
 from masking.domain.terms import Change, SessionRequest
 from masking.privacy.keyring import Keyring
@@ -69,6 +70,26 @@ async def test_two_sessions_of_one_party_never_share_a_number(database: Database
 
     assert sorted(n for n in numbers if n) == sorted(number for number, country in POOL if country == "US")
     assert numbers[3] is None
+
+
+async def test_an_ended_session_connects_nobody_also_where_the_database_s_clock_is_behind(
+    database: Database, keyring: Keyring
+) -> None:
+    session = asked()
+    number = await open_(database, keyring, session)
+    assert number is not None
+    # Temporal's clock, by which it is ended, is five minutes ahead.
+    ended = expired(opened(session, number).session, datetime.now(UTC) + timedelta(minutes=5)).session
+    for _ in range(2):
+        assert await record(database, keyring, ended)
+        async with database.transaction() as connection:
+            found = await find_route(connection, keyring, number, FIRST, "call")
+        assert found is not None
+        decision = decide(number, found.route, Guesses(), found.now, CallPolicy())
+        assert decision.reason is Reason.SESSION_ENDED
+    async with database.transaction() as connection:
+        held = await connection.execute("SELECT DISTINCT held_until FROM routes")
+        assert await held.fetchall() == [(ended.held_until,)]
 
 
 async def test_strangers_share_a_number(database: Database, keyring: Keyring) -> None:
