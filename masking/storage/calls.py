@@ -57,10 +57,11 @@ class _RouteRow(NamedTuple):
     now: datetime
 
 
+# A session that is over stays so, also where the clock was put back.
 _READ = (
     "SELECT r.session_uuid, s.account_id, r.kind, r.side, n.number AS virtual_number, r.released,"
-    " LEAST(r.expires_at, s.expires_at) AS expires_at, s.key_id, s.wrapped_key, s.sealed_terms, s.sealed_last_caller,"
-    " {busy} AS busy, {over} AS over, now()"
+    " LEAST(r.expires_at, s.expires_at, CASE WHEN s.phase <> 'active' THEN now() END) AS expires_at,"
+    " s.key_id, s.wrapped_key, s.sealed_terms, s.sealed_last_caller, {busy} AS busy, {over} AS over, now()"
     " FROM routes r JOIN sessions s USING (session_uuid) LEFT JOIN numbers n ON n.number = r.virtual_number"
 )
 _BUSY = (

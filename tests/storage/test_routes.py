@@ -92,6 +92,21 @@ async def test_an_ended_session_connects_nobody_also_where_the_database_s_clock_
         assert await held.fetchall() == [(ended.held_until,)]
 
 
+async def test_an_ended_session_connects_nobody_once_the_database_s_clock_is_put_back(
+    database: Database, keyring: Keyring
+) -> None:
+    session = asked()
+    number = await open_(database, keyring, session)
+    assert number is not None
+    assert await record(database, keyring, expired(opened(session, number).session, datetime.now(UTC)).session)
+    await turn_back_clock(database, session, by=-timedelta(minutes=5))
+    async with database.transaction() as connection:
+        found = await find_route(connection, keyring, number, FIRST, "call")
+    assert found is not None
+    assert found.route.expires_at <= found.now
+    assert decide(number, found.route, Guesses(), found.now, CallPolicy()).reason is Reason.SESSION_ENDED
+
+
 async def test_strangers_share_a_number(database: Database, keyring: Keyring) -> None:
     one = await open_(database, keyring, asked())
     other = await open_(database, keyring, asked("+12025550111", "+12025550112"))
