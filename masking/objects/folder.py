@@ -6,7 +6,7 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -50,5 +50,7 @@ def made_ready(folder: Path) -> None:
     """Make a folder, and remove from its sub-folders what processes that were killed left unfinished."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for left in folder.glob(f"*/.*{UNFINISHED}"):
-        if time.time() - left.stat().st_mtime > LEFT_BEHIND_S:
-            left.unlink(missing_ok=True)
+        # One that others write is gone once it has taken its place.
+        with suppress(FileNotFoundError):
+            if time.time() - left.stat().st_mtime > LEFT_BEHIND_S:
+                left.unlink()

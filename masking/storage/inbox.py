@@ -111,7 +111,8 @@ async def claim(connection: Connection, keyring: Keyring, limit: int) -> list[Wa
         try:
             events.append(_opened(row, keyring))
         except KeyMissing:
-            if row.attempts < KEY_AWAITED:
+            # That of an erased session has no id, and comes no more.
+            if row.key_id and row.attempts < KEY_AWAITED:
                 early[row.session_uuid] = None
             else:
                 unreadable.append(row.id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -160,6 +161,17 @@ async def test_a_folder_that_cannot_be_made_is_told_in_one_line(tmp_path: Path) 
     (tmp_path / "file").write_text("")
     with pytest.raises(ArchiveAway, match=r"/file/archive cannot be written \(Not a directory\)"):
         open_archive(str(tmp_path / "file" / "archive")).prepare()
+
+
+def test_what_another_process_is_writing_keeps_no_folder_from_being_made_ready(tmp_path: Path) -> None:
+    day = tmp_path / "2026-11-23"
+    day.mkdir()
+    # Listed, and gone when it is looked at, as a file is that takes its place meanwhile.
+    (day / ".one.abc.unfinished").symlink_to(day / "nowhere")
+    (day / ".two.abc.unfinished").write_text("")
+    os.utime(day / ".two.abc.unfinished", (0, 0))
+    open_archive(str(tmp_path)).prepare()
+    assert [path.name for path in day.iterdir()] == [".one.abc.unfinished"]
 
 
 @pytest.mark.parametrize(
