@@ -188,9 +188,18 @@ class PlivoActivities:
 
     @activity.defn
     async def abandon_at_carrier(self, command: OfSession) -> Done:
-        """Expire whatever was made for a session that was refused after all."""
+        """Expire whatever was made for a session that was refused after all, and let nothing of it stay with us."""
         for told in await self._made(command.session, patient=True):
             await _answered(self._plivo().expire(told.session_uuid), patient=True)
+        session_uuid = command.session.session_uuid
+        async with self._database.transaction() as connection:
+            if not await opening.take_back(connection, session_uuid):
+                activity.logger.error(
+                    "session %s was given up, and its parties have called by then: `masking sessions resume %s` closes"
+                    " its bill",
+                    session_uuid,
+                    session_uuid,
+                )
         return Done()
 
     @activity.defn

@@ -127,6 +127,28 @@ async def open_with_number(
     return Opening(session.virtual_number, session.terms, key)
 
 
+async def take_back(connection: Connection, session_uuid: str) -> bool:
+    """Undo the opening of a session that was refused all the same. Its key stays, by which its history can be read.
+
+    Safe to repeat.
+
+    Returns:
+        Whether nothing of it is left; else something was told of it already, and all of it stays.
+    """
+    # Whoever tells something of it waits for this, or has done so already and is seen by what follows.
+    await connection.execute("SELECT FROM sessions WHERE session_uuid = %s FOR UPDATE", (session_uuid,))
+    told = await connection.execute("SELECT 1 FROM inbox WHERE session_uuid = %s LIMIT 1", (session_uuid,))
+    if await told.fetchone() is not None:
+        return False
+    await connection.execute("DELETE FROM routes WHERE session_uuid = %s", (session_uuid,))
+    await connection.execute(
+        "WITH gone AS (DELETE FROM sessions WHERE session_uuid = %s RETURNING session_uuid, key_id, wrapped_key)"
+        " INSERT INTO session_keys (session_uuid, key_id, wrapped_key) SELECT * FROM gone ON CONFLICT DO NOTHING",
+        (session_uuid,),
+    )
+    return True
+
+
 class _OpeningRow(NamedTuple):
     virtual_number: str
     key_id: str
