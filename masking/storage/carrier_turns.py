@@ -14,6 +14,9 @@ from psycopg.rows import class_row
 from masking.domain.pace import Pace
 from masking.storage.database import Connection
 
+CLOCK_PUT_BACK = timedelta(minutes=1)
+"""Steps of the clock that are smaller than this are sat out."""
+
 
 class Account(NamedTuple):
     """An account at a carrier: its auth id, and a keyed hash of what we sign in with."""
@@ -66,8 +69,12 @@ WITH stopped AS (
     INSERT INTO carrier_turns AS t (account, what, free_at)
     SELECT %(account)s, %(what)s, clock_timestamp() + %(spacing)s
     WHERE NOT EXISTS (SELECT FROM stopped) AND NOT EXISTS (SELECT FROM resting)
-    ON CONFLICT (account, what) DO UPDATE SET free_at = GREATEST(t.free_at, clock_timestamp()) + %(spacing)s
+    ON CONFLICT (account, what) DO UPDATE SET free_at = CASE
+        WHEN t.free_at > clock_timestamp() + %(furthest)s THEN clock_timestamp() + %(head_start)s
+        ELSE GREATEST(t.free_at, clock_timestamp())
+    END + %(spacing)s
     WHERE t.free_at - %(head_start)s - clock_timestamp() <= %(longest)s
+    OR t.free_at > clock_timestamp() + %(furthest)s
     RETURNING GREATEST(free_at - %(spacing)s - %(head_start)s - clock_timestamp(), interval '0') AS wait
 )
 SELECT (SELECT wait FROM taken) AS wait,
@@ -90,6 +97,9 @@ async def take(
 ) -> Answer:
     """Take the next turn, unless it is further away than `longest`, or nothing may be asked. One statement.
 
+    Nobody takes a turn that is too far away. So where all is taken for much longer, the clock was put back: then only
+    what may come at once counts as used up.
+
     Args:
         rest: for how long a carrier that has rested does so for all others, while it is tried by this turn; None for a
             turn behind which another one is taken before anything is asked.
@@ -104,6 +114,7 @@ async def take(
                 "spacing": pace.spacing,
                 "head_start": pace.head_start,
                 "longest": longest,
+                "furthest": pace.head_start + longest + pace.spacing + CLOCK_PUT_BACK,
                 "tries": rest is not None,
                 "rest": rest or timedelta(),
             },

@@ -56,6 +56,21 @@ async def test_takers_in_parallel_never_get_more_than_the_limit_in_any_window(da
     assert begun[-1] - loop.time() < 160 * spacing
 
 
+async def test_a_clock_that_is_put_back_stops_nothing(database: Database) -> None:
+    pace, longest = Pace(20, timedelta(seconds=10)), timedelta(seconds=3)
+    for _ in range(pace.burst):
+        assert (await taken(database, pace, longest)).wait == timedelta()
+    async with database.transaction() as connection:
+        await connection.execute("UPDATE carrier_turns SET free_at = free_at + interval '1 hour'")
+    waits = [(await taken(database, pace, longest)).wait for _ in range(3)]
+    assert waits[0] == timedelta()
+    later = [wait.total_seconds() for wait in waits[1:] if wait is not None]
+    # What may come at once counts as used up.
+    assert len(later) == 2
+    assert later[0] > pace.spacing.total_seconds() / 2
+    assert later[1] > later[0]
+
+
 async def test_a_turn_that_is_too_far_away_is_not_taken_and_it_is_told_when_one_is(database: Database) -> None:
     pace = Pace(1, timedelta(seconds=30))
     assert (await taken(database, pace, timedelta(seconds=5))).wait == timedelta(0)
