@@ -97,6 +97,8 @@ def add_master_key(path: Path) -> str:
     Raises:
         StartupError: it cannot be read or written, is no key ring, or is being changed by another process.
     """
+    # What a link stands for: others may read it by its own name.
+    path = path.resolve()
     with _alone(path):
         ring = _KeyFollower(path).read()
         key_id = f"k{1 + max((int(known[1:]) for known in ring.master_ids if _NUMBERED.fullmatch(known)), default=0)}"

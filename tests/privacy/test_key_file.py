@@ -196,6 +196,15 @@ def test_the_file_keeps_its_owner(file: Path, monkeypatch: pytest.MonkeyPatch) -
     assert [path.name for path in file.parent.iterdir()] == ["keys.json"]
 
 
+def test_a_file_that_is_named_by_a_link_is_replaced_where_it_is(file: Path) -> None:
+    running, link = load(file), file.parent / "linked" / "keys.json"
+    link.parent.mkdir()
+    link.symlink_to(file)
+    assert add_master_key(link) == "k2"
+    assert running.current == "k2", "whoever reads it by its own name"
+    assert link.is_symlink()
+
+
 def test_a_ciphertext_that_was_altered_is_told_from_one_whose_key_is_missing(file: Path) -> None:
     ring = load(file)
     key_id, sealed = ring.seal(b"x", "test")
