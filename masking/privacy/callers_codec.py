@@ -9,7 +9,9 @@ from temporalio.api.common.v1 import Payload
 from temporalio.converter import PayloadCodec
 from temporalio.exceptions import ApplicationError
 
-from masking.privacy.keyring import Unreadable
+from masking.errors import KeysAway
+from masking.privacy.ingress import ingress_day
+from masking.privacy.keyring import KeyMissing, Unreadable
 from masking.privacy.payload_codec import ENCODING, EncryptingCodec
 from masking.privacy.payload_keys import SESSION, named
 
@@ -53,6 +55,9 @@ class CallersCodec(PayloadCodec):
         try:
             decoded = await self._codec.decode(payloads)
         except Unreadable as error:
+            if isinstance(error, KeyMissing) and ingress_day(under) is not None:
+                # That of a day is ours to unwrap.
+                raise KeysAway(str(error)) from None
             raise _refused(
                 f"the input cannot be read: {error}. Encrypt it under today's ingress key, as docs/client.md shows"
             ) from None

@@ -7,13 +7,20 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from temporalio.api.common.v1 import Payload
+from temporalio.exceptions import ApplicationError
 
-from masking.errors import StartupError
-from masking.privacy.ingress import IngressKeyring, ingress_day, ingress_file, ingress_key_id, must_be_whole
+from masking.errors import KeysAway, StartupError
+from masking.privacy.callers_codec import CallersCodec
+from masking.privacy.ingress import WRAPPING, IngressKeyring, ingress_day, ingress_file, ingress_key_id, must_be_whole
 from masking.privacy.key_files import load_keyring
 from masking.privacy.keyring import Keyring, Unreadable
+from masking.privacy.payload_codec import EncryptingCodec
+from masking.privacy.payload_keys import PayloadKey, Writing, of_ingress
 from masking.settings import Settings
-from tests.conftest import KEYS
+from tests.conftest import KEYRING, KEYS, LOOKUP_KEY, MASTER_KEY
+
+pytestmark = pytest.mark.anyio
 
 
 def key_of(*days: date) -> dict[str, bytes]:
@@ -80,3 +87,36 @@ def test_what_is_no_such_file_is_no_key_ring_either(tmp_path: Path, ingress: dic
 def test_a_day_is_known_by_its_key_and_no_other_key_is_a_day() -> None:
     assert ingress_day(ingress_key_id(date(2026, 2, 28))) == date(2026, 2, 28)
     assert [ingress_day(key_id) for key_id in ("k1", "2026-02-28", "ingress-", "ingress-2026-02-30")] == [None] * 4
+
+
+async def test_a_caller_is_not_blamed_for_a_master_key_that_we_lack_for_now() -> None:
+    """Nexus would never try again what is the caller's fault."""
+    (key_id, key), *_ = key_of(datetime.now(UTC).date()).items()
+    (told,) = await EncryptingCodec(IngressKeyring({key_id: key})).encode([Payload(data=b"told")])
+    newer = Keyring({"k1": MASTER_KEY, "k2": b"2" * 32}, "k2", LOOKUP_KEY)
+    wrapped = newer.seal(key, WRAPPING)
+
+    class Stored:
+        def __init__(self, ring: Keyring) -> None:
+            self.ring = ring
+
+        async def reading(self, key_id: str) -> PayloadKey:
+            return of_ingress(key_id, self.ring.open(*wrapped, WRAPPING))
+
+        async def writing(self, session_uuid: str) -> Writing:
+            raise AssertionError(session_uuid)
+
+        def note_start(self, session_uuid: str, key_id: str, *, bill_in_clear: bool = False) -> None:
+            raise AssertionError(session_uuid, key_id, bill_in_clear)
+
+    async def read(ring: Keyring, payload: Payload) -> list[Payload]:
+        codec = EncryptingCodec(ring, Stored(ring))
+        return await CallersCodec(codec, takes_clear=False).decode([payload])
+
+    with pytest.raises(KeysAway, match="the key ring lacks"):
+        await read(KEYRING, told)
+    assert (await read(newer, told))[0].data == b"told"
+    told.metadata["encryption-key-id"] = b"a key of their own"
+    with pytest.raises(ApplicationError, match="cannot be read") as refused:
+        await read(newer, told)
+    assert refused.value.non_retryable
