@@ -32,6 +32,7 @@ from masking.operate.many import (
     tell_failed,
 )
 from masking.operate.sessions import app
+from masking.privacy.keyring import Unreadable
 from masking.settings import load_settings
 
 if TYPE_CHECKING:
@@ -174,6 +175,8 @@ async def _expire(sessions: MaskingClient, session_uuid: str, reason: str, updat
             await asyncio.sleep(attempt)
         except SessionError as error:
             return Outcome(session_uuid, FAILED, str(error))
+        except Unreadable as error:
+            return Outcome(session_uuid, FAILED, f"what came of it cannot be read: {error}")
         else:
             return Outcome(session_uuid, EXPIRED)
     return Outcome(session_uuid, FAILED, why)

@@ -16,6 +16,7 @@ from masking.operate.expire import expire_all, list_query
 from masking.operate.many import FAILED
 from tests.conftest import ACCOUNT, KEYS
 from tests.integration.conftest import System
+from tests.integration.test_carrier_webhooks import create
 
 pytestmark = pytest.mark.anyio
 
@@ -114,6 +115,21 @@ async def test_one_that_is_unknown_fails_and_the_others_are_ended(system: System
     assert done.exit_code == 1
     assert told["expired"] == [uuid]
     assert "no session with this id" in told["failed"][nobody]
+
+
+async def test_one_that_cannot_be_read_fails_and_the_others_are_ended(system: System, migrated_url: str) -> None:
+    operator = Operator(system)
+    operator.environment["DATABASE_URL"] = migrated_url
+    made = [(await create(system))["session_uuid"], (await create(system, first_party="12025554803"))["session_uuid"]]
+    altered, fine = sorted(made)
+    async with system.database.transaction() as connection:
+        await connection.execute("UPDATE sessions SET wrapped_key = '\\x00' WHERE session_uuid = %s", (altered,))
+    done = await operator.runs(altered, fine, "--yes", "--json", "--at-once", "1")
+
+    assert done.exit_code == 1, done.output
+    told = json.loads(done.stdout)
+    assert told["expired"] == [fine]
+    assert "a ciphertext was altered" in told["failed"][altered]
 
 
 async def test_no_more_than_so_many_are_ended_at_a_time_and_each_is_tried_again_with_one_id() -> None:
