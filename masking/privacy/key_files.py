@@ -105,7 +105,7 @@ def add_master_key(path: Path) -> str:
         try:
             content = json.loads(path.read_text())
             content["master"][key_id], content["current"] = _new_key(), key_id
-            _replace(path, _written(content))
+            _put(path, _written(content), path.stat())
         except OSError as error:
             raise StartupError(f"MASKING_KEYS_FILE: cannot write {path}: {error.strerror}") from None
     return key_id
@@ -128,12 +128,14 @@ def _alone(path: Path) -> Iterator[None]:
         os.close(folder)
 
 
-def _replace(path: Path, content: str) -> None:
-    beside, before = path.with_name(f".{path.name}.new"), path.stat()
+def _put(path: Path, content: str, like: os.stat_result | None = None) -> None:
+    """Write a key file whole or not at all: readable by its owner only, or with the owner and mode of another one."""
+    beside = path.with_name(f".{path.name}.new")
     try:
         with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-            os.fchown(file.fileno(), before.st_uid, before.st_gid)
-            os.fchmod(file.fileno(), before.st_mode & 0o777)
+            if like is not None:
+                os.fchown(file.fileno(), like.st_uid, like.st_gid)
+                os.fchmod(file.fileno(), like.st_mode & 0o777)
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
@@ -151,13 +153,14 @@ def _written(content: dict[str, object]) -> str:
 
 
 def ensure_keys_file(path: Path) -> None:
-    """Make the key file if it is missing: mode 0600, never overwriting one that exists."""
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return
-    with os.fdopen(descriptor, "w") as file:
-        file.write(new_key_file())
+    """Make the key file if it is missing: mode 0600, never overwriting one that exists.
+
+    Raises:
+        OSError: it cannot be written, and is not there.
+    """
+    with _alone(path):
+        if not path.exists():
+            _put(path, new_key_file())
 
 
 def _parse(content: str, name: str, source: Callable[[], Keyring | None] | None = None) -> Keyring:

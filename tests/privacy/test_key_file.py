@@ -15,7 +15,7 @@ import pytest
 from masking.errors import StartupError
 from masking.privacy import key_command, key_files
 from masking.privacy import keyring as keyrings
-from masking.privacy.key_files import add_master_key, load_keyring, new_key_file
+from masking.privacy.key_files import add_master_key, ensure_keys_file, load_keyring, new_key_file
 from masking.privacy.keyring import Keyring, Unreadable
 from masking.settings import Settings
 
@@ -203,6 +203,27 @@ def test_a_file_that_is_named_by_a_link_is_replaced_where_it_is(file: Path) -> N
     assert add_master_key(link) == "k2"
     assert running.current == "k2", "whoever reads it by its own name"
     assert link.is_symlink()
+
+
+def test_a_first_file_that_cannot_be_written_leaves_none_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, real = tmp_path / "keys.json", os.fsync
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        ensure_keys_file(path)
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setattr(os, "fsync", real)
+    ensure_keys_file(path)
+    made = path.read_text()
+    assert path.stat().st_mode & 0o777 == 0o600
+    ensure_keys_file(path)
+    assert path.read_text() == made
+    assert load(path).master_ids == ("k1",)
 
 
 def test_a_ciphertext_that_was_altered_is_told_from_one_whose_key_is_missing(file: Path) -> None:
