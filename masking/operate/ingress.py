@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -15,6 +14,7 @@ from masking.errors import MaskingError
 from masking.operate.console import on_system
 from masking.operate.system import OperatedSystem
 from masking.privacy.ingress import ingress_file, ingress_key_id
+from masking.privacy.key_files import write_key_file
 from masking.storage.ingress_keys import (
     IngressKey,
     destroy,
@@ -60,7 +60,9 @@ def list_(as_json: AsJson = False) -> None:
 
 @app.command()
 def export(
-    file: Annotated[Path, typer.Argument(help="Where to write them; a file that exists is replaced.")],
+    file: Annotated[
+        Path, typer.Argument(help="Where to write them; a file that exists is replaced, and keeps its owner and mode.")
+    ],
     days: Annotated[int, typer.Option(help="For so many days, today among them.", min=1, max=400)] = 7,
     back: Annotated[
         int, typer.Option(help="And those of so many days before, to read what began on them.", min=0, max=400)
@@ -81,7 +83,7 @@ def export(
             return await read_ingress_keys(connection, system.keyring, first, last)
 
     keys = on_system(read)
-    or_exit(lambda: asyncio.run(_write(file, ingress_file(keys))))
+    or_exit(lambda: _write(file, ingress_file(keys)))
     say({"file": str(file), "keys": sorted(keys)}, f"{file}: {min(keys)} to {max(keys)}", as_json=as_json)
 
 
@@ -120,11 +122,8 @@ def _refuse(why: str) -> None:
     raise MaskingError(why)
 
 
-async def _write(file: Path, content: str) -> None:
-    # It loads Temporal's client.
-    from masking.audit.export import write_whole
-
+def _write(file: Path, content: str) -> None:
     try:
-        await asyncio.to_thread(write_whole, file, [content.encode()])
+        write_key_file(file, content)
     except OSError as error:
         raise MaskingError(f"cannot write {file}: {error.strerror}") from None

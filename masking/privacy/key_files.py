@@ -105,7 +105,7 @@ def add_master_key(path: Path) -> str:
         try:
             content = json.loads(path.read_text())
             content["master"][key_id], content["current"] = _new_key(), key_id
-            _put(path, _written(content), path.stat())
+            write_key_file(path, _written(content))
         except OSError as error:
             raise StartupError(f"MASKING_KEYS_FILE: cannot write {path}: {error.strerror}") from None
     return key_id
@@ -128,9 +128,14 @@ def _alone(path: Path) -> Iterator[None]:
         os.close(folder)
 
 
-def _put(path: Path, content: str, like: os.stat_result | None = None) -> None:
-    """Write a key file whole or not at all: readable by its owner only, or with the owner and mode of another one."""
+def write_key_file(path: Path, content: str) -> None:
+    """Write a key file whole or not at all: readable by its owner only; one that it replaces keeps its owner and mode.
+
+    Raises:
+        OSError: it cannot be written.
+    """
     beside = path.with_name(f".{path.name}.new")
+    like = path.stat() if path.exists() else None
     try:
         with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
             if like is not None:
@@ -160,7 +165,7 @@ def ensure_keys_file(path: Path) -> None:
     """
     with _alone(path):
         if not path.exists():
-            _put(path, new_key_file())
+            write_key_file(path, new_key_file())
 
 
 def _parse(content: str, name: str, source: Callable[[], Keyring | None] | None = None) -> Keyring:

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from masking.errors import StartupError
+from masking.errors import MaskingError, StartupError
+from masking.operate.ingress import _write
 from masking.privacy import key_command, key_files
 from masking.privacy import keyring as keyrings
 from masking.privacy.key_files import add_master_key, ensure_keys_file, load_keyring, new_key_file
@@ -194,6 +195,22 @@ def test_the_file_keeps_its_owner(file: Path, monkeypatch: pytest.MonkeyPatch) -
         add_master_key(file)
     assert load(file).master_ids == ("k1", "k2")
     assert [path.name for path in file.parent.iterdir()] == ["keys.json"]
+
+
+def test_a_service_s_file_keeps_its_owner_and_mode_and_a_new_one_is_readable_by_its_owner_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owned, path = list[tuple[int, int]](), tmp_path / "service.json"
+    monkeypatch.setattr(os, "fchown", lambda _, uid, gid: owned.append((uid, gid)))
+    _write(path, "first")
+    assert (owned, path.stat().st_mode & 0o777) == ([], 0o600)
+    path.chmod(0o640)
+    before = path.stat()
+    _write(path, "second")
+    assert owned == [(before.st_uid, before.st_gid)]
+    assert (path.read_text(), path.stat().st_mode & 0o777) == ("second", 0o640)
+    with pytest.raises(MaskingError, match="cannot write"):
+        _write(tmp_path / "nowhere" / "service.json", "third")
 
 
 def test_a_file_that_is_named_by_a_link_is_replaced_where_it_is(file: Path) -> None:
