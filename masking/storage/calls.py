@@ -58,9 +58,10 @@ class _RouteRow(NamedTuple):
 
 
 # A session that is over stays so, also where the clock was put back.
+_OVER_AT = "s.expires_at, CASE WHEN s.phase <> 'active' THEN now() END"
 _READ = (
-    "SELECT r.session_uuid, s.account_id, r.kind, r.side, n.number AS virtual_number, r.released,"
-    " LEAST(r.expires_at, s.expires_at, CASE WHEN s.phase <> 'active' THEN now() END) AS expires_at,"
+    "SELECT r.session_uuid, s.account_id, r.kind, r.side, n.number AS virtual_number, r.released,"  # noqa: S608 fixed fragments only
+    f" LEAST(r.expires_at, {_OVER_AT}) AS expires_at,"
     " s.key_id, s.wrapped_key, s.sealed_terms, s.sealed_last_caller, {busy} AS busy, {over} AS over, now()"
     " FROM routes r JOIN sessions s USING (session_uuid) LEFT JOIN numbers n ON n.number = r.virtual_number"
 )
@@ -359,7 +360,7 @@ async def find_connecting(connection: Connection, keyring: Keyring, call_uuid: s
     async with connection.pipeline(), connection.cursor(row_factory=class_row(_ConnectingRow)) as cursor:
         await connection.execute(_DECIDE, {"call_uuid": call_uuid})
         await cursor.execute(
-            "SELECT n.number, s.expires_at, c.ended_at IS NOT NULL AS ended"
+            f"SELECT n.number, LEAST({_OVER_AT}) AS expires_at, c.ended_at IS NOT NULL AS ended"  # noqa: S608 fixed fragments only
             " FROM calls c JOIN sessions s USING (session_uuid) LEFT JOIN numbers n ON n.number = s.virtual_number"
             " WHERE c.call_uuid = %s AND c.decision = %s",
             (call_uuid, Connect.__name__),
