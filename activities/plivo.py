@@ -128,9 +128,9 @@ class PlivoActivities:
         the first one; what was had in vain, or made twice, is expired.
         """
         session, agreement = self._starts.agreed(command.session, command.left)
-        if self._starts.is_unchecked(command.left):
+        if await self._starts.is_unchecked(session, command.left):
             async with self._database.transaction() as connection:
-                if fault := await self._starts.fault(connection, session, command.left):
+                if fault := await self._starts.fault(connection, session):
                     return OpenedAtCarrier(told=None, refusal=fault)
         had = list(await self._made(session)) if activity.info().attempt > 1 else []
         spare: list[ToldSession] = []

@@ -174,8 +174,9 @@ class SessionActivities:
         session, agreement = self._starts.agreed(command.session, command.left)
         country = country_of(session.terms.matched_number) if session.terms.geomatch else None
         key = await self._starts.key(session.session_uuid)
+        unchecked = await self._starts.is_unchecked(session, command.left)
         async with self._database.transaction() as connection:
-            if fault := await self._starts.fault(connection, session, command.left):
+            if unchecked and (fault := await self._starts.fault(connection, session)):
                 return Opened(virtual_number=None, refusal=fault)
             result = await opening.open_session(
                 connection, self._keyring, session, country, *key, beside=countries_beside(country)

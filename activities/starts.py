@@ -15,7 +15,7 @@ from masking.privacy.session_cipher import SessionCipher
 from masking.storage.accounts import carrier_of, is_open
 from masking.storage.database import Connection
 from masking.storage.payload_keys import StoredPayloadKeys
-from masking.storage.session_keys import StoredPayloadKey
+from masking.storage.session_keys import OWN, StoredPayloadKey
 
 
 class HouseTerms(Protocol):
@@ -55,15 +55,22 @@ class Starts:
         agreement = agreed(session, self._house(session), left) if self._house is not None else None
         return (session if agreement is None else agreement.applied_to(session)), agreement
 
-    def is_unchecked(self, left: Left) -> bool:
-        """Whether a session came by Temporal, past the gateway's checks."""
-        return self._house is not None and left.terms_of_business
+    async def is_unchecked(self, session: Session, left: Left) -> bool:
+        """Whether a session came by Temporal, past the gateway's checks.
 
-    async def fault(self, connection: Connection, session: Session, left: Left) -> str | None:
-        """Why a session that is unchecked cannot be; None when it can, and for any other."""
-        if self._house is None or not self.is_unchecked(left):
-            return None
-        return await _fault(connection, session, self._house.carrier)
+        Only the gateway gives a session its own key before it starts it; to name a price, anybody can.
+
+        Raises what `StoredPayloadKeys.answers_under` raises.
+        """
+        if self._house is None:
+            return False
+        if left.terms_of_business or self._keys is None:
+            return left.terms_of_business
+        return await self._keys.answers_under(session.session_uuid) != OWN
+
+    async def fault(self, connection: Connection, session: Session) -> str | None:
+        """Why a session that is unchecked cannot be; None when it can."""
+        return await _fault(connection, session, self._house.carrier) if self._house is not None else None
 
     async def key(self, session_uuid: str) -> StartKey:
         """The key of a session's start. Raises what `StoredPayloadKeys.answers_under` raises."""
@@ -91,7 +98,7 @@ async def _fault(connection: Connection, session: Session, carrier: Carrier) -> 
         return "A session needs at least one party."
     if len(set(session.terms.parties.values())) < len(session.terms.parties):
         return "second_party must differ from first_party."
-    if fault := fault_of_request(session.duration, session.terms):
+    if fault := fault_of_request(session.duration, session.terms, session.pair_grace, session.recording_wait):
         return fault
     if not await is_open(connection, session.account_id, session.subaccount_id):
         return NO_ACCOUNT

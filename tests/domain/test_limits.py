@@ -10,7 +10,7 @@ from masking.domain.deadlines import calls_deadline, own_deadline
 from masking.domain.lifecycle import changed, requested
 from masking.domain.limits import fault_of_change, fault_of_request
 from masking.domain.session import bill
-from masking.domain.terms import Change
+from masking.domain.terms import Change, PinTerms
 from tests.domain.conversation import START, active_session, answered_call, at, call, hear, request
 
 ANY_INT = st.one_of(st.none(), st.integers(), st.integers(-10, 90_000))
@@ -65,3 +65,30 @@ def test_a_request_may_not_have_its_number_rest_for_ever() -> None:
     terms = request().terms.model_copy(update={"virtual_number_cooloff_period": 10**13})
     fault = fault_of_request(3600, terms)
     assert fault == "virtual_number_cooloff_period must be from 0 to 3600 seconds."
+
+
+@pytest.mark.parametrize("waits", [{"pair_grace": -1}, {"pair_grace": 86_401}, {"recording_wait": 10**13}])
+def test_a_request_may_not_have_others_wait_for_ever(waits: dict[str, int]) -> None:
+    (name,) = waits
+    assert fault_of_request(3600, request().terms, **waits) == f"{name} must be from 0 to 86400 seconds."
+    assert fault_of_request(3600, request().terms, pair_grace=86_400, recording_wait=86_400) is None
+
+
+@pytest.mark.parametrize(
+    ("pin", "fault"),
+    [
+        ({"generate_length": 10**9}, "generate_pin_length must be from 4 to 15."),
+        ({"generate_length": 3}, "generate_pin_length must be from 4 to 15."),
+        ({"retry": 6}, "pin_retry must be from 0 to 5."),
+        ({"retry_wait": 61}, "pin_retry_wait must be from 0 to 60 seconds."),
+        ({"first_party": "123"}, "first_party_pin must have 4 to 15 digits."),
+        ({"second_party": "1" * 16}, "second_party_pin must have 4 to 15 digits."),
+        ({"second_party": "47#1"}, "second_party_pin must have 4 to 15 digits."),
+        ({"first_party": "4711", "second_party": "4711"}, "second_party_pin must differ from first_party_pin."),
+        ({"prompt_play": "a" * 1000}, "pin_prompt_play and incorrect_pin_play must have at most 999 characters."),
+        ({"first_party": "1" * 15, "second_party": "4711", "generate_length": 15, "retry": 5, "retry_wait": 60}, None),
+    ],
+)
+def test_pins_are_such_as_can_be_made_and_entered(pin: dict[str, object], fault: str | None) -> None:
+    given = PinTerms.model_validate({"prompt_play": "https://customer.example/pin.mp3", **pin})
+    assert fault_of_request(3600, request().terms.model_copy(update={"pin": given})) == fault

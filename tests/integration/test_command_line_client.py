@@ -32,6 +32,16 @@ PAGE = Path(__file__).parent.parent.parent / "docs" / "client.md"
 TOKEN = "a-token-of-a-command-line-0123456789"
 
 
+PRICED = {"rate": {"per_minute": "0", "increment": 1}}
+"""As the gateway's requests are, which it has checked; anybody can write so."""
+
+
+def with_pins(**pin: object) -> dict[str, object]:
+    """Terms with such PINs."""
+    pin = {"prompt_play": "https://customer.example/pin.mp3", **pin}
+    return {"first_party": "+12025550101", "second_party": "+12025550102", "pin": pin}
+
+
 def commands(section: str) -> str:
     """The first block of commands in a section of the page."""
     _, _, rest = PAGE.read_text().partition(f"## {section}\n")
@@ -126,6 +136,14 @@ async def test_a_payload_in_the_clear_is_taken_and_is_in_the_clear(system: Syste
             {"terms": {"first_party": "+12025550101", "second_party": "+12025550102", "ring_timeout": 10**13}},
             "SessionRefused",
         ),
+        (PRICED | {"account_id": "MA000000000000000000"}, "AccountUnknown"),
+        (PRICED | {"terms": {"first_party": "911", "second_party": "+12025550102"}}, "SessionRefused"),
+        (PRICED | {"pair_grace": 10**13}, "SessionRefused"),
+        (PRICED | {"recording_wait": 10**13}, "SessionRefused"),
+        ({"terms": with_pins(generate=True, generate_length=10**9)}, "SessionRefused"),
+        ({"terms": with_pins(first_party="4711", second_party="4711")}, "SessionRefused"),
+        ({"terms": with_pins(first_party="4711", second_party="1")}, "SessionRefused"),
+        ({"terms": with_pins(first_party="4711", second_party="4712", retry=10**9)}, "SessionRefused"),
     ],
 )
 async def test_what_the_client_would_have_told_the_worker_tells_those_without_it(
@@ -137,14 +155,21 @@ async def test_what_the_client_would_have_told_the_worker_tells_those_without_it
         await system.sessions.start(SessionRequest.model_validate(asked | wrong))
     assert type(told.value).__name__ == type_
     assert "911" not in str(told.value)
+    assert "4711" not in str(told.value)
 
 
-async def test_an_account_that_was_disabled_gets_no_session_by_temporal_either(system: System) -> None:
+@pytest.mark.parametrize("names_a_price", [False, True])
+async def test_an_account_that_was_disabled_gets_no_session_by_temporal_either(
+    system: System, names_a_price: bool
+) -> None:
     async with system.database.transaction() as connection:
         await disable_account(connection, ACCOUNT)
     wanted = NewSession(account_id=ACCOUNT, first_party="+12025550101", second_party="+12025550102")
+    request = SessionRequest.model_validate(
+        wanted.request(str(uuid4())).model_dump() | (PRICED if names_a_price else {})
+    )
     with pytest.raises(AccountUnknown, match="it is disabled"):
-        await system.sessions.start(wanted)
+        await system.sessions.start(request)
 
 
 async def test_the_operators_rates_and_waits_hold_for_who_came_by_temporal(system: System, keyring: Keyring) -> None:
