@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 
+from google.protobuf.message import DecodeError
 from temporalio.api.common.v1 import Payload
 from temporalio.converter import PayloadCodec
 
@@ -31,6 +32,9 @@ _ANSWER, _BILL = b"answer", b"bill"
 
 COMPRESSED_FROM = 2048
 """Bytes."""
+
+MOST = 32 * 1024 * 1024
+"""Bytes of a payload that came compressed. Temporal takes 2 MiB, which other services could have become gigabytes."""
 
 
 class EncryptingCodec(PayloadCodec):
@@ -113,7 +117,7 @@ class EncryptingCodec(PayloadCodec):
         """The payload in the clear; one that this codec did not make, as it is.
 
         Raises:
-            Unreadable: its key is not at hand, or it was altered.
+            Unreadable: its key is not at hand, it was altered, or it is too large.
         """
         if payload.metadata.get("encoding") != ENCODING:
             return payload
@@ -124,7 +128,10 @@ class EncryptingCodec(PayloadCodec):
             raise Unreadable("a payload is under its session's own key, which no key ring holds")
         else:
             content = self._keyring.open(key_id, payload.data, PURPOSE)
-        return Payload.FromString(zlib.decompress(content) if "compression" in payload.metadata else content)
+        try:
+            return Payload.FromString(_expanded(content) if "compression" in payload.metadata else content)
+        except (zlib.error, DecodeError):
+            raise Unreadable("a payload holds something else than its metadata say") from None
 
     def _written(self, payload: Payload, writing: Writing) -> Payload:
         mark = _mark_of(payload)
@@ -145,6 +152,14 @@ class EncryptingCodec(PayloadCodec):
             return Payload(metadata={**metadata, **key.metadata}, data=key.seal(content))
         key_id, ciphertext = self._keyring.seal(content, PURPOSE)
         return Payload(metadata={**metadata, **naming(key_id)}, data=ciphertext)
+
+
+def _expanded(content: bytes) -> bytes:
+    decompressor = zlib.decompressobj()
+    expanded = decompressor.decompress(content, MOST)
+    if not decompressor.eof:
+        raise Unreadable(f"a compressed payload is cut short, or larger than {MOST >> 20} MiB")
+    return expanded
 
 
 def mark_for_caller(payload: Payload) -> Payload:
