@@ -17,6 +17,7 @@ from masking.domain.events import AnyCarrierEvent, Hangup, LegName, RecordingCom
 from masking.domain.terms import Terms
 from masking.gateway.context import CONTEXT
 from masking.gateway.errors import ApiError
+from masking.gateway.form_body import form_body
 from masking.privacy.session_cipher import SessionCipher
 from masking.storage import inbox, recordings
 from masking.storage.calls import (
@@ -55,20 +56,12 @@ async def signed_by_carrier(request: web.Request, handler: Handler) -> web.Strea
     """Let a carrier's webhook through only with its signature; anything else changes nothing."""
     if request.path.startswith(PATH):
         context = request.app[CONTEXT]
-        form = await _form(request)
+        form = await form_body(request)
         url = f"{context.settings.base_url}{request.raw_path}"
         if not context.webhooks.are_signed(request.method, url, form, request.headers):
             raise ApiError(403, "The webhook's signature is missing or wrong.")
         request[FORM] = form
     return await handler(request)
-
-
-async def _form(request: web.Request) -> dict[str, str]:
-    try:
-        return {key: value for key, value in (await request.post()).items() if isinstance(value, str)}
-    except (ValueError, LookupError):
-        # Bytes that are none of its charset, or a charset that nobody knows; a multipart body without parts.
-        raise ApiError(400, "The body is not the form that its Content-Type says.") from None
 
 
 async def _fallback(request: web.Request) -> web.Response:

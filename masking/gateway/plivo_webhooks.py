@@ -17,6 +17,7 @@ from masking.carriers.signature import is_signed_by
 from masking.domain.bill.money import CallRates
 from masking.gateway.context import CONTEXT, Context
 from masking.gateway.errors import ApiError
+from masking.gateway.form_body import form_body
 from masking.rate_card import Decided, rates_of
 from masking.storage import inbox
 from masking.storage.sessions import KnownSession, find_session
@@ -85,14 +86,14 @@ async def _fields(request: web.Request) -> Fields:
     """What a callback says, by name."""
     if request.method == "GET":
         return dict(request.query)
+    if request.content_type != "application/json":
+        return await form_body(request)
     try:
-        if request.content_type == "application/json":
-            told = json.loads(await request.read() or b"{}")
-            if not isinstance(told, dict):
-                raise ValueError
-            return {name: _text(value) for name, value in told.items() if value is not None}
-        return {name: value for name, value in (await request.post()).items() if isinstance(value, str)}
-    except (ValueError, LookupError, RecursionError):
+        told = json.loads(await request.read() or b"{}")
+        if not isinstance(told, dict):
+            raise ValueError
+        return {name: _text(value) for name, value in told.items() if value is not None}
+    except (ValueError, RecursionError):
         raise ApiError(400, "The body is not what its Content-Type says.") from None
 
 

@@ -84,3 +84,11 @@ def test_what_is_signed_is_accepted_and_any_change_is_not(url: str) -> None:
     assert not is_signed_by("POST", url, PARAMS, {NONCE: headers[NONCE]}, ["new"])
     assert not is_signed_by("POST", url, PARAMS, {SIGNATURE: headers[SIGNATURE]}, ["new"])
     assert not is_signed_by("POST", url, PARAMS, headers, [])
+
+
+def test_what_is_no_text_is_not_signed() -> None:
+    headers = signed_headers("POST", URLS[0], PARAMS, ["token"])
+    for told in ({"From": "\ud800"}, {"\ud800": "1"}):
+        assert not is_signed_by("POST", URLS[0], told, headers, ["token"])
+    for name in (SIGNATURE, NONCE):
+        assert not is_signed_by("POST", URLS[0], {}, {**headers, name: "\udcff"}, ["token"])

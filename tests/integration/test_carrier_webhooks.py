@@ -16,6 +16,7 @@ import psycopg
 import pytest
 
 from masking.carriers import words
+from masking.carriers.signature import MAIN_ACCOUNT_SIGNATURE, NONCE, SIGNATURE, signed_headers
 from masking.contract import session_workflow_id
 from masking.domain.session import Bill
 from masking.domain.wire_format import plivo_time, record_time
@@ -274,6 +275,9 @@ async def test_expiry_needs_nobody_awake(system: System) -> None:
     assert document.find("Dial") is None
 
 
+BAD_PART = b"--b\r\n%s\r\nContent-Disposition: form-data; name=a\r\n\r\n1\r\n--b--\r\n"
+
+
 @pytest.mark.parametrize(
     ("content_type", "body"),
     [
@@ -283,13 +287,36 @@ async def test_expiry_needs_nobody_awake(system: System) -> None:
         ("multipart/form-data", b"From=1"),
         ("multipart/form-data; boundary=b", b"--b\r\nContent-Disposition: form-data; name=a\r\n\r\n1"),
         ("multipart/form-data; boundary=b", b"nothing of the kind"),
+        ("multipart/form-data; boundary=b", BAD_PART % b"Content-Transfer-Encoding: klingon"),
+        ("multipart/form-data; boundary=b", BAD_PART % (b"X: y\r\n" * 9000)),
+        ("application/x-www-form-urlencoded; charset=utf-7", b"From=+2AA-"),
+        ("application/x-www-form-urlencoded; charset=unicode_escape", b"From=\\ud800"),
     ],
 )
 async def test_a_body_that_is_no_form_is_refused(system: System, content_type: str, body: bytes) -> None:
     url = f"{system.settings.base_url}/carrier/voice/answer"
     response = await system.http.post(url, content=body, headers={"Content-Type": content_type})
     assert response.status_code == 400
-    assert response.json()["error"] == "The body is not the form that its Content-Type says."
+    assert response.json()["error"] == "The body should be a form, application/x-www-form-urlencoded in UTF-8."
+
+
+async def test_no_encoding_of_a_body_keeps_calls_waiting(system: System) -> None:
+    url = f"{system.settings.base_url}/carrier/voice/answer"
+    for charset, body in (("idna", b"tdna.xn--" * 7000), ("punycode", b"-" + b"ba" * 30_000)):
+        headers = {"Content-Type": f"application/x-www-form-urlencoded; charset={charset}"}
+        before = time.process_time()
+        assert (await system.http.post(url, content=body, headers=headers)).status_code == 400
+        assert time.process_time() - before < 0.2
+
+
+@pytest.mark.parametrize("path", ["/carrier/voice/answer", "/carrier/plivo/sessions/a/b"])
+@pytest.mark.parametrize(
+    ("name", "value"), [(SIGNATURE, b"\xff"), (NONCE, b"\xff"), (MAIN_ACCOUNT_SIGNATURE, "é".encode())]
+)
+async def test_a_signature_that_is_no_text_is_a_wrong_one(system: System, path: str, name: str, value: bytes) -> None:
+    signed = signed_headers("POST", f"{system.settings.base_url}{path}", {}, ["guessed"])
+    headers = [(key.encode(), text.encode()) for key, text in signed.items() if key != name] + [(name.encode(), value)]
+    assert (await system.http.post(f"{system.settings.base_url}{path}", headers=headers)).status_code == 403
 
 
 async def test_an_unsigned_or_wrongly_signed_webhook_changes_nothing(system: System) -> None:
