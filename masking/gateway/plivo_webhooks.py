@@ -51,7 +51,7 @@ async def _told(request: web.Request) -> web.Response:
     def rates(caller: str, callee: str, at: datetime) -> CallRates | None:
         return rates_of(context.rate_card, Decided(caller, callee, at))
 
-    event = read_callback(fields, About(session_uuid, known.terms, rates, known.now))
+    event = read_callback(fields, About(session_uuid, known.terms, rates, known.now, known.cipher.digest))
     if event is None:
         return web.Response()
     async with context.database.transaction() as connection:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import hmac
 import os
 import zlib
 from collections import OrderedDict
 from typing import TypeVar
 
 from masking.domain.model import Model
-from masking.privacy.keyring import KEY_BYTES, Keyring, seal, unseal
+from masking.privacy.keyring import KEY_BYTES, Keyring, derive, seal, unseal
 
 PURPOSE = "session data key"
+DIGEST = "session digests"
 
 COMPRESSED_FROM = 2048
 """Bytes."""
@@ -55,6 +57,10 @@ class SessionCipher:
             Unreadable: it was altered, or is another session's.
         """
         return unseal(self._data_key, ciphertext, self._associated)
+
+    def digest(self, text: str) -> bytes:
+        """A keyed hash, 32 bytes, that tells the same from other texts of the session; after its erasure, nobody's."""
+        return hmac.digest(derive(self._data_key, DIGEST), text.encode(), "sha256")
 
     def open(self, model_type: type[ModelT], ciphertext: bytes) -> ModelT:
         """The model in a ciphertext.

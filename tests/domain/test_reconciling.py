@@ -18,7 +18,7 @@ from masking.domain.events import AnyCarrierEvent, Side
 from masking.domain.hearing import heard
 from masking.domain.lifecycle import requested
 from masking.domain.session import REVISION, Session, bill, interaction_charge
-from tests.carriers.plivo.truth import PLIVO_UUID, Talk, Truth
+from tests.carriers.plivo.truth import PLIVO_UUID, Talk, Truth, digest
 from tests.domain.conversation import START, STRANGER, VIRTUAL, at, request
 
 
@@ -58,7 +58,7 @@ def opened_session() -> Session:
 
 def told_by(truth: Truth) -> list[AnyCarrierEvent]:
     session = opened_session()
-    about = About(session.session_uuid, session.terms, lambda *_: None, at(90_000))
+    about = About(session.session_uuid, session.terms, lambda *_: None, at(90_000), digest)
     read = [read_callback(fields, about) for fields in truth.callbacks()]
     return [event for event in read if event is not None]
 

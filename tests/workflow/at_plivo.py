@@ -15,7 +15,7 @@ from masking.carriers.plivo.session_resource import read_session
 from masking.domain.counterpart.told import RULES, ToldSession
 from masking.domain.events import AnyCarrierEvent
 from masking.domain.session import REVISION, Session
-from tests.carriers.plivo.truth import Talk, Truth
+from tests.carriers.plivo.truth import Talk, Truth, digest
 from tests.workflow.conftest import Remembered
 
 
@@ -53,7 +53,7 @@ class AtPlivo:
         self.truth.talks += talks
         assert self.session is not None
         forever = datetime.max.replace(tzinfo=UTC)
-        about = About(self.session.session_uuid, self.session.terms, lambda *_: None, forever)
+        about = About(self.session.session_uuid, self.session.terms, lambda *_: None, forever, digest)
         only = Truth(list(talks), self.truth.start, self.truth.lives, expired=False)
         read = [read_callback(fields, about) for fields in only.callbacks()]
         return [event for event in read if event is not None]

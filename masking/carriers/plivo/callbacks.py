@@ -7,7 +7,6 @@ leg that began the interaction (plivo-wire.md §5.11); `From` and `To` tell who 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Literal, NamedTuple
@@ -55,19 +54,22 @@ class About(NamedTuple):
     Attributes:
         rates: the prices of a call between two numbers (E.164, empty when hidden) at a moment, by our rate card.
         now: when it came, UTC.
+        digest: a keyed hash, of the session's key: events' ids rest in the clear, and stay when the session is erased.
+            Without a key, whoever reads one could try all numbers.
     """
 
     session_uuid: str
     terms: Terms
     rates: Callable[[str, str, datetime], CallRates | None]
     now: datetime
+    digest: Callable[[str], bytes]
 
 
 def read_callback(fields: Fields, about: About) -> AnyCarrierEvent | None:
     """What a callback tells; None if it is nothing that we follow."""
     name = fields.get("EventName", "")
     at = min(moment(fields.get("EventTimestamp")) or about.now, about.now)
-    event_id = _identity(fields, about.session_uuid)
+    event_id = _identity(fields, about)
     if name == "SessionTimeout":
         return SessionEnded(event_id=event_id, at=at, call=NO_CALL)
     call = _call(fields, about, at)
@@ -95,11 +97,11 @@ def read_callback(fields: Fields, about: About) -> AnyCarrierEvent | None:
             return None
 
 
-def _identity(fields: Fields, session_uuid: str) -> str:
+def _identity(fields: Fields, about: About) -> str:
     """The same for the same callback, however often it comes; its number alone may begin anew with each call."""
     names = ("EventName", "EventTimestamp", "SequenceNumber", "From", "To", "RecordingUUID", "PinRetryCounter")
     told = "\n".join(fields.get(name, "") for name in names)
-    return f"{session_uuid}:plivo:{hashlib.sha256(told.encode()).hexdigest()[:32]}"
+    return f"{about.session_uuid}:plivo:{about.digest(told).hex()[:32]}"
 
 
 def _call(fields: Fields, about: About, at: datetime) -> Call:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from decimal import Decimal
 from typing import Any
 
@@ -12,10 +13,10 @@ from hypothesis import strategies as st
 from masking.carriers.plivo.callbacks import About, read_callback
 from masking.domain.events import Answer, Hangup, LegName, PinStatus, RecordingCompleted, Ring, SessionEnded, Side
 from masking.domain.interaction import begin
-from tests.carriers.plivo.truth import Talk, Truth
+from tests.carriers.plivo.truth import Talk, Truth, digest
 from tests.domain.conversation import FIRST, SECOND, SESSION_UUID, STRANGER, at, request
 
-ABOUT = About(SESSION_UUID, request().terms, lambda *_: None, at(5000))
+ABOUT = About(SESSION_UUID, request().terms, lambda *_: None, at(5000), digest)
 
 
 def told(name: str, **more: str) -> dict[str, str]:
@@ -96,6 +97,21 @@ NAMES = st.sampled_from(
     ["SessionFirstPartyAnswer", "SessionSecondPartyRing", "SessionSecondPartyHangup", "SessionRecordingCompleted",
      "SessionRecordingFailed", "SessionTimeout"]
 )  # fmt: skip
+
+
+def test_an_events_id_tells_no_number_to_whoever_tries_all_there_are() -> None:
+    fields = told("SessionPinAuthenticationStatus", From=STRANGER[1:], PinAuthenticationStatus="failed")
+    event = read_callback(fields, ABOUT)
+    assert event is not None
+    # It rests in the clear, with the moment beside it; a thousand numbers take a millisecond to try.
+    for algorithm in ("md5", "sha1", "sha256", "sha512"):
+        for guess in range(100):
+            number = f"{STRANGER[1:-2]}{guess:02}"
+            tried = "\n".join([fields["EventName"], fields["EventTimestamp"], "1", number, "", "", ""])
+            assert hashlib.new(algorithm, tried.encode()).hexdigest()[:32] not in event.event_id
+    other = read_callback(fields, ABOUT._replace(digest=lambda told: digest(f"another key: {told}")))
+    assert other is not None
+    assert other.event_id != event.event_id
 
 
 @given(NAMES, FIELDS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -14,6 +15,11 @@ from tests.domain.conversation import FIRST, SECOND, START, VIRTUAL
 PLIVO_UUID = "c28b77d4-21e7-43bd-9447-04bfee92e651"
 PARTIES = {Side.FIRST: FIRST, Side.SECOND: SECOND}
 API = "https://api.plivo.com/v1/Account/MAPLIVOPLIVOPLIVO000"
+
+
+def digest(told: str) -> bytes:
+    """A keyed hash, as the gateway's."""
+    return hmac.digest(b"a test's key", told.encode(), "sha256")
 
 
 @dataclass
