@@ -34,10 +34,15 @@ class NeverOpened(Exception):
 
 
 class Create(NamedTuple):
-    """What tells two creates apart: the caller's key, if there is one, and the body. Hashes only."""
+    """What tells two creates apart: the caller's key, if there is one, and the body. Hashes only.
+
+    Attributes:
+        former_hash: of the key, as it was stored when these were hashed without a key of ours.
+    """
 
     key_hash: bytes | None
     body_hash: bytes
+    former_hash: bytes = b""
 
     @classmethod
     def from_request(cls, request: web.Request, keyring: Keyring, auth_id: str, body: object) -> Create:
@@ -53,7 +58,9 @@ class Create(NamedTuple):
             return cls(None, body_hash)
         if not key or len(key) > KEY_LENGTH:
             raise ApiError(400, f"{IDEMPOTENCY_KEY} should have 1 to {KEY_LENGTH} characters.")
-        return cls(hashlib.sha256(f"{auth_id}:{key}".encode(errors="surrogateescape")).digest(), body_hash)
+        said = f"{auth_id}:{key}".encode(errors="surrogateescape")
+        # Callers choose it, and may make it of a phone number.
+        return cls(keyring.lookup_hash("create key", said.hex()), body_hash, hashlib.sha256(said).digest())
 
 
 async def create_once(
@@ -100,6 +107,7 @@ async def _once(
                 await _forget(context, held.session_uuid)
             return session
     async with context.database.transaction() as connection:
+        await creates.rename_key(connection, account_id, wanted.former_hash, wanted.key_hash)
         claim = await creates.claim_key(connection, account_id, wanted.key_hash, wanted.body_hash, fresh, key)
     if claim.session_uuid == fresh:
         context.keys.keep(fresh, StoredPayloadKey(key.cipher, OWN))

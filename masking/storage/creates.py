@@ -83,6 +83,15 @@ async def claim_key(
     return Claim(row.session_uuid, row.body_hash == body_hash)
 
 
+async def rename_key(connection: Connection, account_id: str, former_hash: bytes, key_hash: bytes) -> None:
+    """A key that was claimed under a former hash is so under its hash of now, and gives its session still."""
+    await connection.execute(
+        "UPDATE creates SET key_hash = %(now)s WHERE account_id = %(account)s AND key_hash = %(former)s"
+        " AND NOT EXISTS (SELECT FROM creates WHERE account_id = %(account)s AND key_hash = %(now)s)",
+        {"account": account_id, "former": former_hash, "now": key_hash},
+    )
+
+
 async def forget(connection: Connection, session_uuid: str) -> None:
     """The caller gets its answer, or there is no session to give."""
     await connection.execute("DELETE FROM creates WHERE session_uuid = %s", (session_uuid,))

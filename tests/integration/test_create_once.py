@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
@@ -70,6 +71,25 @@ async def test_the_same_key_and_body_give_the_same_session(system: System) -> No
     assert (first.status_code, again.status_code, other.status_code) == (201, 201, 201)
     assert first.json()["session_uuid"] == again.json()["session_uuid"] != other.json()["session_uuid"]
     assert await sessions_made(system) == 2
+
+
+async def test_a_key_that_holds_a_number_tells_it_to_nobody_who_tries_all_there_are(system: System) -> None:
+    first = await with_key(system, "+12025550101")
+
+    async with system.database.transaction() as connection:
+        row = await (await connection.execute("SELECT key_hash FROM creates")).fetchone()
+    assert row is not None
+    stored = {bytes.fromhex(hashlib.new(name, said.encode()).hexdigest()) for name in ("sha1", "sha256", "sha512")
+              for said in ("+12025550101", f"{ACCOUNT}:+12025550101")}  # fmt: skip
+    assert row[0] not in stored
+
+    # As it was stored before it was hashed with a key.
+    former = hashlib.sha256(f"{ACCOUNT}:+12025550101".encode()).digest()
+    async with system.database.transaction() as connection:
+        await connection.execute("UPDATE creates SET key_hash = %s", (former,))
+    answers = await asyncio.gather(*(with_key(system, "+12025550101") for _ in range(4)))
+    assert {answer.json()["session_uuid"] for answer in answers} == {first.json()["session_uuid"]}
+    assert await sessions_made(system) == 1
 
 
 async def test_the_same_key_sent_many_times_at_once_gives_one_session(system: System) -> None:
