@@ -12,8 +12,8 @@ from typing import NamedTuple
 AT_ONCE = 8
 """So many requests may be under way to one endpoint."""
 
-AT_ONCE_OF_OWNER = 32
-"""So many may be under way to all endpoints of one account, fewer than a sender has at once."""
+AT_ONCE_OF_ACCOUNT = 32
+"""So many may be under way to all endpoints of a main account and its subaccounts, fewer than a sender has at once."""
 
 FAILURES = 3
 """After so many failures without a success between, an endpoint rests before it is tried again."""
@@ -31,10 +31,12 @@ class Endpoint(NamedTuple):
     Attributes:
         owner_id: the account or subaccount.
         origin: scheme, host and port.
+        account_id: the main account.
     """
 
     owner_id: str
     origin: str
+    account_id: str
 
 
 class Rest(NamedTuple):
@@ -56,7 +58,7 @@ class Endpoints:
     """What a sender knows of the endpoints it has tried. Times are those of a monotonic clock, in seconds."""
 
     _known: dict[Endpoint, _Known] = field(default_factory=dict)
-    _of_owner: Counter[str] = field(default_factory=Counter)
+    _of_account: Counter[str] = field(default_factory=Counter)
 
     def __len__(self) -> int:
         return len(self._known)
@@ -69,22 +71,22 @@ class Endpoints:
         # After a rest, one request finds out how the endpoint does.
         if known.under_way >= (1 if known.failures >= FAILURES else AT_ONCE):
             return SHORT_WAIT_S
-        if self._of_owner[endpoint.owner_id] >= AT_ONCE_OF_OWNER:
+        if self._of_account[endpoint.account_id] >= AT_ONCE_OF_ACCOUNT:
             return SHORT_WAIT_S
         if endpoint not in self._known:
             self._make_room(now)
             self._known[endpoint] = known
         known.under_way += 1
-        self._of_owner[endpoint.owner_id] += 1
+        self._of_account[endpoint.account_id] += 1
         return 0.0
 
     def done(self, endpoint: Endpoint, now: float, *, taken: bool) -> Rest | None:
         """A request ended. The rest that follows from it, if any."""
         known = self._known[endpoint]
         known.under_way -= 1
-        self._of_owner[endpoint.owner_id] -= 1
-        if self._of_owner[endpoint.owner_id] == 0:
-            del self._of_owner[endpoint.owner_id]
+        self._of_account[endpoint.account_id] -= 1
+        if self._of_account[endpoint.account_id] == 0:
+            del self._of_account[endpoint.account_id]
         known.failures = 0 if taken else known.failures + 1
         if known.failures >= FAILURES:
             rest = min(FIRST_REST_S * 2 ** min(known.failures - FAILURES, 10), LAST_REST_S)

@@ -78,6 +78,7 @@ class _InHand:
 
     hold: Hold
     owner_id: str
+    account_id: str
     left: deque[Due]
     takes_more: bool
 
@@ -115,7 +116,7 @@ class CallbackSender:
         """Send what was queued just now: at once if it is in hand, else when its turn comes."""
         busy = self._in_hand.get(queued.session_uuid)
         if queued.hold is not None:
-            self._begin(_InHand(queued.hold, queued.owner_id, deque(queued.due), takes_more=True))
+            self._begin(_InHand(queued.hold, queued.owner_id, queued.account_id, deque(queued.due), takes_more=True))
         elif busy is not None and busy.takes_more:
             busy.left.extend(queued.due)
         elif busy is not None:
@@ -152,7 +153,7 @@ class CallbackSender:
         for each in claimed:
             if len(each.due) >= callbacks.AT_ONCE:
                 self._more_waits.add(each.hold.session_uuid)
-            self._begin(_InHand(each.hold, each.owner_id, deque(each.due), takes_more=False))
+            self._begin(_InHand(each.hold, each.owner_id, each.account_id, deque(each.due), takes_more=False))
         # Of a session both kinds count, so these may have been all there was room for.
         self._crowded = 2 * len(claimed) >= room
         return self._crowded
@@ -189,7 +190,8 @@ class CallbackSender:
             tokens = await self._tokens_of(hand.owner_id)
             while hand.left and not self._lookout.stopping and time.monotonic() - began < TIME_FOR_A_SESSION_S:
                 due = hand.left.popleft()
-                endpoint = Endpoint(hand.owner_id, "" if due.callback is None else origin_of(due.callback))
+                origin = "" if due.callback is None else origin_of(due.callback)
+                endpoint = Endpoint(hand.owner_id, origin, hand.account_id)
                 # What follows one that has to wait waits with it, so that it does not overtake.
                 needs_leave = due.callback is not None and endpoint not in refused
                 wait = self._endpoints.admit(endpoint, time.monotonic()) if needs_leave else 0.0
@@ -265,14 +267,20 @@ class CallbackSender:
             sealed_answer=answer,
             taken=outcome.taken,
             pause=None if outcome.taken else self._patience.pause(due.attempts + 1, age),
-            endpoint_hash=endpoint_hash(self._keyring, *endpoint),
+            endpoint_hash=endpoint_hash(self._keyring, endpoint.owner_id, endpoint.origin),
             let_go=let_go,
         )
 
     async def _note_rest(self, endpoint: Endpoint, rest: Rest, outcome: Outcome) -> None:
         async with self._database.transaction() as connection:
             await note_rest(
-                connection, self._keyring, *endpoint, rest.failures, outcome.told, timedelta(seconds=rest.seconds)
+                connection,
+                self._keyring,
+                endpoint.owner_id,
+                endpoint.origin,
+                rest.failures,
+                outcome.told,
+                timedelta(seconds=rest.seconds),
             )
 
     async def _put_back(self, connection: Connection, due: Iterable[Due], wait: float) -> None:

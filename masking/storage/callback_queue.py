@@ -26,6 +26,7 @@ class Queued(NamedTuple):
 
     session_uuid: str
     owner_id: str
+    account_id: str
     due: Sequence[Due]
     hold: Hold | None
 
@@ -98,4 +99,4 @@ class Queueing:
             if each.callback_id in fresh
         ]
         hold = None if row.until is None else Hold(uuid, row.until)
-        return Queued(uuid, self._session.owner_id, due, hold) if due else None
+        return Queued(uuid, self._session.owner_id, self._session.account_id, due, hold) if due else None

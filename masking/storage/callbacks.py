@@ -49,10 +49,11 @@ class Hold(NamedTuple):
 
 
 class Claimed(NamedTuple):
-    """The callbacks of one session that are due, in their order; whose token signs them."""
+    """The callbacks of one session that are due, in their order; whose token signs them, and its main account."""
 
     hold: Hold
     owner_id: str
+    account_id: str
     due: Sequence[Due]
 
 
@@ -60,6 +61,7 @@ class _DueRow(NamedTuple):
     callback_id: str
     session_uuid: str
     owner_id: str
+    account_id: str
     ordinal: int
     sealed_callback: bytes
     attempts: int
@@ -100,8 +102,8 @@ WITH oldest AS (
     ON CONFLICT (session_uuid) DO UPDATE SET until = excluded.until WHERE callback_claims.until <= now()
     RETURNING session_uuid
 )
-SELECT f.callback_id, f.session_uuid, coalesce(s.subaccount_id, s.account_id) AS owner_id, f.ordinal,
-    f.sealed_callback, f.attempts, f.since, now(), now() + %(lease)s AS until, s.key_id, s.wrapped_key
+SELECT f.callback_id, f.session_uuid, coalesce(s.subaccount_id, s.account_id) AS owner_id, s.account_id,
+    f.ordinal, f.sealed_callback, f.attempts, f.since, now(), now() + %(lease)s AS until, s.key_id, s.wrapped_key
 FROM first f JOIN claims USING (session_uuid) JOIN sessions s USING (session_uuid) WHERE f.waits_until IS NULL
 """
 """What waits longest, without reading all that waits.
@@ -126,10 +128,11 @@ async def claim(connection: Connection, keyring: Keyring, sessions: int, lease: 
         )
         rows = sorted(await cursor.fetchall(), key=lambda row: (row.session_uuid, row.ordinal))
     claimed = []
-    for (session_uuid, until, owner_id), of_session in groupby(
-        rows, key=lambda row: (row.session_uuid, row.until, row.owner_id)
+    for (session_uuid, until, owner_id, account_id), of_session in groupby(
+        rows, key=lambda row: (row.session_uuid, row.until, row.owner_id, row.account_id)
     ):
-        claimed.append(Claimed(Hold(session_uuid, until), owner_id, [_due(row, keyring) for row in of_session]))
+        due = [_due(row, keyring) for row in of_session]
+        claimed.append(Claimed(Hold(session_uuid, until), owner_id, account_id, due))
     return claimed
 
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from masking.delivery.endpoints import (
     AT_ONCE,
-    AT_ONCE_OF_OWNER,
+    AT_ONCE_OF_ACCOUNT,
     FAILURES,
     FORGOTTEN_AFTER_S,
     LAST_REST_S,
@@ -18,7 +18,7 @@ from masking.delivery.endpoints import (
 )
 from masking.delivery.sender import Patience
 
-HERE, THERE = Endpoint("MA1", "https://customer.example"), Endpoint("MA1", "https://other.example")
+HERE, THERE = Endpoint("MA1", "https://customer.example", "MA1"), Endpoint("MA1", "https://other.example", "MA1")
 
 
 def test_an_endpoint_gets_only_so_many_requests_at_once() -> None:
@@ -54,14 +54,14 @@ def test_another_accounts_callbacks_to_the_same_place_do_not_rest() -> None:
         assert endpoints.admit(HERE, 0.0) == 0.0
         endpoints.done(HERE, 0.0, taken=False)
     assert endpoints.admit(HERE, 0.0) > 0
-    assert endpoints.admit(HERE._replace(owner_id="MA2"), 0.0) == 0.0
+    assert endpoints.admit(HERE._replace(owner_id="MA2", account_id="MA2"), 0.0) == 0.0
 
 
 def test_an_account_with_many_endpoints_leaves_room_for_the_others() -> None:
     endpoints = Endpoints()
-    many = [Endpoint("MA1", f"https://{n}.customer.example") for n in range(AT_ONCE_OF_OWNER + 1)]
-    assert [endpoints.admit(each, 0.0) for each in many] == [0.0] * AT_ONCE_OF_OWNER + [SHORT_WAIT_S]
-    assert endpoints.admit(Endpoint("MA2", "https://other.example"), 0.0) == 0.0
+    many = [Endpoint(f"SA{n % 3}", f"https://{n}.customer.example", "MA1") for n in range(AT_ONCE_OF_ACCOUNT + 1)]
+    assert [endpoints.admit(each, 0.0) for each in many] == [0.0] * AT_ONCE_OF_ACCOUNT + [SHORT_WAIT_S]
+    assert endpoints.admit(Endpoint("MA2", "https://other.example", "MA2"), 0.0) == 0.0
     endpoints.done(many[0], 0.0, taken=True)
     assert endpoints.admit(many[-1], 0.0) == 0.0
 
@@ -69,7 +69,7 @@ def test_an_account_with_many_endpoints_leaves_room_for_the_others() -> None:
 def test_endpoints_of_long_ago_are_forgotten_and_those_that_rest_are_not() -> None:
     endpoints = Endpoints()
     for n in range(MOST_KNOWN):
-        failing = Endpoint("MA1", f"https://{n}.customer.example")
+        failing = Endpoint("MA1", f"https://{n}.customer.example", "MA1")
         for _ in range(FAILURES):
             endpoints.admit(failing, 0.0)
             endpoints.done(failing, 0.0, taken=False)

@@ -16,19 +16,21 @@ import pytest
 from aiohttp import ThreadedResolver, web
 from aiohttp.abc import ResolveResult
 
-from masking.delivery.endpoints import AT_ONCE
+from masking.delivery.endpoints import AT_ONCE, AT_ONCE_OF_ACCOUNT
 from masking.delivery.guard import NOT_PUBLIC, AddressGuard
 from masking.delivery.request import customers_http
-from masking.delivery.sender import CallbackSender, Patience
+from masking.delivery.sender import SESSIONS_AT_ONCE, CallbackSender, Patience
 from masking.domain.callbacks import Callback
 from masking.domain.lifecycle import opened
 from masking.domain.session import Session
 from masking.ports import serving
 from masking.privacy.keyring import Keyring
 from masking.storage import callbacks
+from masking.storage.accounts import create_account
 from masking.storage.callback_records import CallbackRecord, Chosen, find
 from masking.storage.database import Database
 from masking.storage.sessions import record_session
+from tests.conftest import ACCOUNT
 from tests.integration.conftest import free_port
 from tests.storage.test_routes import asked, open_
 
@@ -125,6 +127,13 @@ class Queue:
         async with self.database.transaction() as connection:
             await record_session(connection, self.keyring, session, queued)
 
+    async def belongs_to(self, session: Session, account_id: str, subaccount_id: str | None = None) -> None:
+        async with self.database.transaction() as connection:
+            await connection.execute(
+                "UPDATE sessions SET account_id = %s, subaccount_id = %s WHERE session_uuid = %s",
+                (account_id, subaccount_id, session.session_uuid),
+            )
+
     async def records(self, callback_id: str) -> list[CallbackRecord]:
         async with self.database.transaction() as connection:
             return await find(connection, Chosen(callback_ids=[callback_id]), 1)
@@ -213,6 +222,34 @@ async def test_a_dead_and_a_stalling_endpoint_delay_nobody_elses_callbacks(
             assert time.monotonic() - began < 3
     pending = [sequence for sequence, state, _, _ in await queue.states() if state == "pending"]
     assert len(pending) == 24
+
+
+LOOPBACK = ("127.0.0.1", "localhost", "0x7f.1", "0x7f000001")
+
+
+async def test_an_account_with_slow_endpoints_and_subaccounts_delays_nobody_elses_callbacks(
+    database: Database, keyring: Keyring, queue: Queue, customer: Customer
+) -> None:
+    async with database.transaction() as connection:
+        subaccounts = [(await create_account(connection, keyring, parent_id=ACCOUNT)).auth_id for _ in range(2)]
+        other = (await create_account(connection, keyring)).auth_id
+    async with Customer().listening() as slow:
+        slow.slow_s = 0.8
+        for n in range(SESSIONS_AT_ONCE + 8):
+            session = await queue.session()
+            await queue.belongs_to(session, ACCOUNT, subaccounts[n % 2])
+            url = slow.url().replace("127.0.0.1", LOOPBACK[n // 2 % len(LOOPBACK)])
+            await queue.put(session, url, *range(1, 20))
+        async with sending(database, keyring) as sender:
+            await until(lambda: len(slow.taken) >= AT_ONCE_OF_ACCOUNT)
+            await asyncio.sleep(0.3)
+            session = await queue.session()
+            await queue.belongs_to(session, other)
+            began = time.monotonic()
+            await queue.put(session, customer.url(), 1)
+            sender.wake()
+            await until(lambda: len(customer.taken) == 1, 60)
+            assert time.monotonic() - began < 3
 
 
 async def test_what_was_given_up_is_listed_as_dead(
