@@ -12,6 +12,7 @@ import aiohttp
 from yarl import URL
 
 from masking.carriers.signature import signed_headers
+from masking.delivery.connections import Connector
 from masking.delivery.guard import NOT_PUBLIC, AddressGuard
 from masking.delivery.standard_webhooks import standard_headers
 from masking.domain.callbacks import Callback
@@ -64,7 +65,7 @@ def customers_http(connect_timeout: float, read_timeout: float, guard: AddressGu
     """The HTTP client that talks to customers: time-outs in seconds, no cookies, nothing from the environment."""
     return aiohttp.ClientSession(
         # How many requests are under way at once, the sender sees to.
-        connector=aiohttp.TCPConnector(limit=0, socket_factory=guard.socket),
+        connector=Connector(limit=0, socket_factory=guard.socket),
         cookie_jar=aiohttp.DummyCookieJar(),
         timeout=aiohttp.ClientTimeout(sock_connect=connect_timeout, sock_read=read_timeout),
         auto_decompress=False,

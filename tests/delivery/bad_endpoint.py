@@ -57,6 +57,14 @@ async def gigabyte(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
         await writer.drain()
 
 
+async def hint(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Sends hints without end, and no answer."""
+    await read_request(reader)
+    while True:
+        writer.write(b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" * 1000)
+        await writer.drain()
+
+
 async def reset(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Takes the request and resets the connection."""
     await read_request(reader)

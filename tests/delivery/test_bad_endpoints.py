@@ -21,6 +21,8 @@ from tests.delivery.bad_endpoint import (
     Behaviour,
     answers,
     gigabyte,
+    hint,
+    read_request,
     reset,
     self_signed,
     speak_at_once,
@@ -84,6 +86,11 @@ WAYS_TO_FAIL: dict[str, tuple[Behaviour, str, int | None, str | None]] = {
     "stops in the status line": (answers(b"HTTP/1.1 200"), "no proper answer", None, None),
     "has an endless header": (answers(head("200 OK", "X: " + "x" * 100_000)), "no proper answer", None, None),
     "has headers without end": (answers(head("200 OK", *["X: y"] * 100_000)), "no proper answer", None, None),
+    "hints without end": (hint, "no proper answer", None, None),
+    "hints and answers": (
+        answers(head("103 Early Hints", "Link: </x>") * 3 + head("200 OK", "Content-Length: 2") + b"ok"), "HTTP 200",
+        200, "ok",
+    ),
     "has a reason": (answers(head("500 Oh", "Content-Length: 11"), b"no such row"), "HTTP 500", 500, "no such row"),
     "answers less than it said": (answers(head("404 No", "Content-Length: 9"), b"<p>"), "HTTP 404", 404, "<p>"),
     "answers much": (answers(head("400 No", "Content-Length: 6000"), b"<p>" * 2000), "HTTP 400", 400, "<p>" * 85 + "<"),
@@ -121,6 +128,33 @@ async def test_each_way_to_fail_ends_in_time_and_is_kept(queue: Queue) -> None:
     }
     assert max(each.duration_ms for each in found.values()) < 3000
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory < 64 * 1024, "KiB"
+
+
+async def test_an_endpoint_that_goes_on_answering_is_not_listened_to(queue: Queue) -> None:
+    """The connection stays for the next callback: what comes meanwhile would be kept."""
+    sent, ended = 0, asyncio.Event()
+
+    async def flood(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        await read_request(reader)
+        answer = head("200 OK", "Content-Length: 0")
+        writer.write(answer)
+        await asyncio.sleep(0.3)
+        try:
+            while True:
+                writer.write(answer * 1000)
+                await writer.drain()
+                sent += 1000 * len(answer)
+        finally:
+            ended.set()
+
+    session = await queue.session()
+    async with BadEndpoint(flood).listening() as url:
+        await queue.put(session, url, 1)
+        async with sending(queue.database, queue.keyring), asyncio.timeout(8):
+            await ended.wait()
+    assert sent < 10_000_000
+    assert [state for _, state, _, _ in await queue.states()] == ["delivered"]
 
 
 async def test_headers_that_drip_do_not_hold_a_try_longer_than_it_may_take(
