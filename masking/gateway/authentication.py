@@ -8,7 +8,7 @@ from aiohttp.typedefs import Handler
 
 from masking.gateway.context import CONTEXT
 from masking.gateway.errors import ApiError
-from masking.storage.accounts import Principal, authenticate
+from masking.storage.accounts import TOKEN_LENGTH, Principal, authenticate
 
 PATH_AUTH_ID = "auth_id"
 PRINCIPAL = web.RequestKey("principal", Principal)
@@ -38,10 +38,16 @@ async def _signed_in(request: web.Request, auth_id: str) -> Principal:
     if credentials.login != auth_id or "\0" in auth_id + credentials.password:
         raise refusal
     context, address, token = request.app[CONTEXT], request.remote or "", credentials.password
-    if wait := context.logins.seconds_to_wait(address, auth_id, token):
-        raise ApiError(429, "Too many failed logins. Wait and try again.", {"Retry-After": str(wait)})
+    wait = context.logins.seconds_to_wait(address, auth_id, token)
+    too_many = ApiError(429, "Too many failed logins. Wait and try again.", {"Retry-After": str(wait)})
+    # Behind a proxy all callers share an address: whoever guesses must not keep out an account whose token was not
+    # used lately. Nobody guesses a token as long as ours.
+    if wait and len(token) < TOKEN_LENGTH:
+        raise too_many
     async with context.database.transaction() as connection:
         principal = await authenticate(connection, context.keyring, auth_id, token)
+    if principal is None and wait:
+        raise too_many
     if principal is None:
         context.logins.failed(address, auth_id)
         raise refusal

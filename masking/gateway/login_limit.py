@@ -26,7 +26,7 @@ class LoginLimiter:
     """Counts failed logins in this process. Times are those of a monotonic clock, in seconds.
 
     Behind a proxy many callers share an address: a token that was right from there within the last hour is let
-    through whatever others guess.
+    through whatever others guess. Others than that may have to wait; whoever asks may know better.
     """
 
     def __init__(self) -> None:

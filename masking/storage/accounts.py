@@ -21,7 +21,8 @@ AUTH = "account"
 """The kind under which tokens are hashed, and the purpose under which they are sealed."""
 
 AUTH_ID = re.compile(r"(MA|SA)[A-Z0-9]{18}")
-TOKEN_BYTES = 30
+TOKEN_BYTES, TOKEN_LENGTH = 30, 40
+"""Of the tokens that are made here: random bytes, and the characters that they are written in."""
 
 
 class AccountError(MaskingError):

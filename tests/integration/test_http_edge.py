@@ -18,7 +18,9 @@ from masking.carriers.signature import signed_headers
 from masking.gateway.login_limit import FAILURES
 from masking.gateway.protocol import GatewayRunner
 from masking.ports import serving
-from tests.conftest import ACCOUNT
+from masking.privacy.keyring import Keyring
+from masking.storage.accounts import TOKEN_LENGTH, ensure_token
+from tests.conftest import ACCOUNT, TOKEN
 from tests.integration.conftest import CARRIER_TOKEN, System, free_port
 from tests.integration.test_sessions_api import PARTIES, error_of
 
@@ -172,3 +174,24 @@ async def test_whoever_guesses_has_to_wait_and_who_was_let_in_before_does_not(sy
     assert 1 <= int(refused.headers["Retry-After"]) <= 60
     assert refused.json()["error"] == "Too many failed logins. Wait and try again."
     assert (await system.http.get(url)).status_code == 200
+
+
+async def test_whoever_guesses_keeps_nobody_out_who_was_not_there_lately(system: System) -> None:
+    """Behind a proxy both have its address. A gateway that was just started knows nobody."""
+    url = f"{system.api}/"
+    async with httpx.AsyncClient(auth=(ACCOUNT, "a guess")) as stranger:
+        assert {(await stranger.get(url)).status_code for _ in range(FAILURES)} == {401}
+        assert (await stranger.get(url)).status_code == 429
+    async with httpx.AsyncClient(auth=(ACCOUNT, "g" * len(TOKEN))) as stranger:
+        assert {(await stranger.get(url)).status_code for _ in range(FAILURES)} == {429}
+    assert len(TOKEN) == TOKEN_LENGTH
+    assert (await system.http.get(url)).status_code == 200
+
+
+async def test_a_short_token_waits_even_if_it_is_right(system: System, keyring: Keyring) -> None:
+    async with system.database.transaction() as connection:
+        await ensure_token(connection, keyring, ACCOUNT, "of-a-demo")
+    url = f"{system.api}/"
+    async with httpx.AsyncClient(auth=(ACCOUNT, "a guess")) as stranger:
+        assert {(await stranger.get(url)).status_code for _ in range(FAILURES)} == {401}
+    assert (await system.http.get(url, auth=(ACCOUNT, "of-a-demo"))).status_code == 429
