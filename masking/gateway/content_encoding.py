@@ -10,14 +10,14 @@ from aiohttp.typedefs import Handler
 from masking.gateway.errors import ApiError
 
 _WINDOW_BITS = {"gzip": 16 + zlib.MAX_WBITS, "x-gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
-_WITH_BODY = ("POST", "PUT", "PATCH")
+WITH_BODY = ("POST", "PUT", "PATCH")
 
 
 @web.middleware
 async def decoded(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Let handlers read every body as it was before it was compressed."""
     encoding = request.headers.get(hdrs.CONTENT_ENCODING, "").strip().lower()
-    if encoding not in ("", "identity") and request.method in _WITH_BODY:
+    if encoding not in ("", "identity") and request.method in WITH_BODY:
         bits = _WINDOW_BITS.get(encoding)
         if bits is None:
             known = "gzip, deflate"

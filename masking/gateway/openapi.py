@@ -58,6 +58,7 @@ _ERRORS = {
     401: "The credentials are missing or wrong.",
     404: "The account has no such session, call, recording or callback.",
     405: "Not with this method; Allow names those that there are.",
+    408: "The body did not come within 20 seconds.",
     413: "The body is larger than 64 KiB.",
     415: "The body is not application/json, or compressed in another way than gzip and deflate.",
     422: "The Idempotency-Key was used with another body.",
@@ -150,7 +151,7 @@ def _paths() -> Json:
         sessions: {
             "post": _operation(
                 "createSession", "Create a session", [account, key], (201, SessionCreated), CreateArguments,
-                errors=(400, 401, 413, 415, 422, 429, 503),
+                errors=(400, 401, 408, 413, 415, 422, 429, 503),
             ),
             "get": _operation(
                 "listSessions", "List sessions, newest first", [account, *_in_query(PARAMETERS)], (200, ListAnswer),
@@ -161,7 +162,7 @@ def _paths() -> Json:
             "get": _operation("getSession", "Retrieve a session", one, (200, SessionAnswer), errors=(401, 404, 429)),
             "post": _operation(
                 "updateSession", "Update a session", one, (200, SessionUpdated), UpdateArguments,
-                errors=(400, 401, 404, 413, 415, 429, 503),
+                errors=(400, 401, 404, 408, 413, 415, 429, 503),
             ),
             "delete": _operation(
                 "expireSession", "Expire a session", one, (200, SessionExpired), errors=(400, 401, 404, 429, 503)
@@ -206,7 +207,7 @@ def _paths() -> Json:
         callbacks + "Replay/": {
             "post": _operation(
                 "replayCallbacks", "Send callbacks again", [account], (200, CallbacksReplayed), ReplayArguments,
-                errors=(400, 401, 413, 415, 429),
+                errors=(400, 401, 408, 413, 415, 429),
             ),
         },
         callbacks + "Endpoint/": {

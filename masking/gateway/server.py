@@ -28,6 +28,7 @@ from masking.gateway.inbox_forwarder import InboxForwarder
 from masking.gateway.metrics import metrics_served
 from masking.gateway.protocol import GatewayRunner
 from masking.gateway.request_limit import RequestLimiter
+from masking.gateway.slow_bodies import in_time
 from masking.lifeline import until_stopped
 from masking.ports import Place, listening
 from masking.privacy.key_files import load_keyring
@@ -55,7 +56,7 @@ SECURITY_HEADERS = {
 def build_app(context: Context) -> web.Application:
     """The gateway's application."""
     app = web.Application(
-        middlewares=[errors_as_json, authenticated, decoded, carrier_webhooks.signed_by_carrier],
+        middlewares=[errors_as_json, authenticated, in_time, decoded, carrier_webhooks.signed_by_carrier],
         client_max_size=MAX_BODY,
     )
     app[CONTEXT] = context

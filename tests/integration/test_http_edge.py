@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import gzip
 import json
 import zlib
@@ -195,3 +196,34 @@ async def test_a_short_token_waits_even_if_it_is_right(system: System, keyring: 
     async with httpx.AsyncClient(auth=(ACCOUNT, "a guess")) as stranger:
         assert {(await stranger.get(url)).status_code for _ in range(FAILURES)} == {401}
     assert (await system.http.get(url, auth=(ACCOUNT, "of-a-demo"))).status_code == 429
+
+
+@pytest.mark.parametrize(
+    "path", ["/carrier/voice/answer", "/carrier/plivo/sessions/a/b", SESSIONS.replace("MA", ACCOUNT)]
+)
+async def test_a_body_that_never_comes_holds_nothing_for_ever(
+    system: System, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("masking.gateway.slow_bodies.BODY_WITHIN_S", 0.5)
+    login = base64.b64encode(f"{ACCOUNT}:{TOKEN}".encode()).decode()
+    sent = (
+        f"POST {path}{HOST}Authorization: Basic {login}\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n1"
+    )
+    async with asyncio.timeout(5):
+        head, body = await answer_to(sent, system.settings.port)
+    assert head.startswith("HTTP/1.1 408 ")
+    assert json.loads(body)["error"] == "The request body should come within 0.5 seconds."
+
+
+async def test_a_stranger_who_goes_in_the_middle_of_a_body_is_no_error_of_ours(
+    system: System, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(3):
+        _, writer = await asyncio.open_connection("127.0.0.1", system.settings.port)
+        writer.write(f"POST /carrier/voice/answer{HOST}Content-Length: 9\r\n\r\n1".encode())
+        await writer.drain()
+        await asyncio.sleep(0.1)
+        writer.close()
+        await writer.wait_closed()
+    await asyncio.sleep(0.2)
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
