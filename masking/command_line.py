@@ -30,6 +30,11 @@ def or_exit(action: Callable[[], ResultT]) -> ResultT:
         raise typer.Exit(EXIT_CANNOT_START) from None
 
 
+def printable(text: str) -> str:
+    """A line that others have a say in, for a terminal: what would steer it, or hide the rest, is written out."""
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+
+
 def say(told: Mapping[str, object], words: str, *, as_json: bool) -> None:
     """Tell a machine or a person."""
     typer.echo(json.dumps(told) if as_json else words)
@@ -43,7 +48,7 @@ def say_some(
         typer.echo(json.dumps({name: [plain(row) for row in rows]}))
         return
     for row in rows:
-        typer.echo(line(row))
+        typer.echo(printable(line(row)))
     typer.echo(f"{len(rows)} {state}." if len(rows) < limit else f"{limit} {state} shown; more with --limit.")
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from masking.command_line import AsJson, or_exit, say
+from masking.command_line import AsJson, or_exit, printable, say
 from masking.errors import MaskingError, StartupError
 from masking.operate.console import on_system
 from masking.operate.sessions import Numbers, Session
@@ -86,7 +86,8 @@ def show(
     else:
         print_timeline(told)
     if pack.faults:
-        typer.echo(f"masking: the pack was altered: {pack.faults[0]}; `masking audit verify` tells all", err=True)
+        told_so = f"masking: the pack was altered: {printable(str(pack.faults[0]))}; `masking audit verify` tells all"
+        typer.echo(told_so, err=True)
         raise typer.Exit(EXIT_DIFFERS)
 
 

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from masking.command_line import printable
 from masking.domain.timeline import Entry, Happened, Timeline
 from masking.shortened import shortened
 
@@ -32,12 +33,12 @@ def show_by(in_full: bool) -> Callable[[str], str]:
 def print_timeline(told: Timeline, console: Console | None = None) -> None:
     """The story for a person: a heading, a table, the money."""
     console = console or Console()
-    console.print(Text(f"Session {told.session_uuid} of {told.account_id}", style="bold"), soft_wrap=True)
+    console.print(_plain(f"Session {told.session_uuid} of {told.account_id}", style="bold"), soft_wrap=True)
     parties = [f"first party {told.first_party or 'nobody'}", f"second party {told.second_party or 'nobody'}"]
     if told.virtual_number:
-        console.print(f"{told.phase}; {', '.join(parties)}, through {told.virtual_number}", soft_wrap=True)
+        console.print(_plain(f"{told.phase}; {', '.join(parties)}, through {told.virtual_number}"), soft_wrap=True)
     else:
-        console.print(told.phase, soft_wrap=True)
+        console.print(_plain(told.phase), soft_wrap=True)
     table = Table("UTC", "who", "what", "", "amount", box=box.SIMPLE, pad_edge=False, padding=(0, 1, 0, 0))
     for column in (*table.columns[:3], table.columns[4]):
         column.no_wrap = True
@@ -48,12 +49,17 @@ def print_timeline(told: Timeline, console: Console | None = None) -> None:
         if entry.at.date() != day:
             day = entry.at.date()
             table.add_row("", "", Text(f"{day:%Y-%m-%d}", style="dim"))
-        table.add_row(*_cells(entry), style=_STYLES.get(entry.what, ""))
+        table.add_row(*map(_plain, _cells(entry)), style=_STYLES.get(entry.what, ""))
     console.print(table)
     for remark in told.remarks:
-        console.print(f"Remark: {remark}", soft_wrap=True)
+        console.print(_plain(f"Remark: {remark}"), soft_wrap=True)
     for line in _money(told):
-        console.print(line, soft_wrap=True)
+        console.print(_plain(line), soft_wrap=True)
+
+
+def _plain(line: str, style: str = "") -> Text:
+    """Carriers, other services and makers of packs have a say in it: it is no markup, and steers no terminal."""
+    return Text(printable(line), style=style)
 
 
 def _cells(entry: Entry) -> tuple[str, ...]:

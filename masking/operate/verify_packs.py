@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from masking.command_line import AsJson, or_exit
+from masking.command_line import AsJson, or_exit, printable
 from masking.errors import MaskingError, StartupError
 from masking.operate.audit import KeyOption, Offline, Signer, app, keys_for, own_signer
 from masking.operate.sessions import Numbers
@@ -107,9 +107,10 @@ def _verify_one(
         return str(report.outcome)
     if report.code is not None:
         code = f"{report.code.version} {report.code.commit}".strip()
-        typer.echo(f"Session {report.session_uuid}, exported by masking {code}, signed by {report.public_key}")
+        told = f"Session {report.session_uuid}, exported by masking {code}, signed by {report.public_key}"
+        typer.echo(printable(told))
     for line in _lines(report):
-        typer.echo(line)
+        typer.echo(printable(line))
     typer.echo(_CONCLUSIONS[report.outcome])
     return str(report.outcome)
 
@@ -166,9 +167,9 @@ def _verify_all(place: str | None, key: Path | None, offline: bool, signer: str 
         for where, report in altered:
             for each in report.checks:
                 for finding in each.findings if each.state == DIFFERS else ():
-                    typer.echo(f"{where}: {each.name}: {finding}")
+                    typer.echo(printable(f"{where}: {each.name}: {finding}"))
         for reason, count in reasons.most_common(10):
-            typer.echo(f"{count} not proven: {reason}")
+            typer.echo(printable(f"{count} not proven: {reason}"))
         typer.echo(f"{len(names)} packs: {counts[PROVEN]} proven, {counts[DIFFERS]} altered or different,"
                    f" {counts[NOT_DONE]} not proven in all")  # fmt: skip
     return next((each for each in (DIFFERS, NOT_DONE) if counts[each]), PROVEN)
