@@ -11,8 +11,8 @@ from pydantic import Field
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from activities.starts import HouseTerms, Starts
-from masking.contract import PIN_TAKEN, POOL_EXHAUSTED
+from activities.starts import ANOTHERS, HouseTerms, Starts, is_of_another
+from masking.contract import PIN_TAKEN, POOL_EXHAUSTED, ErrorType
 from masking.domain.agreement import Agreement, Left
 from masking.domain.callbacks import Callback
 from masking.domain.events import Side
@@ -171,6 +171,8 @@ class SessionActivities:
     @activity.defn
     async def open_session(self, command: OpenSession) -> Opened:
         """Decide what the request left open, choose a number, take the routes, write the row. Safe to repeat."""
+        if is_of_another(command.session.session_uuid):
+            return Opened(virtual_number=None, refusal=ANOTHERS)
         session, agreement = self._starts.agreed(command.session, command.left)
         country = country_of(session.terms.matched_number) if session.terms.geomatch else None
         key = await self._starts.key(session.session_uuid)
@@ -207,6 +209,7 @@ class SessionActivities:
     @activity.defn
     async def change_parties(self, command: ChangeParties) -> PartiesChanged:
         """Take the routes of a session's new parties. Safe to repeat."""
+        _must_be_its_own(command.session)
         async with _unless_superseded(), self._database.transaction() as connection:
             held = await routes.change_parties(connection, self._keyring, command.session, command.terms)
         return PartiesChanged(holds_routes=held)
@@ -214,6 +217,7 @@ class SessionActivities:
     @activity.defn
     async def record_session(self, command: RecordSession) -> Recorded:
         """Write the newest state, move the leases, queue callbacks. Safe to repeat and to come late."""
+        _must_be_its_own(command.session)
         async with _unless_superseded(), self._database.pipelined() as connection:
             recorded = await sessions.record_session(
                 connection,
@@ -260,6 +264,7 @@ class SessionActivities:
     @activity.defn
     async def settle_session(self, command: RecordSession) -> Bill:
         """Close the bill. Safe to repeat."""
+        _must_be_its_own(command.session)
         self._ciphers.forget(command.session.session_uuid)
         async with _unless_superseded(), self._database.pipelined() as connection:
             return await sessions.settle_session(connection, self._keyring, command.session)
@@ -269,6 +274,12 @@ class SessionActivities:
         """Let events be told again, once their workflow has closed: as late ones. Safe to repeat."""
         async with self._database.transaction() as connection:
             await inbox.put_back(connection, command.session_uuid, command.event_ids)
+
+
+def _must_be_its_own(session: Session) -> None:
+    """Fail for good where the workflow is not this session's."""
+    if is_of_another(session.session_uuid):
+        raise ApplicationError(ANOTHERS, type=ErrorType.REQUEST_INVALID, non_retryable=True)
 
 
 @asynccontextmanager

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
-from masking.contract import NO_ACCOUNT
+from temporalio import activity
+
+from masking.contract import NO_ACCOUNT, session_workflow_id
 from masking.domain.agreement import Agreement, Left, agreed
 from masking.domain.limits import fault_of_request
 from masking.domain.session import Session
@@ -16,6 +18,16 @@ from masking.storage.accounts import carrier_of, is_open
 from masking.storage.database import Connection
 from masking.storage.payload_keys import StoredPayloadKeys
 from masking.storage.session_keys import OWN, StoredPayloadKey
+
+ANOTHERS = "The session_uuid is that of another session: its workflow is session- and this id."
+
+
+def is_of_another(session_uuid: str) -> bool:
+    """Whether the activity was asked for by a workflow that is not this session's.
+
+    Whoever may start workflows could otherwise have one read, and write, what is of a session that lives in another.
+    """
+    return activity.in_activity() and activity.info().workflow_id != session_workflow_id(session_uuid)
 
 
 class HouseTerms(Protocol):
