@@ -9,6 +9,7 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from activities.sessions import SessionRef
+from activities.starts import ANOTHERS, is_of_another
 from masking.carriers import words
 from masking.carriers.errors import (
     CarrierRefused,
@@ -103,6 +104,8 @@ class CarrierActivities:
                 call could ring a phone twice, so there is none. Retryable when it certainly did not call.
         """
         terms, session_uuid = command.terms, command.session_uuid
+        if is_of_another(session_uuid):
+            raise ApplicationError(ANOTHERS, non_retryable=True)
         hooks = f"{self._webhooks_url}/sessions/{session_uuid}"
         order = CallOrder(
             from_number=command.virtual_number,
@@ -136,7 +139,7 @@ class CarrierActivities:
         Where that try got as far as noting the call, or one of its webhooks was quicker, it is known what came of it.
         """
         async with self._database.transaction() as connection:
-            if not await claim_first_call(connection, session_uuid):
+            if not await claim_first_call(connection, session_uuid, order.from_number):
                 known = await find_first_call(connection, self._keyring, session_uuid)
                 if known is not None:
                     return known

@@ -252,15 +252,19 @@ async def note_call(connection: Connection, found: FoundRoute, call: Call, decis
         )
 
 
-async def claim_first_call(connection: Connection, session_uuid: str) -> bool:
+async def claim_first_call(connection: Connection, session_uuid: str, number: str) -> bool:
     """Whether the first party of a live session may be called; the carrier counts as asked from now on.
 
     It may be asked once only, and not after the session's end.
+
+    Args:
+        number: what the first party is to see, E.164. Whatever a workflow says, it is the session's, and of the pool.
     """
     claimed = await connection.execute(
         "UPDATE sessions SET first_call_asked_at = now()"
-        " WHERE session_uuid = %s AND first_call_asked_at IS NULL AND expires_at > now()",
-        (session_uuid,),
+        " WHERE session_uuid = %s AND first_call_asked_at IS NULL AND expires_at > now() AND virtual_number = %s"
+        " AND EXISTS (SELECT FROM numbers n WHERE n.number = virtual_number)",
+        (session_uuid, number),
     )
     return claimed.rowcount == 1
 

@@ -70,10 +70,12 @@ async def test_a_call_that_waited_for_another_of_its_session_finds_it_busy(
 
 async def test_the_first_party_is_called_once_and_never_after_the_end(database: Database, keyring: Keyring) -> None:
     live, over = asked(), asked("+12025550111", "+12025550112")
-    for session in (live, over):
-        assert await open_(database, keyring, session) is not None
+    numbers = {session.session_uuid: await open_(database, keyring, session) for session in (live, over)}
     async with database.transaction() as connection:
         await connection.execute("UPDATE sessions SET expires_at = now() WHERE session_uuid = %s", [over.session_uuid])
-        claims = [await claim_first_call(connection, s.session_uuid) for s in (live, live, over)]
+        claims = [
+            await claim_first_call(connection, s.session_uuid, numbers[s.session_uuid] or "")
+            for s in (live, live, over)
+        ]
 
     assert claims == [True, False, False]

@@ -206,7 +206,7 @@ async def test_a_call_to_the_first_party_that_was_made_is_told_again_and_not_mad
     )
     activities = CarrierActivities(database, keyring, None, "http://gateway.example")
     async with database.transaction() as connection:
-        assert await claim_first_call(connection, session.session_uuid)
+        assert await claim_first_call(connection, session.session_uuid, session.virtual_number)
     with pytest.raises(ApplicationError, match="may have called already"):
         await activities.call_first_party(asked)
 
@@ -217,3 +217,17 @@ async def test_a_call_to_the_first_party_that_was_made_is_told_again_and_not_mad
         await note_call(connection, found, made, None)
     again = await activities.call_first_party(asked)
     assert (again.event_id, again.call, again.at) == ("made:placed", made, found.now)
+
+
+async def test_the_first_party_sees_no_number_but_the_sessions_and_the_pools(
+    database: Database, keyring: Keyring
+) -> None:
+    """Whatever the state of a workflow says, which somebody may have started it with."""
+    session = await active(database, keyring)
+    async with database.transaction() as connection:
+        for foreign in ("+12025550911", FIRST):
+            assert not await claim_first_call(connection, session.session_uuid, foreign)
+        async with connection.transaction(force_rollback=True):
+            await connection.execute("DELETE FROM numbers WHERE number = %s", (session.virtual_number,))
+            assert not await claim_first_call(connection, session.session_uuid, session.virtual_number)
+        assert await claim_first_call(connection, session.session_uuid, session.virtual_number)
