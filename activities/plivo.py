@@ -12,7 +12,7 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from activities.carrier import later
-from activities.starts import ANOTHERS, HouseTerms, Starts, is_of_another
+from activities.starts import HouseTerms, Starts, impossible
 from masking.carriers.errors import CarrierError, CarrierRefused, CarrierUnavailable, CredentialsRefused
 from masking.carriers.plivo.arguments import Arguments, create_arguments, update_arguments
 from masking.carriers.plivo.callbacks import session_path
@@ -127,8 +127,8 @@ class PlivoActivities:
         which, by our books, one of the parties reaches somebody else, it is asked for another while it keeps
         the first one; what was had in vain, or made twice, is expired.
         """
-        if is_of_another(command.session.session_uuid):
-            return OpenedAtCarrier(told=None, refusal=ANOTHERS)
+        if fault := impossible(command.session):
+            return OpenedAtCarrier(told=None, refusal=fault)
         session, agreement = self._starts.agreed(command.session, command.left)
         if await self._starts.is_unchecked(session, command.left):
             async with self._database.transaction() as connection:

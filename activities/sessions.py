@@ -11,7 +11,7 @@ from pydantic import Field
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from activities.starts import ANOTHERS, HouseTerms, Starts, is_of_another
+from activities.starts import ANOTHERS, HouseTerms, Starts, is_of_another, impossible
 from masking.contract import PIN_TAKEN, POOL_EXHAUSTED, ErrorType
 from masking.domain.agreement import Agreement, Left
 from masking.domain.callbacks import Callback
@@ -171,8 +171,8 @@ class SessionActivities:
     @activity.defn
     async def open_session(self, command: OpenSession) -> Opened:
         """Decide what the request left open, choose a number, take the routes, write the row. Safe to repeat."""
-        if is_of_another(command.session.session_uuid):
-            return Opened(virtual_number=None, refusal=ANOTHERS)
+        if fault := impossible(command.session):
+            return Opened(virtual_number=None, refusal=fault)
         session, agreement = self._starts.agreed(command.session, command.left)
         country = country_of(session.terms.matched_number) if session.terms.geomatch else None
         key = await self._starts.key(session.session_uuid)

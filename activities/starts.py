@@ -30,6 +30,15 @@ def is_of_another(session_uuid: str) -> bool:
     return activity.in_activity() and activity.info().workflow_id != session_workflow_id(session_uuid)
 
 
+def impossible(session: Session) -> str | None:
+    """Why a session can neither be nor be looked for; None when it can."""
+    if is_of_another(session.session_uuid):
+        return ANOTHERS
+    # PostgreSQL takes none, and would be asked again and again.
+    asked = (session.session_uuid, session.account_id, session.subaccount_id or "", session.terms.preferred_number)
+    return "A NUL character is no text." if any("\0" in text for text in asked) else None
+
+
 class HouseTerms(Protocol):
     """What the operator decides about new sessions."""
 

@@ -36,10 +36,15 @@ PRICED = {"rate": {"per_minute": "0", "increment": 1}}
 """As the gateway's requests are, which it has checked; anybody can write so."""
 
 
+def good_terms(**more: object) -> dict[str, object]:
+    """Terms of two parties."""
+    return {"first_party": "+12025550101", "second_party": "+12025550102", **more}
+
+
 def with_pins(**pin: object) -> dict[str, object]:
     """Terms with such PINs."""
     pin = {"prompt_play": "https://customer.example/pin.mp3", **pin}
-    return {"first_party": "+12025550101", "second_party": "+12025550102", "pin": pin}
+    return good_terms(pin=pin)
 
 
 def commands(section: str) -> str:
@@ -136,6 +141,9 @@ async def test_a_payload_in_the_clear_is_taken_and_is_in_the_clear(system: Syste
             {"terms": {"first_party": "+12025550101", "second_party": "+12025550102", "ring_timeout": 10**13}},
             "SessionRefused",
         ),
+        ({"account_id": "MA0\0"}, "SessionRefused"),
+        ({"subaccount_id": "SA0\0"}, "SessionRefused"),
+        ({"terms": good_terms(preferred_number="+1\0")}, "SessionRefused"),
         (PRICED | {"account_id": "MA000000000000000000"}, "AccountUnknown"),
         (PRICED | {"terms": {"first_party": "911", "second_party": "+12025550102"}}, "SessionRefused"),
         (PRICED | {"pair_grace": 10**13}, "SessionRefused"),
