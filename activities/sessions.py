@@ -11,7 +11,7 @@ from pydantic import Field
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from activities.starts import ANOTHERS, HouseTerms, Starts, is_of_another, impossible
+from activities.starts import ANOTHERS, HouseTerms, Starts, impossible, is_of_another
 from masking.contract import PIN_TAKEN, POOL_EXHAUSTED, ErrorType
 from masking.domain.agreement import Agreement, Left
 from masking.domain.callbacks import Callback

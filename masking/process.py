@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import resource
 import sys
 from collections.abc import Callable, Coroutine
 from typing import Any, NoReturn
@@ -33,7 +34,12 @@ def run_process(main: Callable[[Settings], Coroutine[Any, Any, None]], name: str
 
 
 def end_with(program: Callable[[], object]) -> NoReturn:
-    """Run a whole program, and `end` this process, which is the program's own, as that exits."""
+    """Run a whole program, and `end` this process, which is the program's own, as that exits.
+
+    Should it be aborted, as Temporal's core may, no core file is left: keys and numbers would stand there in the clear.
+    """
+    _, most = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, most))
     try:
         program()
     except SystemExit as leaving:

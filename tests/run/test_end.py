@@ -48,3 +48,18 @@ def test_a_process_without_it_shuts_its_interpreter_down() -> None:
     script = ENDS.format(core="", code=0)
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=60, check=False)
     assert done.returncode < 0
+
+
+def test_a_process_that_is_aborted_leaves_no_core_file() -> None:
+    """In a container the limit is often none; who is to debug one may raise it again."""
+    script = (
+        "import resource\n"
+        "from masking.process import end_with\n"
+        "_, most = resource.getrlimit(resource.RLIMIT_CORE)\n"
+        "resource.setrlimit(resource.RLIMIT_CORE, (most, most))\n"
+        "end_with(lambda: print(resource.getrlimit(resource.RLIMIT_CORE) == (0, most), most))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    kept, most = done.stdout.split()
+    assert most != "0", "else this shows nothing"
+    assert kept == "True"
