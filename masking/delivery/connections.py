@@ -11,6 +11,8 @@ from aiohttp.client_proto import ResponseHandler
 from aiohttp.http import RawResponseMessage
 from aiohttp.streams import StreamReader
 
+from masking.delivery.names import Names
+
 MOST_HINTS = 16
 """So many answers of status 1xx may come before the answer; more are no hints."""
 
@@ -23,8 +25,14 @@ class Connector(aiohttp.TCPConnector):
     """
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
+        self._names = Names()
+        super().__init__(resolver=self._names, **options)
         self._factory = functools.partial(_Answers, loop=self._loop)  # type: ignore[assignment] # aiohttp's is narrower
+
+    async def close(self, *, abort_ssl: bool = False) -> None:
+        """End all connections."""
+        await super().close(abort_ssl=abort_ssl)
+        await self._names.close()
 
 
 class _Answers(ResponseHandler):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import threading
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
@@ -10,14 +12,16 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_network
 from socket import AF_INET
+from typing import Any
 
 import psycopg
 import pytest
-from aiohttp import ThreadedResolver, web
+from aiohttp import web
 from aiohttp.abc import ResolveResult
 
 from masking.delivery.endpoints import AT_ONCE, AT_ONCE_OF_ACCOUNT
 from masking.delivery.guard import NOT_PUBLIC, AddressGuard
+from masking.delivery.names import Names
 from masking.delivery.request import customers_http
 from masking.delivery.sender import SESSIONS_AT_ONCE, CallbackSender, Patience
 from masking.domain.callbacks import Callback
@@ -252,6 +256,41 @@ async def test_an_account_with_slow_endpoints_and_subaccounts_delays_nobody_else
             assert time.monotonic() - began < 3
 
 
+async def test_names_that_are_never_answered_for_delay_nobody_who_asks_for_others(
+    database: Database, keyring: Keyring, queue: Queue, customer: Customer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with name servers that take questions and say nothing."""
+    ask, released, asked_for = socket.getaddrinfo, threading.Event(), list[str]()
+
+    def slow(host: str, *args: Any, **more: Any) -> Any:
+        if str(host).endswith(".example"):
+            asked_for.append(host)
+            released.wait(60)
+        return ask(host, *args, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    for n in range(AT_ONCE_OF_ACCOUNT):
+        await queue.put(await queue.session(), f"http://{n}.customer.example/", n + 100)
+    try:
+        async with database.transaction() as connection:
+            other = (await create_account(connection, keyring)).auth_id
+        async with sending(database, keyring) as sender:
+            await until(lambda: len(asked_for) >= 6)
+            began = time.monotonic()
+            # Whatever else in the process asks for a name: the carrier's client, PostgreSQL's.
+            async with asyncio.timeout(3):
+                await asyncio.get_running_loop().getaddrinfo("localhost", customer.port)
+            session = await queue.session()
+            await queue.belongs_to(session, other)
+            await queue.put(session, customer.url().replace("127.0.0.1", "localhost"), 1)
+            sender.wake()
+            await until(lambda: len(customer.taken) == 1)
+            assert time.monotonic() - began < 3
+            released.set()
+    finally:
+        released.set()
+
+
 async def test_what_was_given_up_is_listed_as_dead(
     database: Database, keyring: Keyring, queue: Queue, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -287,14 +326,14 @@ async def test_of_several_addresses_of_a_name_only_public_ones_are_connected_to(
     """A name that means a public address when it is looked at and another when it is connected to (DNS rebinding)."""
     asked: list[str] = []
 
-    async def rebinding(self: ThreadedResolver, host: str, port: int = 0, family: int = 0) -> list[ResolveResult]:
+    async def rebinding(self: Names, host: str, port: int = 0, family: int = 0) -> list[ResolveResult]:
         asked.append(host)
         return [
             ResolveResult(hostname=host, host=address, port=port, family=AF_INET, proto=0, flags=0)
             for address in ("127.0.0.1", "169.254.169.254", "10.0.0.1")
         ]
 
-    monkeypatch.setattr(ThreadedResolver, "resolve", rebinding)
+    monkeypatch.setattr(Names, "resolve", rebinding)
     session = await queue.session()
     await queue.put(session, f"http://customer.example:{customer.port}/events", 1)
     async with sending(database, keyring, guard=AddressGuard()):
