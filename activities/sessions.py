@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Protocol, TypeVar
 
+import psycopg
 from pydantic import Field
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
@@ -21,14 +22,17 @@ from masking.domain.model import Model
 from masking.domain.session import REVISION, Bill, Session
 from masking.domain.terms import Terms
 from masking.e164 import countries_beside, country_of
-from masking.errors import Superseded
+from masking.errors import SessionGone, Superseded
 from masking.lookup import PartyHash
 from masking.privacy.keyring import Keyring
 from masking.privacy.session_cipher import RecentCiphers
-from masking.storage import inbox, opening, routes, sessions
+from masking.storage import inbox, opening, restoring, routes, sessions
 from masking.storage.callback_queue import Queued
-from masking.storage.database import Database
+from masking.storage.database import Connection, Database
 from masking.storage.payload_keys import StoredPayloadKeys
+from masking.storage.session_keys import StoredPayloadKey
+
+ResultT = TypeVar("ResultT")
 
 FEW_NUMBERS = 2
 """With fewer than so many numbers left for a pair, the operator is warned."""
@@ -218,8 +222,9 @@ class SessionActivities:
     async def record_session(self, command: RecordSession) -> Recorded:
         """Write the newest state, move the leases, queue callbacks. Safe to repeat and to come late."""
         _must_be_its_own(command.session)
-        async with _unless_superseded(), self._database.pipelined() as connection:
-            recorded = await sessions.record_session(
+        recorded = await self._write(
+            command.session,
+            lambda connection: sessions.record_session(
                 connection,
                 self._keyring,
                 command.session,
@@ -227,7 +232,8 @@ class SessionActivities:
                 command.touched,
                 lease=self._outbox.lease() if self._outbox is not None else None,
                 ciphers=self._ciphers,
-            )
+            ),
+        )
         if recorded.queued is not None and self._outbox is not None:
             self._outbox.take(recorded.queued)
         if command.settle_at is not None:
@@ -266,8 +272,35 @@ class SessionActivities:
         """Close the bill. Safe to repeat."""
         _must_be_its_own(command.session)
         self._ciphers.forget(command.session.session_uuid)
-        async with _unless_superseded(), self._database.pipelined() as connection:
-            return await sessions.settle_session(connection, self._keyring, command.session)
+        return await self._write(
+            command.session,
+            lambda connection: sessions.settle_session(connection, self._keyring, command.session),
+        )
+
+    async def _write(self, session: Session, write: Callable[[Connection], Awaitable[ResultT]]) -> ResultT:
+        """Write of a session in one transaction; where the database has lost its row, once it has that again."""
+        async with _unless_superseded():
+            try:
+                async with self._database.pipelined() as connection:
+                    return await write(connection)
+            except (SessionGone, psycopg.errors.ForeignKeyViolation):
+                await self._put_back(session)
+            async with self._database.pipelined() as connection:
+                return await write(connection)
+
+    async def _put_back(self, session: Session) -> None:
+        """Write the row of a session anew, under the key that it has here, which is nowhere else by now."""
+        uuid = session.session_uuid
+        key = await self._starts.key(uuid)
+        async with self._database.transaction() as connection:
+            cipher = self._ciphers.get(uuid) or key.cipher
+            cipher = await restoring.put_back(connection, self._keyring, session, cipher, key.answers_under)
+        self._starts.opened(uuid, StoredPayloadKey(cipher, key.answers_under))
+        activity.logger.warning(
+            "the database had lost session %s, whose workflow runs: it is written down again; it was set back to an"
+            " earlier moment, see docs/operations.md, After a restore",
+            uuid,
+        )
 
     @activity.defn
     async def put_back_events(self, command: UnheededEvents) -> None:

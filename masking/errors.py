@@ -3,6 +3,7 @@
 Exception
 └── MaskingError                a fault this project names
     ├── Superseded              what a lost run of a workflow still writes, after its session was resumed
+    ├── SessionGone             the database has lost a session whose workflow runs
     ├── StartupError            a process cannot start; the command line prints it as one line and exits with 2
     ├── DatabaseFailed          PostgreSQL failed while an operator's command used it
     ├── StorageAway             a place where files are kept cannot be used now
@@ -27,6 +28,10 @@ class StartupError(MaskingError):
 
 class Superseded(MaskingError):
     """A session was resumed in another run of its workflow: this one must write no more of it."""
+
+
+class SessionGone(MaskingError):
+    """The database has no row of a session that was opened: it was set back to a time before that."""
 
 
 class DatabaseFailed(MaskingError):

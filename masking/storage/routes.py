@@ -18,7 +18,7 @@ from masking.domain.leases import Identity, Kind, identities, shares_a_number
 from masking.domain.pool.pins import pin_length
 from masking.domain.session import Session
 from masking.domain.terms import Terms
-from masking.errors import Superseded
+from masking.errors import SessionGone, Superseded
 from masking.privacy.keyring import Keyring
 from masking.storage.database import Connection
 
@@ -102,10 +102,7 @@ async def change_parties(connection: Connection, keyring: Keyring, session: Sess
         # Its routes have the end that was written down with it.
         return True
     wanted = leases_of(session.session_uuid, terms, keyring)
-    if await _take_all(connection, session, session.virtual_number, wanted) is not None:
-        return False
-    await _release_others(connection, session, wanted)
-    return True
+    return await _hold(connection, session, wanted)
 
 
 async def hold_just_its_own(connection: Connection, keyring: Keyring, session: Session) -> None:
@@ -160,23 +157,25 @@ WITH ends AS (
     UPDATE routes r SET expires_at = w.expires_at, held_until = w.held_until FROM wanted w
     WHERE w.moves AND r.session_uuid = %(session_uuid)s
         AND (r.virtual_number, r.caller_hash) = (w.virtual_number, w.caller_hash)
-    RETURNING r.released
+    RETURNING r.released, r.caller_hash
 )
-SELECT released FROM moved UNION ALL SELECT released FROM wanted WHERE NOT moves
+SELECT released, caller_hash FROM moved UNION ALL SELECT released, caller_hash FROM wanted WHERE NOT moves
 """
 
 
-async def move_leases(connection: Connection, session: Session) -> bool:
+async def move_leases(connection: Connection, keyring: Keyring, session: Session) -> bool:
     """Let the routes end with the session, yet never before a live leg can have ended.
 
     Once the session is over, its routes forward nothing from this moment on, whatever it was by Temporal's clock, and
-    those of parties that left before are held no longer than the others.
+    those of parties that left before are held no longer than the others. Those of a live one become what its terms need:
+    a database that was set back has them of before a change of its parties.
 
     Returns:
-        Whether the session still holds all of its routes.
+        Whether the session holds all of its routes.
 
     Raises:
         Superseded: the session was resumed since.
+        SessionGone: it has no row.
     """
     moved = await connection.execute(
         _MOVE_LEASES,
@@ -188,15 +187,42 @@ async def move_leases(connection: Connection, session: Session) -> bool:
             "resumptions": len(session.resumed),
         },
     )
-    if held := [released for (released,) in await moved.fetchall() if not released]:
-        return len(held) >= len(identities(session.session_uuid, session.terms))
+    wanted = leases_of(session.session_uuid, session.terms, keyring)
+    if held := {bytes(row[1]) for row in await moved.fetchall() if not row[0] and isinstance(row[1], bytes)}:
+        if session.over or held == {lease.caller_hash for lease in wanted}:
+            return len(held) >= len(wanted)
+        return await _hold(connection, session, wanted)
     async with connection.cursor(row_factory=class_row(_Stored)) as cursor:
         await cursor.execute(
             "SELECT version, resumptions FROM sessions WHERE session_uuid = %s", (session.session_uuid,)
         )
         stored = await cursor.fetchone()
     _must_go_on(session, stored)
-    return stored is not None and stored.version != session.version
+    if stored is None:
+        raise SessionGone("the database has lost this session")
+    if stored.version == session.version and not session.over:
+        return await _hold(connection, session, wanted)
+    return stored.version != session.version
+
+
+async def _hold(connection: Connection, session: Session, wanted: Sequence[Lease]) -> bool:
+    """Whether the session could take all routes that it wants; then those beyond are released."""
+    if await _take_all(connection, session, session.virtual_number, wanted) is not None:
+        return False
+    await _release_others(connection, session, wanted)
+    return True
+
+
+async def hold_again(connection: Connection, keyring: Keyring, session: Session) -> bool:
+    """Whether a session that the database had lost has its routes again; where one is another's by now, it has none.
+
+    One that is over holds them to the end of its grace, so that nobody's redial reaches anybody else.
+    """
+    held = await connection.execute("SELECT %s > now()", (session.held_until,))
+    if await held.fetchone() != (True,):
+        return False
+    wanted = leases_of(session.session_uuid, session.terms, keyring)
+    return await _take_all(connection, session, session.virtual_number, wanted) is None
 
 
 async def _take_all(connection: Connection, session: Session, number: str, leases: Sequence[Lease]) -> Lease | None:

@@ -14,6 +14,7 @@ from masking.domain.events import Side
 from masking.domain.interaction import Interaction, resource_ids
 from masking.domain.session import Bill, Session, bill
 from masking.domain.terms import Terms
+from masking.errors import SessionGone
 from masking.privacy.keyring import Keyring
 from masking.privacy.session_cipher import RecentCiphers, SessionCipher, new_wrapped_key, unwrapped, wrapped_key
 from masking.storage import ledger
@@ -125,12 +126,13 @@ async def record_session(
 
     Raises:
         Superseded: the session was resumed since.
+        SessionGone: it has no row; where callbacks are to be queued, their foreign key may tell that first.
     """
     cipher = ciphers.get(session.session_uuid) if ciphers is not None else None
     if cipher is None:
         cipher = await session_cipher(connection, keyring, session.session_uuid)
     if cipher is None:
-        return Recorded(holds_routes=False, queued=None)
+        raise SessionGone("the database has lost this session")
     if ciphers is not None:
         ciphers.keep(session.session_uuid, cipher)
     charge = bill(session).calls
@@ -166,7 +168,7 @@ async def record_session(
     queueing = Queueing(session, cipher, callbacks, lease)
     await queueing.begin(connection)
     await _note_resources(connection, session, heard_of)
-    return Recorded(await move_leases(connection, session), await queueing.queued())
+    return Recorded(await move_leases(connection, keyring, session), await queueing.queued())
 
 
 async def _note_resources(connection: Connection, session: Session, interactions: Iterable[Interaction]) -> None:
@@ -201,7 +203,7 @@ async def settle_session(
         The bill that stands.
 
     Raises:
-        Superseded: the session was resumed since.
+        Superseded, SessionGone: as `record_session` does.
     """
     await record_session(connection, keyring, session, (), ciphers=ciphers)
     final = bill(session)
