@@ -34,7 +34,13 @@ GROUPS = {
     ),
     "sessions": Group(
         "Sessions: what happened in one, ending many, those that do not end, and having lost ones go on.",
-        ("masking.operate.sessions", "masking.operate.expire", "masking.operate.overdue", "masking.operate.resume"),
+        (
+            "masking.operate.sessions",
+            "masking.operate.expire",
+            "masking.operate.overdue",
+            "masking.operate.resume",
+            "masking.operate.restore",
+        ),
     ),
     "inbox": Group("Carriers' events: those that wait, and those that came too late.", ("masking.operate.inbox",)),
     "callbacks": Group(

@@ -37,6 +37,8 @@ UPDATE_OPENED = "opened"
 UPDATE_MODIFY = "modify"
 UPDATE_EXTEND = "extend"
 UPDATE_EXPIRE = "expire"
+UPDATE_RECORD_AGAIN = "record_again"
+"""Has the session write itself down again: `masking sessions restore`, and nobody else, asks for it."""
 MEMO_REQUEST = "request_digest"
 """What tells, in a session's memo, which request it was started by."""
 

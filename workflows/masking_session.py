@@ -19,6 +19,7 @@ with workflow.unsafe.imports_passed_through():
         UPDATE_EXTEND,
         UPDATE_MODIFY,
         UPDATE_OPENED,
+        UPDATE_RECORD_AGAIN,
         WORKFLOW_TYPE,
         refusal_type,
     )
@@ -33,6 +34,7 @@ with workflow.unsafe.imports_passed_through():
         given_up,
         remarked,
         requested,
+        stepped,
     )
     from masking.domain.resuming import owes_first_call
     from masking.domain.session import Bill, Phase, Session, SessionSnapshot, bill, snapshot
@@ -382,6 +384,15 @@ class MaskingSession(CarrierSignals):
     @expire.validator
     def _may_expire(self, expire: Expire) -> None:
         self._changes.check()
+
+    @workflow.update(name=UPDATE_RECORD_AGAIN, description="Write the session down again, as it is.")
+    async def record_again(self) -> SessionSnapshot:
+        """The session once all of it is written down again: the database may have lost some of it."""
+        await workflow.wait_condition(lambda: self.session.phase is not Phase.OPENING)
+        if self.session.phase not in (Phase.REFUSED, Phase.SETTLED):
+            self._state.take_all_calls(stepped(self.session))
+            await self._state.written()
+        return snapshot(self.session)
 
     @workflow.query(name=QUERY_SNAPSHOT, description="The session now, in short.")
     def snapshot(self) -> SessionSnapshot:

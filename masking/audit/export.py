@@ -78,7 +78,7 @@ async def export(
     try:
         cipher = _cipher(stored, keyring, session_uuid)
         if stored is not None and stored.session["resumptions"]:
-            histories = await _with_lost(client, codec, session_uuid, histories)
+            histories = await with_lost(client, codec, session_uuid, histories)
         keys = await codec.keys_of(payload for run in histories for event in run for payload in payloads_of(event))
         seals, opens = (None, cipher) if is_open else (cipher, None)
         rows = stored_records(stored, seals, opens) if stored is not None else iter(())
@@ -150,7 +150,7 @@ async def _histories(client: Client, session_uuid: str) -> list[list[HistoryEven
         described = await client.get_workflow_handle(workflow_id).describe()
         if described.status is WorkflowExecutionStatus.RUNNING:
             raise CannotExport("it lives, or its bill is not closed yet: expire it, and wait for its bill")
-        histories = await _chain(client, session_uuid, described.run_id)
+        histories = await chain(client, session_uuid, described.run_id)
     except RPCError as error:
         if error.status is not RPCStatusCode.NOT_FOUND:
             raise
@@ -160,7 +160,7 @@ async def _histories(client: Client, session_uuid: str) -> list[list[HistoryEven
     return histories
 
 
-async def _chain(client: Client, session_uuid: str, run_id: str) -> list[list[HistoryEvent]]:
+async def chain(client: Client, session_uuid: str, run_id: str) -> list[list[HistoryEvent]]:
     """The events of a run and of those before it, as long as each handed over to the next."""
     histories: list[list[HistoryEvent]] = []
     while run_id:
@@ -170,7 +170,7 @@ async def _chain(client: Client, session_uuid: str, run_id: str) -> list[list[Hi
     return histories
 
 
-async def _with_lost(
+async def with_lost(
     client: Client, codec: EncryptingCodec, session_uuid: str, histories: list[list[HistoryEvent]]
 ) -> list[list[HistoryEvent]]:
     """The histories with those of the runs that were lost before them, as far as Temporal still has these."""
@@ -180,7 +180,7 @@ async def _with_lost(
         if not lost:
             return histories
         try:
-            histories = [*await _chain(client, session_uuid, lost), *histories]
+            histories = [*await chain(client, session_uuid, lost), *histories]
         except RPCError as error:
             if error.status is not RPCStatusCode.NOT_FOUND:
                 raise

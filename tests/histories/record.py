@@ -18,7 +18,7 @@ from temporalio.worker import Worker
 
 from masking.carriers.missed import Missed
 from masking.client import MaskingClient, NumberPoolExhausted, OutcomeUnknown
-from masking.contract import QUERY_SNAPSHOT, TASK_QUEUE, WORKFLOW_TYPE, session_workflow_id
+from masking.contract import QUERY_SNAPSHOT, TASK_QUEUE, UPDATE_RECORD_AGAIN, WORKFLOW_TYPE, session_workflow_id
 from masking.domain.events import AnyCarrierEvent, Hangup, RecordingCompleted, Side
 from masking.domain.resuming import resumed, start_of_resumed
 from masking.domain.session import REVISION, Session, SessionSnapshot
@@ -297,6 +297,17 @@ async def resumed_(scene: Scene) -> None:
     await scene.sessions.expire(scene.uuid)
 
 
+async def restored(scene: Scene) -> None:
+    """Asked to write itself down again, in the middle of a call and while it waits for the end of that call."""
+    await scene.open()
+    events = answered_call(call("golden"))
+    await scene.hear(events[:3])
+    await scene.handle.execute_update(UPDATE_RECORD_AGAIN, result_type=SessionSnapshot)
+    await scene.sessions.expire(scene.uuid)
+    await scene.handle.execute_update(UPDATE_RECORD_AGAIN, result_type=SessionSnapshot)
+    await scene.hear(events[3:])
+
+
 SCENES: tuple[Callable[[Scene], Awaitable[None]], ...] = (
     quiet,
     answered,
@@ -316,6 +327,7 @@ SCENES: tuple[Callable[[Scene], Awaitable[None]], ...] = (
     refused,
     cancelled,
     resumed_,
+    restored,
 )
 
 

@@ -38,6 +38,7 @@ BILLED = {
     "early": 240,
     "cancelled": 240,
     "resumed": 240,
+    "restored": 240,
     "extended": 840,
     "long": 25 * 240,
     "plivo": 120 + 120 + 60 + 60,
