@@ -206,14 +206,20 @@ class UnansweredCreates:
         self._under_way.add(session_uuid)
         taken = False
         try:
-            answer = await (await self._connection()).execute(
-                "SELECT pg_try_advisory_lock(%s)", (_lock_key(session_uuid),)
-            )
-            taken = (await answer.fetchone()) == (True,)
+            taken = await self._try_lock(session_uuid)
         finally:
             if not taken:
                 self._under_way.discard(session_uuid)
         return taken
+
+    async def _try_lock(self, session_uuid: str) -> bool:
+        query, key = "SELECT pg_try_advisory_lock(%s)", (_lock_key(session_uuid),)
+        try:
+            answer = await (await self._connection()).execute(query, key)
+        except psycopg.OperationalError:
+            # The server closed it while it was idle, as one that was restarted does.
+            answer = await (await self._connection()).execute(query, key)
+        return (await answer.fetchone()) == (True,)
 
     async def _unlock(self, session_uuid: str) -> None:
         self._under_way.discard(session_uuid)

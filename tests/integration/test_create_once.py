@@ -343,3 +343,14 @@ async def no_locks_held(database: Database) -> None:
     async with asyncio.timeout(20), database.transaction() as connection:
         while await (await connection.execute(held)).fetchone() is not None:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
+
+
+async def test_a_create_after_postgresql_was_restarted_is_no_503(system: System) -> None:
+    assert (await system.http.post(f"{system.api}/", json=PARTIES)).status_code == 201
+    async with system.database.transaction() as connection:
+        await connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
+            " AND pid <> pg_backend_pid() AND query LIKE 'SELECT pg_advisory_unlock%'"
+        )
+    await asyncio.sleep(0.2)
+    assert (await system.http.post(f"{system.api}/", json=PARTIES)).status_code == 201
