@@ -35,6 +35,7 @@ from masking.delivery.sender import CallbackSender, Patience
 from masking.erasure.retention import retaining
 from masking.errors import ArchiveAway
 from masking.house import House
+from masking.last_written import LastWritten
 from masking.lifeline import until_stopped
 from masking.nexus_handler import MaskingServiceHandler
 from masking.privacy.key_files import load_keyring
@@ -44,6 +45,7 @@ from masking.process import end_with, run_process
 from masking.rate_card import load_rate_card
 from masking.recordings.keeper import RecordingKeeper, keeping
 from masking.recordings.store import open_store
+from masking.set_back import SetBackWatch
 from masking.settings import Settings
 from masking.storage import key_checks, tables
 from masking.storage.database import Database, database_url
@@ -74,6 +76,7 @@ def build_worker(
     task_queue: str = TASK_QUEUE,
     sender: CallbackSender | None = None,
     keys: StoredPayloadKeys | None = None,
+    written: LastWritten | None = None,
 ) -> Worker:
     """The one place where our workflows and activities are put on a worker.
 
@@ -81,11 +84,12 @@ def build_worker(
         http: for the carrier, with time-outs.
         sender: takes the callbacks that are queued here; None leaves them to other processes' senders.
         keys: what the client's codec has its keys from; None where it has the key ring alone.
+        written: is told what is written of sessions.
     """
     card = load_rate_card(settings)
     house = House(settings, card)
     hashed = party_hash(keyring) if settings.lookup else None
-    sessions = SessionActivities(database, keyring, sender, house, keys, hashed)
+    sessions = SessionActivities(database, keyring, sender, house, keys, hashed, written)
     callbacks = CallbackActivities(sender.wake if sender is not None else lambda: None)
     carrier = CarrierActivities(
         database,
@@ -229,12 +233,14 @@ async def working(
             AddressGuard(settings.callback_allowed_networks),
         ) as http,
     ):
+        written = LastWritten()
         sender = CallbackSender(database, keyring, http, patience)
         async with (
             sender.running(),
             retaining(database, keyring, client, settings.retention),
             keeping(recording_keeper(database, keyring, settings, carrier_http)),
-            build_worker(client, database, keyring, carrier_http, settings, task_queue, sender, keys),
+            build_worker(client, database, keyring, carrier_http, settings, task_queue, sender, keys, written),
+            SetBackWatch(database, client, written).running(),
         ):
             yield
 

@@ -23,6 +23,7 @@ from masking.domain.session import REVISION, Bill, Session
 from masking.domain.terms import Terms
 from masking.e164 import countries_beside, country_of
 from masking.errors import SessionGone, Superseded
+from masking.last_written import LastWritten
 from masking.lookup import PartyHash
 from masking.privacy.keyring import Keyring
 from masking.privacy.session_cipher import RecentCiphers
@@ -155,6 +156,7 @@ class SessionActivities:
     Args:
         outbox: takes the callbacks; None leaves them to the senders of other processes.
         house, keys, party_hash: see `Starts`.
+        written: is told what was written.
     """
 
     def __init__(
@@ -165,12 +167,14 @@ class SessionActivities:
         house: HouseTerms | None = None,
         keys: StoredPayloadKeys | None = None,
         party_hash: PartyHash | None = None,
+        written: LastWritten | None = None,
     ) -> None:
         self._database = database
         self._keyring = keyring
         self._outbox = outbox
         self._starts = Starts(house, keys, party_hash)
         self._ciphers = RecentCiphers()
+        self._written = written or LastWritten()
 
     @activity.defn
     async def open_session(self, command: OpenSession) -> Opened:
@@ -195,6 +199,7 @@ class SessionActivities:
             return Opened(virtual_number=None, refusal=PIN_TAKEN if result.pin_taken else POOL_EXHAUSTED)
         self._ciphers.keep(session.session_uuid, result.key.cipher)
         self._starts.opened(session.session_uuid, result.key)
+        self._written.note(session.session_uuid, session.version + 1)
         if result.left is not None and result.left < FEW_NUMBERS:
             activity.logger.warning(
                 "the numbers of %s run out: %d more could be had for a pair of parties; add numbers",
@@ -255,6 +260,7 @@ class SessionActivities:
             final = settled(session, settle_at).session
             await sessions.settle_session(connection, self._keyring, final, self._ciphers)
         self._ciphers.forget(session.session_uuid)
+        self._written.note(session.session_uuid, final.version)
         return Recorded(holds_routes=holds_routes, unreported=missing.unreported, settled=True)
 
     @activity.defn
@@ -282,11 +288,13 @@ class SessionActivities:
         async with _unless_superseded():
             try:
                 async with self._database.pipelined() as connection:
-                    return await write(connection)
+                    written = await write(connection)
             except (SessionGone, psycopg.errors.ForeignKeyViolation):
                 await self._put_back(session)
-            async with self._database.pipelined() as connection:
-                return await write(connection)
+                async with self._database.pipelined() as connection:
+                    written = await write(connection)
+        self._written.note(session.session_uuid, session.version)
+        return written
 
     async def _put_back(self, session: Session) -> None:
         """Write the row of a session anew, under the key that it has here, which is nowhere else by now."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import NamedTuple
 
@@ -95,3 +95,25 @@ async def queue_again(
     await queueing.begin(connection)
     queued = await queueing.queued()
     return len(queued.due) if queued is not None else 0
+
+
+async def timeline(connection: Connection) -> str:
+    """Which timeline the database is on: another one after a failover or a restore.
+
+    Raises:
+        psycopg.Error: it is a standby, or does not say.
+    """
+    found = await connection.execute("SELECT substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)")
+    (name,) = await found.fetchone() or ("",)
+    return str(name)
+
+
+async def behind(connection: Connection, versions: Mapping[str, int]) -> list[str]:
+    """The sessions of which the database has no row, or an older version than these."""
+    found = await connection.execute(
+        "SELECT known.session_uuid FROM unnest(%s::text[], %s::integer[]) AS known (session_uuid, version)"
+        " LEFT JOIN sessions s USING (session_uuid)"
+        " WHERE s.session_uuid IS NULL OR s.version < known.version AND s.status <> 'erased'",
+        (list(versions), list(versions.values())),
+    )
+    return [str(row[0]) for row in await found.fetchall()]

