@@ -21,7 +21,7 @@ from masking.privacy.keyring import Keyring
 from masking.settings import Settings
 from masking.storage.creates import UnansweredCreates
 from masking.storage.database import Database
-from tests.integration.conftest import Receiver, System, served
+from tests.integration.conftest import Receiver, System, namespace_of_its_own, served
 from tests.integration.past import Past, past
 from tests.integration.telephone import heard
 from tests.integration.test_carrier_webhooks import create, rest_of_call, ring_at
@@ -305,3 +305,63 @@ async def test_one_whose_key_no_worker_has_any_more_is_told_of(
             done = await operator.restores(uuid, code=1)
     assert "its key was lost with its row" in done["failed"][uuid]
     await temporal.get_workflow_handle(session_workflow_id(uuid)).terminate("by the test")
+
+
+async def test_without_ids_all_that_run_are_looked_at_and_people_are_told(
+    database: Database,
+    keyring: Keyring,
+    temporal: Client,
+    creates: UnansweredCreates,
+    settings: Settings,
+    task_queue: str,
+    past: Past,
+    operator: Restorer,
+) -> None:
+    own = await namespace_of_its_own(temporal, keyring)
+    operator.environment["TEMPORAL_NAMESPACE"] = own.namespace
+    async with (
+        working(own, database, keyring, settings, task_queue),
+        served(database, keyring, own, creates, settings, task_queue) as system,
+    ):
+        kept = await create(system)
+        await past.note()
+        extended = await system.sessions.extend(kept["session_uuid"], 7200)
+        lost = await create(system, first_party="12025550111", second_party="12025550112")
+        await past.comes_back()
+        ids = sorted(each["session_uuid"] for each in (kept, lost))
+
+        async with asyncio.timeout(10):
+            while len((await operator.told("sessions", "restore", "--dry-run"))["would_restore"]) < 2:  # noqa: ASYNC110
+                await asyncio.sleep(0.2)
+        would = await operator.runs("sessions", "restore", "--dry-run")
+        assert "2 would be restored, 0 agree, 0 failed." in would.stdout
+        assert f"{lost['session_uuid']} would be restored: the database has no row of it" in would.stdout
+        unsaid = await operator.runs("sessions", "restore")
+        assert unsaid.exit_code == 2
+        assert "add --yes" in unsaid.output
+        done = await operator.runs("sessions", "restore", "--yes")
+        assert done.exit_code == 0
+        assert [line.split()[0] for line in sorted(done.stdout.splitlines()) if "was restored" in line] == ids
+        assert "2 restored, 0 ended, 0 agree, 0 failed." in done.stdout
+        async with database.transaction() as connection:
+            found = await connection.execute("SELECT max(expires_at) FROM sessions")
+            assert await found.fetchone() == (extended.expires_at,)
+
+
+async def test_one_that_was_ended_in_mid_call_forwards_no_call_again_and_gets_the_rest_of_that_one(
+    system: System, receiver: Receiver, past: Past, operator: Restorer
+) -> None:
+    session, call_uuid, document = await begun(system, receiver)
+    uuid = session["session_uuid"]
+    await heard(receiver, "SessionFirstPartyAnswer")
+    await past.note()
+    await system.sessions.expire(uuid)
+    await past.comes_back()
+    assert (await shown(system, session))["status"] != "expired"
+
+    assert list((await operator.restores(uuid))["restored"]) == [uuid]
+    assert (await shown(system, session))["status"] == "expired"
+    assert await reached(system, session, A) is None
+    await rest_of_call(system, document, call_uuid)
+    assert (await asyncio.wait_for(system.sessions.final_bill(uuid), 30)).calls.call_count == 2
+    assert set((await operator.verified(uuid)).values()) == {"proven"}
