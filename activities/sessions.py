@@ -16,6 +16,7 @@ from activities.starts import ANOTHERS, HouseTerms, Starts, impossible, is_of_an
 from masking.contract import PIN_TAKEN, POOL_EXHAUSTED, ErrorType
 from masking.domain.agreement import Agreement, Left
 from masking.domain.callbacks import Callback
+from masking.domain.deadlines import waiting_for
 from masking.domain.events import Side
 from masking.domain.lifecycle import settled
 from masking.domain.model import Model
@@ -27,7 +28,7 @@ from masking.last_written import LastWritten
 from masking.lookup import PartyHash
 from masking.privacy.keyring import Keyring
 from masking.privacy.session_cipher import RecentCiphers
-from masking.storage import inbox, opening, restoring, routes, sessions
+from masking.storage import inbox, opening, restoring, resuming, routes, sessions
 from masking.storage.callback_queue import Queued
 from masking.storage.database import Connection, Database
 from masking.storage.payload_keys import StoredPayloadKeys
@@ -244,8 +245,13 @@ class SessionActivities:
         if command.settle_at is not None:
             # Only once the end of its routes is there for all to see: a call that was connected before then counts.
             return await self._settled_if_complete(command, command.settle_at, holds_routes=recorded.holds_routes)
-        missing = await self._missing(command.session.session_uuid) if command.asks_unreported else None
-        return Recorded(holds_routes=recorded.holds_routes, unreported=missing and missing.unreported)
+        if not command.asks_unreported:
+            return Recorded(holds_routes=recorded.holds_routes)
+        unreported = (await self._missing(command.session.session_uuid)).unreported
+        if unreported == 0 and not waiting_for(command.session):
+            # Its bill is closed next, by a run that does not know all that it heard by name.
+            unreported = await self._told_again(command.session)
+        return Recorded(holds_routes=recorded.holds_routes, unreported=unreported)
 
     async def _settled_if_complete(
         self, command: RecordSession, settle_at: datetime, *, holds_routes: bool
@@ -255,13 +261,24 @@ class SessionActivities:
         async with _unless_superseded(), self._database.pipelined() as connection:
             missing = await inbox.missing(connection, session.session_uuid, command.heard)
             # A retry of this activity finds what its first try did, whatever came since.
-            if not missing.settled and missing.unheard:
-                return Recorded(holds_routes=holds_routes, unreported=missing.unreported)
-            final = settled(session, settle_at).session
-            await sessions.settle_session(connection, self._keyring, final, self._ciphers)
+            closes = missing.settled or not missing.unheard
+            if closes:
+                final = settled(session, settle_at).session
+                await sessions.settle_session(connection, self._keyring, final, self._ciphers)
+        if not closes:
+            unreported = missing.unreported or await self._told_again(session)
+            return Recorded(holds_routes=holds_routes, unreported=unreported)
         self._ciphers.forget(session.session_uuid)
         self._written.note(session.session_uuid, final.version)
         return Recorded(holds_routes=holds_routes, unreported=missing.unreported, settled=True)
+
+    async def _told_again(self, session: Session) -> int:
+        """Have told again what was told already, and the session lacks all the same. How much that is.
+
+        So it is with one whose workflow was reset, or whose Temporal was set back: its bill would lack it as well.
+        """
+        async with self._database.transaction() as connection:
+            return await resuming.tell_lacking(connection, self._keyring, session)
 
     @activity.defn
     async def count_unreported(self, command: SessionRef) -> Unreported:

@@ -107,14 +107,25 @@ async def take_over(connection: Connection, keyring: Keyring, session_uuid: str)
         return None
     stored = SealedSession(*row[:4]).opened(keyring)
     session = resumed(stored, row.now)
-    events = await put_in(connection, keyring, session_uuid)
-    lacks = {event.event_id for event in lacking(stored, (each.event for each in events))}
+    ids = await _lacking(connection, keyring, stored)
     await record_session(connection, keyring, session, ())
     if session.phase is Phase.ACTIVE and row.now < session.expires_at:
         await hold_just_its_own(connection, keyring, session)
-    ids = [each.id for each in events if each.event.event_id in lacks]
     again = await forward_again(connection, session_uuid, ids, UNTIL_STARTED)
     return TakenOver(session, again)
+
+
+async def _lacking(connection: Connection, keyring: Keyring, session: Session) -> list[int]:
+    """What was put in for a session and would change this state of it."""
+    events = await put_in(connection, keyring, session.session_uuid)
+    lacks = {event.event_id for event in lacking(session, (each.event for each in events))}
+    return [each.id for each in events if each.event.event_id in lacks]
+
+
+async def tell_lacking(connection: Connection, keyring: Keyring, session: Session) -> int:
+    """Have a session that runs told again what this state of it lacks, forwarded or not. How much that is."""
+    ids = await _lacking(connection, keyring, session)
+    return await forward_again(connection, session.session_uuid, ids, timedelta()) if ids else 0
 
 
 async def tell_now(connection: Connection, session_uuid: str) -> None:

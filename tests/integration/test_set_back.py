@@ -262,6 +262,25 @@ async def test_a_workflow_that_is_older_than_what_is_stored_is_begun_anew(
     assert (await asyncio.wait_for(system.sessions.final_bill(uuid), 30)).calls.call_count == 2
 
 
+async def test_a_bill_has_what_a_workflow_of_before_was_told_in_the_time_that_it_lost(
+    system: System, receiver: Receiver
+) -> None:
+    """Also where nobody restores it, and it has caught up with what is stored."""
+    session = await create(system, callback_url=receiver.url)
+    assert await reached(system, session, B) == A
+    await written(system, session, 6)
+    await reset(system, session)
+    for _ in range(2):
+        assert await reached(system, session, B) == A
+    await written(system, session, 11)
+    await system.sessions.expire(session["session_uuid"])
+    bill = await asyncio.wait_for(system.sessions.final_bill(session["session_uuid"]), 60)
+    assert bill.calls.call_count == 6
+    async with system.database.transaction() as connection:
+        found = await connection.execute("SELECT total_call_count, total_call_amount FROM settlements")
+        assert await found.fetchall() == [(6, bill.calls.amount)]
+
+
 async def test_a_workflow_that_runs_again_after_its_bill_was_closed_is_ended(
     system: System, receiver: Receiver, operator: Restorer
 ) -> None:

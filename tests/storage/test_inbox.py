@@ -248,3 +248,30 @@ async def test_a_bill_is_closed_with_the_last_write_once_and_only_if_nothing_is_
     assert await closed(events) == (True, [(2, ends)])
     await post(database, keyring, session, *unanswered_call(call("late")))
     assert await closed(events) == (True, [(2, ends)]), "a retry finds what the first try did"
+
+
+@pytest.mark.parametrize("by_name", [True, False], ids=["it knows all that it heard", "it heard too much to know"])
+async def test_before_a_bill_is_closed_its_workflow_is_told_again_what_it_lacks_though_it_was_forwarded(
+    database: Database, keyring: Keyring, by_name: bool
+) -> None:
+    """So it is with a workflow that was set back to a time before it heard that."""
+    session = await active(database, keyring)
+    heard, lost = answered_call(call(recorded=False)), unanswered_call(call("lost"))
+    await post(database, keyring, session, *heard, *lost)
+    async with database.transaction() as connection:
+        waiting = await inbox.claim(connection, keyring, 100)
+        await inbox.mark_forwarded(connection, [each.id for each in waiting])
+    activities, ends = SessionActivities(database, keyring), session.expires_at
+
+    def last(events: list[AnyCarrierEvent]) -> RecordSession:
+        over = elapsed(hear(session, events).session, ends).session
+        known = {"settle_at": ends, "heard": tuple(each.event_id for each in events)} if by_name else {}
+        return RecordSession(session=over, asks_unreported=True, **known)
+
+    told = await activities.record_session(last(heard))
+    assert (told.settled, told.unreported) == (False, len(lost))
+    assert [each.event for each in await claimed(database, keyring)] == lost
+    async with database.transaction() as connection:
+        await inbox.mark_forwarded(connection, [each.id for each in waiting])
+    told = await activities.record_session(last([*heard, *lost]))
+    assert (told.settled, told.unreported) == (by_name, 0)
