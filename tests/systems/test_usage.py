@@ -323,6 +323,9 @@ def operations(operator: Operator) -> None:
     done = operator.told(f"masking sessions resume {lost[0]} --yes --at-once 5")
     assert list(done["resumed"]) == lost[:1]
     assert lost[1] in operator(f"masking sessions resume --account {operator.account} --temporal-lost --yes")
+    assert "2 agree" in operator(f"masking sessions restore {' '.join(lost)} --dry-run")
+    restored = operator.told(f"masking sessions restore {' '.join(lost)} --yes --at-once 5")
+    assert restored == {"restored": {}, "ended": {}, "agree": 2, "failed": {}}
 
 
 def simulator(operator: Operator) -> None:
