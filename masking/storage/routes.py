@@ -167,8 +167,8 @@ async def move_leases(connection: Connection, keyring: Keyring, session: Session
     """Let the routes end with the session, yet never before a live leg can have ended.
 
     Once the session is over, its routes forward nothing from this moment on, whatever it was by Temporal's clock, and
-    those of parties that left before are held no longer than the others. Those of a live one become what its terms need:
-    a database that was set back has them of before a change of its parties.
+    those of parties that left before are held no longer than the others. Those of a live one become what its terms
+    need: a database that was set back has them of before a change of its parties.
 
     Returns:
         Whether the session holds all of its routes.
