@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
 from temporalio.testing import ActivityEnvironment
 
 from activities.sessions import OpenSession, SessionActivities
+from masking.contract import session_workflow_id
 from masking.domain.pool.availability import Situation, obstacle
 from masking.privacy.keyring import Keyring
 from masking.storage.database import Database
@@ -87,7 +89,9 @@ async def test_the_operator_is_warned_before_the_pool_runs_out_for_a_pair_and_wh
     warned = []
     for second in ("+12025550111", "+12025550112", "+12025550113", "+12025550114"):
         caplog.clear()
-        await ActivityEnvironment().run(activities.open_session, OpenSession(session=asked(FIRST, second)))
+        environment, session = ActivityEnvironment(), asked(FIRST, second)
+        environment.info = replace(environment.info, workflow_id=session_workflow_id(session.session_uuid))
+        await environment.run(activities.open_session, OpenSession(session=session))
         warned.append([record.getMessage().split(" ({")[0] for record in caplog.records])
 
     assert warned == [
