@@ -12,9 +12,6 @@ import typer
 from masking.errors import MaskingError
 from masking.process import EXIT_CANNOT_START
 
-MOMENTS = ["%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M"]
-"""How a moment may be written, UTC."""
-
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object for machines.")]
 
 ResultT = TypeVar("ResultT")
@@ -43,13 +40,23 @@ def say(told: Mapping[str, object], words: str, *, as_json: bool) -> None:
 def say_some(
     name: str, rows: Sequence[RowT], line: Callable[[RowT], str], state: str, limit: int, *, as_json: bool
 ) -> None:
-    """Tell at most `limit` named tuples of one state: a line each and how many there are, or one JSON object."""
+    """Tell at most `limit` named tuples of one state: a line each and how many there are, or one JSON object.
+
+    Args:
+        rows: one beyond the limit, where there are more.
+    """
+    shown, more = rows[:limit], len(rows) > limit
     if as_json:
-        typer.echo(json.dumps({name: [plain(row) for row in rows]}))
+        typer.echo(json.dumps({name: [plain(row) for row in shown], "more": more}))
         return
-    for row in rows:
+    for row in shown:
         typer.echo(printable(line(row)))
-    typer.echo(f"{len(rows)} {state}." if len(rows) < limit else f"{limit} {state} shown; more with --limit.")
+    typer.echo(how_many(len(shown), state, more=more))
+
+
+def how_many(shown: int, state: str, *, more: bool) -> str:
+    """The last line of a list: how many there are, or that there are more than are shown."""
+    return f"{shown} {state} shown; there are more: see --limit." if more else f"{shown} {state}."
 
 
 def plain(row: Any) -> dict[str, object]:

@@ -11,6 +11,8 @@ import typer
 
 from masking.command_line import AsJson, plain, say
 from masking.domain.terms import Carrier
+from masking.operate.arguments import AuthId, auth_id
+from masking.operate.columns import Columns
 from masking.operate.console import on_system
 from masking.operate.system import OperatedSystem
 from masking.storage.accounts import (
@@ -26,7 +28,6 @@ from masking.storage.accounts import (
 
 app = typer.Typer(name="accounts", no_args_is_help=True, add_completion=False)
 
-AuthId = Annotated[str, typer.Argument(help="The account's auth id, MA… or SA….", metavar="AUTH_ID")]
 DEFAULT_OVERLAP_HOURS = 24.0
 
 
@@ -68,7 +69,7 @@ CARRIER_HELP = "Who masks its sessions; `default` is whom its main account names
 @app.command()
 def create(
     parent: Annotated[
-        str | None, typer.Option(help="Make a subaccount of this main account.", metavar="AUTH_ID")
+        str | None, typer.Option(help="Make a subaccount of this main account.", metavar="AUTH_ID", parser=auth_id)
     ] = None,
     carrier: Annotated[CarrierName, typer.Option(help=CARRIER_HELP)] = CarrierName.DEFAULT,
     as_json: AsJson = False,
@@ -94,19 +95,17 @@ def list_(as_json: AsJson = False) -> None:
     if as_json:
         typer.echo(json.dumps({"accounts": [plain(account) for account in accounts]}))
         return
-    from rich.console import Console
-    from rich.table import Table
+    columns = Columns("auth id", "created", "tokens", "numbers", "carrier", "recordings", "state",
+                      right=("tokens", "numbers"))  # fmt: skip
+    typer.echo("\n".join(columns.lines(map(_row, accounts))))
 
-    table = Table(box=None, pad_edge=False)
-    for name in ("auth id", "created", "tokens", "numbers", "carrier", "recordings", "state"):
-        table.add_column(name, no_wrap=name == "auth id")
-    for account in accounts:
-        name = account.auth_id if account.parent_id is None else f"  {account.auth_id}"
-        state = "enabled" if account.disabled_at is None else "disabled"
-        counts = (str(account.tokens), str(account.numbers))
-        chosen = (account.carrier or "default", AtCarrier.of(account.delete_recordings).value)
-        table.add_row(name, f"{account.created_at:%Y-%m-%d %H:%M}", *counts, *chosen, state)
-    Console().print(table)
+
+def _row(account: Account) -> tuple[str, ...]:
+    name = account.auth_id if account.parent_id is None else f"  {account.auth_id}"
+    state = "enabled" if account.disabled_at is None else "disabled"
+    counts = (str(account.tokens), str(account.numbers))
+    chosen = (account.carrier or "default", AtCarrier.of(account.delete_recordings).value)
+    return name, f"{account.created_at:%Y-%m-%d %H:%M}", *counts, *chosen, state
 
 
 @app.command(name="rotate-token")

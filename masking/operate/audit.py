@@ -11,8 +11,9 @@ import typer
 
 from masking.command_line import AsJson, or_exit, printable, say
 from masking.errors import MaskingError, StartupError
+from masking.operate.arguments import Session
 from masking.operate.console import on_system
-from masking.operate.sessions import Numbers, Session
+from masking.operate.sessions import Numbers
 from masking.operate.system import OperatedSystem, operated_system, with_keys_file
 from masking.settings import load_settings
 

@@ -10,7 +10,9 @@ import typer
 from masking.command_line import AsJson, or_exit, plain, say, say_some
 from masking.domain.callbacks import Kind
 from masking.errors import MaskingError
+from masking.operate.arguments import OfSession, session_id
 from masking.operate.console import on_system
+from masking.operate.known import session_must_be_known
 from masking.operate.looking import operator_looks
 from masking.operate.system import OperatedSystem
 from masking.storage.callback_endpoints import FailingEndpoint, failing
@@ -18,7 +20,6 @@ from masking.storage.callback_records import CallbackRecord, Chosen, Shown, find
 
 app = typer.Typer(name="callbacks", no_args_is_help=True, add_completion=False)
 
-Session = Annotated[str | None, typer.Option("--session", help="Only of this session.", metavar="UUID")]
 OfKind = Annotated[Kind | None, typer.Option("--kind", help="Only session events, or only recording events.")]
 
 
@@ -35,7 +36,7 @@ def list_(
         Literal["dead", "pending", "delivered", "all"],
         typer.Option(help="Given up; to be tried, or tried again; taken by the customer; or any."),
     ] = "dead",
-    session: Session = None,
+    session: OfSession = None,
     kind: OfKind = None,
     limit: Annotated[int, typer.Option(help="The oldest so many.", min=1, max=10_000)] = 50,
     as_json: AsJson = False,
@@ -45,14 +46,17 @@ def list_(
 
     async def look(system: OperatedSystem) -> list[CallbackRecord]:
         async with system.database.transaction() as connection:
-            return await find(connection, chosen, limit)
+            found = await find(connection, chosen, limit + 1)
+            if not found:
+                await session_must_be_known(connection, session)
+            return found
 
     say_some("callbacks", on_system(look), _line, "of any state" if state == "all" else state, limit, as_json=as_json)
 
 
 @app.command(name="show")
 def show_(
-    callback: Annotated[str, typer.Argument(help="The callback's id.", metavar="CALLBACK")],
+    callback: Annotated[str, typer.Argument(help="The callback's id.", metavar="CALLBACK", parser=session_id)],
     answers: Annotated[
         bool,
         typer.Option(
@@ -101,15 +105,17 @@ def endpoints(
 
     async def look(system: OperatedSystem) -> list[FailingEndpoint]:
         async with system.database.transaction() as connection:
-            return await failing(connection, system.keyring, limit=limit)
+            return await failing(connection, system.keyring, limit=limit + 1)
 
     say_some("endpoints", on_system(look), _endpoint_line, "failing", limit, as_json=as_json)
 
 
 @app.command(name="replay")
 def replay_(
-    callbacks: Annotated[list[str] | None, typer.Argument(help="Ids of callbacks.", metavar="[CALLBACK]...")] = None,
-    session: Session = None,
+    callbacks: Annotated[
+        list[str] | None, typer.Argument(help="Ids of callbacks.", metavar="[CALLBACK]...", parser=session_id)
+    ] = None,
+    session: OfSession = None,
     kind: OfKind = None,
     from_sequence: Annotated[
         int | None, typer.Option("--from", help="From this sequence number on; needs --session.", min=1)
@@ -123,7 +129,10 @@ def replay_(
 
     async def again(system: OperatedSystem) -> int:
         async with system.database.transaction() as connection:
-            return await replay(connection, chosen)
+            count = await replay(connection, chosen)
+            if not count:
+                await session_must_be_known(connection, session)
+            return count
 
     count = on_system(again)
     say({"replayed": count}, f"{count} callbacks will be sent again.", as_json=as_json)

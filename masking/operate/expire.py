@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated
 from uuid import uuid4
 
@@ -13,8 +14,9 @@ import typer
 from masking.command_line import AsJson, or_exit, say
 from masking.contract import WORKFLOW_TYPE
 from masking.e164 import valid_e164
-from masking.errors import MaskingError
+from masking.errors import MaskingError, StartupError
 from masking.log_format import redacted
+from masking.operate.arguments import Sessions
 from masking.operate.many import (
     AT_ONCE,
     EXIT_SOME_FAILED,
@@ -23,7 +25,6 @@ from masking.operate.many import (
     AtOnce,
     DryRun,
     Outcome,
-    Sessions,
     Yes,
     check_chosen,
     confirm,
@@ -33,7 +34,7 @@ from masking.operate.many import (
 )
 from masking.operate.sessions import app
 from masking.privacy.keyring import Unreadable
-from masking.settings import load_settings
+from masking.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from masking.client import MaskingClient
@@ -120,6 +121,7 @@ async def _found(
     from masking.privacy.party_hash import party_hash
 
     settings = load_settings()
+    await _must_be_known(settings, account)
     client, keyring = await operated_client(settings), load_keyring(with_keys_file(settings))
     number = valid_e164(party) if party is not None else None
     asked = list_query(query, account, party_hash(keyring)(number) if number is not None else None)
@@ -134,6 +136,17 @@ async def _found(
         # Temporal's core may abort an interpreter that ends at once (sdk-python #300).
         await asyncio.sleep(0.05)
     return asked, found
+
+
+async def _must_be_known(settings: Settings, account: str | None) -> None:
+    """Temporal lists nothing for an account that does not exist, either. Where no database is at hand, so it is."""
+    from masking.operate.known import account_must_be_known
+    from masking.operate.system import operated_system
+
+    if account is not None:
+        with suppress(StartupError):
+            async with operated_system(settings) as system, system.database.transaction() as connection:
+                await account_must_be_known(connection, account)
 
 
 async def _expire_all(found: list[str], reason: str, many: int, *, quiet: bool) -> list[Outcome]:

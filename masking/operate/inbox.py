@@ -9,16 +9,14 @@ from typing import Annotated, Literal
 import typer
 
 from masking.command_line import AsJson, plain, say, say_some
-from masking.errors import MaskingError
+from masking.operate.arguments import OfSession, Session
 from masking.operate.console import on_system
+from masking.operate.known import session_must_be_known
 from masking.operate.system import OperatedSystem
 from masking.storage.corrections import Correction, corrections_of
 from masking.storage.inbox import Standing, retry, standing
-from masking.storage.resuming import standing as standing_of
 
 app = typer.Typer(name="inbox", no_args_is_help=True, add_completion=False)
-
-Session = Annotated[str | None, typer.Option("--session", help="Only of this session.", metavar="UUID")]
 
 
 @app.command(name="list")
@@ -27,7 +25,7 @@ def list_(
         Literal["waiting", "unreadable", "late"],
         typer.Option(help="On their way; impossible to decrypt; or come after their session had been settled."),
     ] = "waiting",
-    session: Session = None,
+    session: OfSession = None,
     limit: Annotated[int, typer.Option(help="The oldest so many.", min=1, max=10_000)] = 50,
     as_json: AsJson = False,
 ) -> None:
@@ -35,7 +33,10 @@ def list_(
 
     async def find(system: OperatedSystem) -> list[Standing]:
         async with system.database.transaction() as connection:
-            return await standing(connection, state, limit, session)
+            found = await standing(connection, state, limit + 1, session)
+            if not found:
+                await session_must_be_known(connection, session)
+            return found
 
     say_some("events", on_system(find), _line, state, limit, as_json=as_json)
 
@@ -58,17 +59,15 @@ def retry_(as_json: AsJson = False) -> None:
 
 
 @app.command()
-def corrections(
-    session: Annotated[str, typer.Argument(help="The session's id.", metavar="SESSION")], as_json: AsJson = False
-) -> None:
+def corrections(session: Session, as_json: AsJson = False) -> None:
     """Tell what late events added to a session's bill after it was closed. The bill itself never changes."""
 
     async def find(system: OperatedSystem) -> list[Correction]:
         async with system.database.transaction() as connection:
-            corrections = await corrections_of(connection, session)
-            if not corrections and await standing_of(connection, session) == "unknown":
-                raise MaskingError("there is no session with this id")
-            return corrections
+            found = await corrections_of(connection, session)
+            if not found:
+                await session_must_be_known(connection, session)
+            return found
 
     found = on_system(find)
     if as_json:

@@ -19,8 +19,11 @@ from masking.command_line import AsJson, or_exit, plain
 from masking.domain.bill.ledger import Sums, sums_by_currency
 from masking.domain.bill.reconciliation import CarrierRecord, Difference, Unposted, differences, missing_there, twice
 from masking.errors import MaskingError
+from masking.operate.arguments import Session, auth_id
 from masking.operate.call_records import read_call_records
+from masking.operate.columns import Columns
 from masking.operate.console import on_system
+from masking.operate.known import account_must_be_known, session_must_be_known
 from masking.operate.system import OperatedSystem
 from masking.storage.accounts import AUTH_ID
 from masking.storage.ledger import (
@@ -48,9 +51,7 @@ Month = Annotated[str, typer.Option(help="UTC.", metavar="YYYY-MM")]
 
 
 @app.command()
-def show(
-    session: Annotated[str, typer.Argument(help="The session's id.", metavar="SESSION")], as_json: AsJson = False
-) -> None:
+def show(session: Session, as_json: AsJson = False) -> None:
     """Show a session's entries, each with the event that caused it, and what they add up to.
 
     There are none before the session is settled, and none of amounts that are 0.
@@ -58,7 +59,10 @@ def show(
 
     async def find(system: OperatedSystem) -> list[PostedEntry]:
         async with system.database.transaction() as connection:
-            return await ledger_of(connection, session)
+            found = await ledger_of(connection, session)
+            if not found:
+                await session_must_be_known(connection, session)
+            return found
 
     entries = on_system(find)
     sums = sums_by_currency(entries)
@@ -66,36 +70,24 @@ def show(
         told = {currency: _sums_for_machines(each) for currency, each in sums.items()}
         typer.echo(json.dumps({"entries": [_entry_for_machines(entry) for entry in entries], "sums": told}))
         return
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False)
-    for name in ("posted, UTC", "cause", "debit", "credit", "amount", "billed"):
-        table.add_column(name, justify="right" if name in ("amount", "billed") else "left", overflow="fold")
-    for entry in entries:
-        table.add_row(
-            f"{entry.posted_at:%Y-%m-%d %H:%M:%S}",
-            entry.cause,
-            entry.debit,
-            entry.credit,
-            f"{entry.amount:f} {entry.currency}",
-            f"{entry.billed_duration} s" if entry.leg else "",
-        )
+    columns = Columns("posted, UTC", "cause", "debit", "credit", "amount", "billed", right=("amount", "billed"))
     if entries:
-        Console().print(table)
+        typer.echo("\n".join(columns.lines(map(_row, entries))))
     for currency, each in sums.items():
         typer.echo(
             f"calls {each.calls:f}, session {each.fee:f}, together {each.calls + each.fee:f} {currency};"
             f" the carrier's cost {each.cost:f}, what is left {each.calls + each.fee - each.cost:f}"
         )
     if not entries:
-        typer.echo("No entries: there is no such session, it is not settled yet, or nothing of it costs anything.")
+        typer.echo("No entries: it is not settled yet, or nothing of it costs anything.")
 
 
 @app.command()
 def export(
     month: Month,
-    account: Annotated[str | None, typer.Option(help="Only of this main account.", metavar="AUTH_ID")] = None,
+    account: Annotated[
+        str | None, typer.Option(help="Only of this main account.", metavar="AUTH_ID", parser=auth_id)
+    ] = None,
     form: Annotated[
         Literal["csv", "json"], typer.Option("--format", help="CSV with a line of names, or a JSON object a line.")
     ] = "csv",
@@ -103,9 +95,12 @@ def export(
     """Print what was posted in a month, in order. A month that is over stays as it is: corrections come later."""
     period = or_exit(lambda: _month(month))
     or_exit(lambda: _check_account(account))
-    write = _csv_writer() if form == "csv" else _write_json
+    begin = _csv_writer if form == "csv" else _json_writer
 
     async def print_all(system: OperatedSystem) -> None:
+        async with system.database.transaction() as connection:
+            await account_must_be_known(connection, account)
+        write = begin()
         async with (
             system.database.transaction() as connection,
             aclosing(posted_in(connection, period, account)) as entries,
@@ -219,8 +214,11 @@ def _csv_writer() -> Callable[[dict[str, object]], None]:
     return write
 
 
-def _write_json(entry: dict[str, object]) -> None:
-    sys.stdout.write(json.dumps(entry) + "\n")
+def _json_writer() -> Callable[[dict[str, object]], None]:
+    def write(entry: dict[str, object]) -> None:
+        sys.stdout.write(json.dumps(entry) + "\n")
+
+    return write
 
 
 def _entry_for_machines(entry: PostedEntry) -> dict[str, object]:
@@ -228,6 +226,17 @@ def _entry_for_machines(entry: PostedEntry) -> dict[str, object]:
     told = {name: getattr(entry, name) for name in COLUMNS}
     moments = {name: told[name].isoformat() for name in ("posted_at", "occurred_at")}
     return {**told, **moments, "kind": str(entry.kind), "leg": str(entry.leg), "amount": _plain(entry.amount)}
+
+
+def _row(entry: PostedEntry) -> tuple[str, ...]:
+    return (
+        f"{entry.posted_at:%Y-%m-%d %H:%M:%S}",
+        entry.cause,
+        entry.debit,
+        entry.credit,
+        f"{entry.amount:f} {entry.currency}",
+        f"{entry.billed_duration} s" if entry.leg else "",
+    )
 
 
 def _sums_for_machines(sums: Sums) -> dict[str, str]:

@@ -12,14 +12,15 @@ from typing import Annotated, NamedTuple, TypeVar
 import typer
 
 from masking.errors import MaskingError
+from masking.operate.arguments import auth_id
 
 EXIT_SOME_FAILED = 1
 AT_ONCE = 20
 FAILED = "failed"
 
-Sessions = Annotated[list[str] | None, typer.Argument(help="Ids of sessions.", metavar="[SESSION]...")]
 Account = Annotated[
-    str | None, typer.Option(help="All that use the numbers of this account or subaccount.", metavar="AUTH_ID")
+    str | None,
+    typer.Option(help="All that use the numbers of this account or subaccount.", metavar="AUTH_ID", parser=auth_id),
 ]
 AtOnce = Annotated[int, typer.Option(help="So many at a time.", min=1, max=200)]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say which it would be.")]

@@ -8,12 +8,14 @@ from typing import Annotated
 
 import typer
 
-from masking.command_line import MOMENTS, AsJson, or_exit
+from masking.command_line import AsJson, or_exit
 from masking.domain.pool.availability import Situation, obstacle
 from masking.domain.pool.choice import PoolNumber, candidates
 from masking.domain.reach import Reach, in_words, reaches
 from masking.e164 import countries_beside, country_of
+from masking.operate.arguments import auth_id, moment
 from masking.operate.console import on_system
+from masking.operate.known import account_must_be_known
 from masking.operate.number_file import checked_number
 from masking.operate.numbers import EXIT_IN_USE, Number, app
 from masking.operate.system import OperatedSystem
@@ -26,7 +28,7 @@ HIDDEN = "hidden"
 def explain(
     first_party: Annotated[str, typer.Argument(help="The first party's real number, E.164.")],
     second_party: Annotated[str, typer.Argument(help="The second party's.")],
-    account: Annotated[str, typer.Option(help="The account or subaccount.", metavar="AUTH_ID")],
+    account: Annotated[str, typer.Option(help="The account or subaccount.", metavar="AUTH_ID", parser=auth_id)],
     any_country: Annotated[bool, typer.Option("--any-country", help="As with geomatch=false.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -40,6 +42,7 @@ def explain(
 
     async def look(system: OperatedSystem) -> list[Situation]:
         async with system.database.transaction() as connection:
+            await account_must_be_known(connection, account)
             return await situations(connection, system.keyring, account, first, second)
 
     found = [(each, obstacle(each, country, beside)) for each in on_system(look)]
@@ -64,7 +67,10 @@ def explain(
 def who(
     number: Number,
     caller: Annotated[str, typer.Argument(help="The caller's real number, E.164; `hidden` when it hid it.")],
-    at: Annotated[datetime | None, typer.Option(help="The moment, UTC; now when left out.", formats=MOMENTS)] = None,
+    at: Annotated[
+        datetime | None,
+        typer.Option(help="The moment, ISO 8601; UTC without an offset. Now when left out.", parser=moment),
+    ] = None,
     pin: Annotated[bool, typer.Option("--pin", help="Ask for a PIN that the caller entered.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -75,21 +81,21 @@ def who(
     virtual = or_exit(lambda: checked_number(number))
     real = "" if caller == HIDDEN else or_exit(lambda: checked_number(caller))
     entered = typer.prompt("PIN", hide_input=True, err=True) if pin else ""
-    moment = (at or datetime.now(UTC)).replace(tzinfo=UTC)
+    then = at or datetime.now(UTC)
 
     async def look(system: OperatedSystem) -> list[Reach]:
         async with system.database.transaction() as connection:
-            around = await sessions_around(connection, system.keyring, virtual, moment)
-        return reaches(around, real, entered, moment)
+            around = await sessions_around(connection, system.keyring, virtual, then)
+        return reaches(around, real, entered, then)
 
     found = on_system(look)
     if as_json:
-        typer.echo(json.dumps({"at": moment.isoformat(), "sessions": [_reach(each) for each in found]}))
+        typer.echo(json.dumps({"at": then.isoformat(), "sessions": [_reach(each) for each in found]}))
     else:
         for each in found:
             session = each.session
             typer.echo(
-                f"{session.session_uuid}  {in_words(each, moment)}"
+                f"{session.session_uuid}  {in_words(each, then)}"
                 f" ({session.created_at:%Y-%m-%d %H:%M:%S} to {session.expires_at:%Y-%m-%d %H:%M:%S} UTC)"
             )
         if not found:

@@ -8,6 +8,7 @@ import typer
 
 from masking.command_line import AsJson, say_some
 from masking.operate.console import on_system
+from masking.operate.known import account_must_be_known
 from masking.operate.many import Account
 from masking.operate.sessions import app
 from masking.operate.system import OperatedSystem
@@ -28,7 +29,10 @@ def overdue_(
 
     async def find(system: OperatedSystem) -> list[Overdue]:
         async with system.database.transaction() as connection:
-            return await overdue(connection, load_settings().closes_within, limit, account)
+            found = await overdue(connection, load_settings().closes_within, limit + 1, account)
+            if not found:
+                await account_must_be_known(connection, account)
+            return found
 
     say_some("sessions", on_system(find), _line, "overdue", limit, as_json=as_json)
 

@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from masking.command_line import MOMENTS, AsJson, or_exit, say, say_some
+from masking.command_line import AsJson, or_exit, say, say_some
 from masking.e164 import valid_e164
 from masking.errors import MaskingError
 from masking.log_format import redacted
+from masking.operate.arguments import OfSession, Session, Sessions, moment
 from masking.operate.console import on_system
+from masking.operate.known import session_must_be_known
 from masking.operate.system import OperatedSystem
 from masking.privacy.certificates import is_genuine, public_key
 from masking.settings import age, load_settings
@@ -29,8 +31,6 @@ app = typer.Typer(name="privacy", no_args_is_help=True, add_completion=False)
 
 EXIT_SOME_LEFT = 1
 
-Session = Annotated[str, typer.Argument(help="The session's id.", metavar="SESSION")]
-
 
 class CannotErase(MaskingError):
     """The command line does not say which sessions, or that it is meant."""
@@ -38,7 +38,7 @@ class CannotErase(MaskingError):
 
 @app.command(name="erase")
 def erase_(
-    sessions: Annotated[list[str] | None, typer.Argument(help="Ids of sessions.", metavar="[SESSION]...")] = None,
+    sessions: Sessions = None,
     party: Annotated[
         str | None, typer.Option(help="All sessions of this number, E.164: those it is a party of.", metavar="NUMBER")
     ] = None,
@@ -118,24 +118,29 @@ def holds_(
 
     async def look(system: OperatedSystem) -> list[LegalHold]:
         async with system.database.transaction() as connection:
-            return await holds(connection, limit)
+            return await holds(connection, limit + 1)
 
     say_some("holds", on_system(look), _line, "held", limit, as_json=as_json)
 
 
 @app.command(name="looks")
 def looks_(
-    session: Annotated[str | None, typer.Option(help="Only at this session.", metavar="UUID")] = None,
-    since: Annotated[datetime | None, typer.Option(help="Only from this moment on, UTC.", formats=MOMENTS)] = None,
+    session: OfSession = None,
+    since: Annotated[
+        datetime | None,
+        typer.Option(help="Only from this moment on, ISO 8601; UTC without an offset.", parser=moment),
+    ] = None,
     limit: Annotated[int, typer.Option(help="The newest so many.", min=1, max=10_000)] = 50,
     as_json: AsJson = False,
 ) -> None:
     """List who looked at what is otherwise hidden, newest first: decoded payloads, numbers, answers to callbacks."""
-    moment = since.replace(tzinfo=UTC) if since is not None else None
 
     async def find_looks(system: OperatedSystem) -> list[Look]:
         async with system.database.transaction() as connection:
-            return await looks(connection, session_uuid=session, since=moment, limit=limit)
+            found = await looks(connection, session_uuid=session, since=since, limit=limit + 1)
+            if not found:
+                await session_must_be_known(connection, session)
+            return found
 
     say_some("looks", on_system(find_looks), _look_line, "looks", limit, as_json=as_json)
 

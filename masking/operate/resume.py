@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from masking.command_line import AsJson, or_exit, say
+from masking.operate.arguments import Sessions
 from masking.operate.many import (
     EXIT_SOME_FAILED,
     FAILED,
@@ -16,7 +17,6 @@ from masking.operate.many import (
     DryRun,
     NotMeant,
     Outcome,
-    Sessions,
     Yes,
     check_chosen,
     confirm,

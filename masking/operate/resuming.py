@@ -21,6 +21,7 @@ from masking.contract import MEMO_REQUEST, TASK_QUEUE, session_workflow_id
 from masking.domain.resuming import start_of_resumed
 from masking.domain.session import Phase
 from masking.errors import KeysAway, MaskingError
+from masking.operate.known import account_must_be_known
 from masking.operate.lost_run import answered_updates
 from masking.operate.many import FAILED, Outcome
 from masking.operate.system import operated_system
@@ -60,9 +61,12 @@ class Resumer:
         self._temporal_lost = temporal_lost
 
     async def unsettled(self, account: str | None) -> list[str]:
-        """The sessions whose bill is open; of an account or subaccount, or all."""
+        """The sessions whose bill is open; of an account or subaccount, which must exist, or all."""
         async with self.database.transaction() as connection:
-            return await stored.unsettled(connection, account)
+            found = await stored.unsettled(connection, account)
+            if not found:
+                await account_must_be_known(connection, account)
+            return found
 
     async def look(self, session_uuid: str) -> Outcome:
         """How it stands with a session: lost, and how; or running, not known to Temporal, or failed, and why."""

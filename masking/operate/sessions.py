@@ -9,12 +9,12 @@ import typer
 from masking.command_line import AsJson
 from masking.domain.timeline import Timeline
 from masking.errors import MaskingError
+from masking.operate.arguments import Session
 from masking.operate.console import on_system
 from masking.operate.system import OperatedSystem
 
 app = typer.Typer(name="sessions", no_args_is_help=True, add_completion=False)
 
-Session = Annotated[str, typer.Argument(help="The session's id.", metavar="SESSION")]
 Numbers = Annotated[bool, typer.Option("--numbers", help="Show phone numbers in full; that this was done is noted.")]
 
 

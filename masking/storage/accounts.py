@@ -138,7 +138,7 @@ async def rotate_token(connection: Connection, keyring: Keyring, auth_id: str, k
     Raises:
         AccountError: there is no such account.
     """
-    await _must_exist(connection, auth_id)
+    await must_exist(connection, auth_id)
     await connection.execute(
         "UPDATE tokens SET expires_at = LEAST(expires_at, now() + %s) WHERE auth_id = %s", (keep_old, auth_id)
     )
@@ -152,7 +152,7 @@ async def disable_account(connection: Connection, auth_id: str) -> None:
     Raises:
         AccountError: there is no such account.
     """
-    await _must_exist(connection, auth_id)
+    await must_exist(connection, auth_id)
     await connection.execute(
         "UPDATE accounts SET disabled_at = now() WHERE auth_id = %s AND disabled_at IS NULL", (auth_id,)
     )
@@ -164,7 +164,7 @@ async def set_carrier(connection: Connection, auth_id: str, carrier: Carrier | N
     Raises:
         AccountError: there is no such account.
     """
-    await _must_exist(connection, auth_id)
+    await must_exist(connection, auth_id)
     await connection.execute("UPDATE accounts SET carrier = %s WHERE auth_id = %s", (carrier, auth_id))
 
 
@@ -188,7 +188,7 @@ async def set_deletion(connection: Connection, auth_id: str, delete: bool | None
     Raises:
         AccountError: there is no such account.
     """
-    await _must_exist(connection, auth_id)
+    await must_exist(connection, auth_id)
     await connection.execute("UPDATE accounts SET delete_recordings = %s WHERE auth_id = %s", (delete, auth_id))
 
 
@@ -237,6 +237,12 @@ async def is_subaccount_of(connection: Connection, auth_id: str, parent_id: str)
         "SELECT 1 FROM accounts WHERE auth_id = %s AND parent_id = %s AND disabled_at IS NULL", (auth_id, parent_id)
     )
     return await row.fetchone() is not None
+
+
+async def must_exist(connection: Connection, auth_id: str) -> None:
+    """Raise `AccountError` where there is no such account or subaccount."""
+    if not AUTH_ID.fullmatch(auth_id) or not await _exists(connection, auth_id):
+        raise AccountError("there is no account with this auth id; list them with `masking accounts list`")
 
 
 async def auth_tokens(connection: Connection, keyring: Keyring, auth_id: str) -> Sequence[str]:
@@ -301,11 +307,6 @@ async def _add_token(connection: Connection, keyring: Keyring, auth_id: str, aut
 async def _exists(connection: Connection, auth_id: str) -> bool:
     row = await connection.execute("SELECT 1 FROM accounts WHERE auth_id = %s", (auth_id,))
     return await row.fetchone() is not None
-
-
-async def _must_exist(connection: Connection, auth_id: str) -> None:
-    if not AUTH_ID.fullmatch(auth_id) or not await _exists(connection, auth_id):
-        raise AccountError("there is no account with this auth id; list them with `masking accounts list`")
 
 
 def _token_hash(keyring: Keyring, auth_id: str, auth_token: str) -> bytes:

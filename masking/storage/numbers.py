@@ -42,7 +42,11 @@ class NewNumber(NamedTuple):
 
 
 class StoredNumber(NamedTuple):
-    """A number as the inventory shows it. `live` and `cooling` count sessions."""
+    """A number as the inventory shows it. `live` and `cooling` count sessions.
+
+    Attributes:
+        rank: its place in the inventory; places in between may be empty.
+    """
 
     number: str
     account_id: str
@@ -52,6 +56,7 @@ class StoredNumber(NamedTuple):
     capabilities: list[str]
     state: State
     added_at: datetime
+    rank: int
     live: int
     cooling: int
 
@@ -127,20 +132,40 @@ async def _must_be_nobody_elses(connection: Connection, numbers: Sequence[NewNum
 
 
 async def list_numbers(
-    connection: Connection, *, account_id: str | None = None, country: str | None = None, state: State | None = None
+    connection: Connection,
+    *,
+    account_id: str | None = None,
+    country: str | None = None,
+    state: State | None = None,
+    limit: int | None = None,
+    after: StoredNumber | None = None,
 ) -> list[StoredNumber]:
-    """The numbers of an account, country and state, or all; by account and rank."""
+    """The numbers of an account, country and state, or all; by account and rank.
+
+    Args:
+        limit: the first so many.
+        after: those that come behind this one.
+    """
     async with connection.cursor(row_factory=class_row(StoredNumber)) as cursor:
         await cursor.execute(
-            "SELECT n.number, n.account_id, n.country, n.area, n.carrier, n.capabilities, n.state, n.added_at,"
-            " count(DISTINCT r.session_uuid) FILTER (WHERE r.expires_at > now()) AS live,"
-            " count(DISTINCT r.session_uuid) FILTER (WHERE r.expires_at <= now()) AS cooling"
-            " FROM numbers n LEFT JOIN routes r ON r.virtual_number = n.number AND r.held_until > now()"
+            "SELECT n.number, n.account_id, n.country, n.area, n.carrier, n.capabilities, n.state, n.added_at, n.rank,"
+            " held.live, held.cooling FROM numbers n CROSS JOIN LATERAL ("
+            "  SELECT count(DISTINCT session_uuid) FILTER (WHERE expires_at > now()) AS live,"
+            "  count(DISTINCT session_uuid) FILTER (WHERE expires_at <= now()) AS cooling"
+            "  FROM routes r WHERE r.virtual_number = n.number AND r.held_until > now()) held"
             " WHERE (%(account)s::text IS NULL OR n.account_id = %(account)s)"
             " AND (%(country)s::text IS NULL OR n.country = %(country)s)"
             " AND (%(state)s::text IS NULL OR n.state = %(state)s)"
-            " GROUP BY n.number ORDER BY n.account_id, n.rank",
-            {"account": account_id, "country": country, "state": state},
+            " AND (%(after)s::text IS NULL OR (n.account_id, n.rank) > (%(after)s, %(rank)s))"
+            " ORDER BY n.account_id, n.rank LIMIT %(limit)s",
+            {
+                "account": account_id,
+                "country": country,
+                "state": state,
+                "limit": limit,
+                "after": after and after.account_id,
+                "rank": after and after.rank,
+            },
         )
         return await cursor.fetchall()
 

@@ -96,7 +96,8 @@ async def test_a_sessions_entries_are_shown_with_their_causes_and_sums(operator:
     assert shown["sums"] == {"USD": {"calls": "0.03400", "fee": "0.5", "cost": "0.0246912"}}
     words = (await operator.runs("show", session.session_uuid)).stdout
     assert "calls 0.03400, session 0.5, together 0.53400 USD; the carrier's cost 0.0246912, what is left" in words
-    assert "No entries: there is no such session" in (await operator.runs("show", "nobody")).stdout
+    nobody = await operator.runs("show", "nobody")
+    assert (nobody.exit_code, nobody.stderr) == (2, "masking: there is no session with this id\n")
 
 
 async def test_a_month_is_exported_to_the_last_digit(operator: Operator, session: Session) -> None:

@@ -57,6 +57,9 @@ async def test_looks_are_listed_newest_first_by_session_and_since_a_moment(
     assert (oldest["who"], oldest["how_many"], oldest["why"]) == ("alice", 7, "default")
     assert await operator.told("--session", SESSION) == [newest]
     assert await operator.told("--limit", "1") == [newest]
+    for limit, last in (("1", "1 looks shown; there are more: see --limit."), ("2", "2 looks.")):
+        assert (await operator.runs("--limit", limit)).stdout.splitlines()[-1] == last
+        assert json.loads((await operator.runs("--limit", limit, "--json")).stdout)["more"] is (limit == "1")
     assert len(await operator.told("--since", "2026-01-01 00:00")) == 2
     later = datetime.now(UTC) + timedelta(minutes=2)
     assert await operator.told("--since", f"{later:%Y-%m-%dT%H:%M:%SZ}") == []

@@ -96,6 +96,38 @@ async def test_a_large_inventory_is_added_in_its_order_and_within_the_time_of_a_
             await add_numbers(connection, [*many(11_000, ACCOUNT, 5_000_000), theirs[-1]._replace(account_id=ACCOUNT)])
 
 
+async def test_a_large_inventory_is_listed_page_by_page_and_whole_for_machines(
+    database: Database, migrated_url: str
+) -> None:
+    await add_account(database, OTHER)
+    numbers = [*many(1_100, OTHER), *many(1_500, ACCOUNT, 3_000_000)]
+    async with database.transaction() as connection:
+        await add_numbers(connection, numbers)
+        every = [each.number for each in await list_numbers(connection)]
+    told = json.loads((await runs(migrated_url, "list", "--json")).stdout)
+    assert ([each["number"] for each in told["numbers"]], told["more"]) == (every, False)
+    some = json.loads((await runs(migrated_url, "list", "--json", "--limit", "1001")).stdout)
+    assert ([each["number"] for each in some["numbers"]], some["more"]) == (every[:1001], True)
+
+    first, *lines, last = (await runs(migrated_url, "list")).stdout.splitlines()
+    assert first.split() == ["number", "account", "country", "area", "carrier", "state", "live", "cooling"]
+    assert ([line.split()[0] for line in lines], last) == (every[:50], "50 numbers shown; there are more: see --limit.")
+    first, *lines, last = (await runs(migrated_url, "list", "--limit", str(len(every)))).stdout.splitlines()
+    assert ([line.split()[0] for line in lines], last) == (every, f"{len(every)} numbers.")
+
+
+async def test_a_number_is_one_line_whatever_the_width_and_nothing_of_it_is_left_out(
+    database: Database, migrated_url: str
+) -> None:
+    async with database.transaction() as connection:
+        new = NewNumber("+12125550101", ACCOUNT, "US", "Washington, District of Columbia", "another-carrier")
+        await add_numbers(connection, [new])
+    environment = {"DATABASE_URL": migrated_url, "MASKING_KEYS": KEYS, "COLUMNS": "40"}
+    done = await asyncio.to_thread(CliRunner().invoke, app, ["numbers", "list", "--country", "us"], env=environment)
+    (line,) = (line for line in done.stdout.splitlines() if new.number in line)
+    assert re.split("  +", line)[:5] == [new.number, ACCOUNT, "US", new.area, new.carrier]
+
+
 async def test_two_imports_at_once_each_count_their_own(database: Database) -> None:
     async def add(first: int) -> int:
         async with database.transaction() as connection:

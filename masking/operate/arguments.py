@@ -1,0 +1,48 @@
+"""What operators name on the command line: sessions, accounts, moments; in whichever letters they write them."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+_UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+_AUTH_ID = re.compile("(MA|SA)[A-Z0-9]{18}", re.IGNORECASE)
+
+
+def session_id(written: str) -> str:
+    """A session's id, or what begins with one, as a callback's does, as it is stored: in small letters."""
+    text = written.strip()
+    found = _UUID.match(text)
+    return found[0].lower() + text[found.end() :] if found else text
+
+
+def auth_id(written: str) -> str:
+    """An account's auth id as it is stored: in capital letters."""
+    text = written.strip()
+    return text.upper() if _AUTH_ID.fullmatch(text) else text
+
+
+def moment(written: str) -> datetime:
+    """A moment in ISO 8601; UTC where it names no offset. A date alone is its midnight.
+
+    Raises:
+        typer.BadParameter: it is none.
+    """
+    try:
+        told = datetime.fromisoformat(written.strip())
+        return told.replace(tzinfo=UTC) if told.tzinfo is None else told.astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise typer.BadParameter("not a moment in ISO 8601, such as 2026-11-23T14:03:07Z") from None
+
+
+Session = Annotated[str, typer.Argument(help="The session's id.", metavar="SESSION", parser=session_id)]
+Sessions = Annotated[
+    list[str] | None, typer.Argument(help="Ids of sessions.", metavar="[SESSION]...", parser=session_id)
+]
+OfSession = Annotated[
+    str | None, typer.Option("--session", help="Only of this session.", metavar="UUID", parser=session_id)
+]
+AuthId = Annotated[str, typer.Argument(help="The account's auth id, MA… or SA….", metavar="AUTH_ID", parser=auth_id)]

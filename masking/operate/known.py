@@ -1,0 +1,20 @@
+"""That what an operator names is there: else an empty list would tell of a misspelt id that all is well with it."""
+
+from __future__ import annotations
+
+from masking.errors import MaskingError
+from masking.storage.accounts import must_exist
+from masking.storage.database import Connection
+from masking.storage.resuming import standing
+
+
+async def session_must_be_known(connection: Connection, session_uuid: str | None) -> None:
+    """Raise `MaskingError` where a session is named that does not exist."""
+    if session_uuid is not None and await standing(connection, session_uuid) == "unknown":
+        raise MaskingError("there is no session with this id")
+
+
+async def account_must_be_known(connection: Connection, auth_id: str | None) -> None:
+    """Raise `MaskingError` where an account or subaccount is named that does not exist."""
+    if auth_id is not None:
+        await must_exist(connection, auth_id)
