@@ -15,7 +15,7 @@ from masking.privacy.key_files import load_keyring
 from masking.privacy.keyring import Keyring
 from masking.settings import Settings
 from masking.storage import key_checks, tables
-from masking.storage.database import STATEMENT_TIMEOUT_MS, Database
+from masking.storage.database import Database
 
 
 class OperatedSystem(NamedTuple):
@@ -52,9 +52,7 @@ def _what_failed(error: psycopg.Error | PoolTimeout) -> str:
     """What to tell. PostgreSQL's own words stay out of it: they may quote values, phone numbers among them."""
     match error:
         case psycopg.errors.QueryCanceled():
-            return (
-                f"PostgreSQL took longer than {STATEMENT_TIMEOUT_MS // 1000} s for a step, which was undone; try again"
-            )
+            return "PostgreSQL took longer for a step than it may, and the step was undone; try again"
         case psycopg.errors.ReadOnlySqlTransaction():
             return "the database cannot be written at the moment: it is read-only"
         case psycopg.errors.DiskFull():

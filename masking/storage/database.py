@@ -19,6 +19,7 @@ CONNECT_TIMEOUT = 5.0
 """Seconds to wait for a connection, from the server or from the pool."""
 
 STATEMENT_TIMEOUT_MS = 10_000
+LONG_STATEMENT_TIMEOUT_MS = 600_000
 POOL_SIZE = 8
 
 UNHEARD_MS = 10_000
@@ -44,6 +45,11 @@ _OPTIONS: dict[str, Any] = {
     **LASTING,
     "options": f"{_SERVERS_END} -c statement_timeout={STATEMENT_TIMEOUT_MS} -c timezone=UTC",
 }
+
+
+async def may_take_long(connection: Connection) -> None:
+    """Let what follows in this transaction look at all there is: no row is locked meanwhile, and a person waits."""
+    await connection.execute(f"SET LOCAL statement_timeout = {LONG_STATEMENT_TIMEOUT_MS}")
 
 
 class Database:

@@ -10,17 +10,26 @@ from psycopg.rows import class_row
 
 from masking.privacy.ingress import WRAPPING, ingress_key_id
 from masking.privacy.keyring import KEY_BYTES, Keyring, Unreadable
-from masking.storage.database import Connection
+from masking.storage.database import Connection, may_take_long
 
 SLACK = timedelta(days=2)
 """How long after its day a key is kept whatever happens: clocks differ, and a start may wait to be opened."""
 
 # A session may be told of under a day's key as long as it lives on it; one day more, for clocks that differ.
-_LIVED = (
+_KEPT = (
     "(SELECT count(*) FROM sessions s WHERE s.status <> 'erased' AND s.created_at < k.day + interval '2 days'"
-    " AND (s.settled_at IS NULL OR s.settled_at >= k.day - interval '1 day'){only})"
+    " AND (s.settled_at IS NULL OR s.settled_at >= k.day - interval '1 day'))"
 )
-_OPEN, _KEPT = _LIVED.format(only=" AND s.settled_at IS NULL"), _LIVED.format(only="")
+# The same of many days, by one look at all sessions, of which there may be millions: they are few by their own days.
+LISTED = (
+    "WITH s AS MATERIALIZED (SELECT created_at::date AS first, settled_at::date AS last, count(*) AS sessions"
+    "  FROM sessions WHERE status <> 'erased' GROUP BY 1, 2)"
+    " SELECT k.day, k.key_id, k.destroyed_at,"
+    " coalesce(sum(s.sessions) FILTER (WHERE s.last IS NULL), 0)::bigint AS open,"
+    " coalesce(sum(s.sessions), 0)::bigint AS kept"
+    " FROM ingress_keys k LEFT JOIN s ON s.first < k.day + 2 AND (s.last IS NULL OR s.last >= k.day - 1)"
+    " WHERE %(day)s::date IS NULL OR k.day = %(day)s GROUP BY k.day ORDER BY 1"
+)
 
 
 async def make_ahead(connection: Connection, keyring: Keyring, days: int, today: date | None = None) -> None:
@@ -90,12 +99,11 @@ class IngressKey(NamedTuple):
     kept: int
 
 
-async def list_ingress_keys(connection: Connection) -> list[IngressKey]:
-    """All of them, by day."""
+async def list_ingress_keys(connection: Connection, day: date | None = None) -> list[IngressKey]:
+    """All of them, by day; or that of one day. Takes as long as counting all sessions does."""
+    await may_take_long(connection)
     async with connection.cursor(row_factory=class_row(IngressKey)) as cursor:
-        await cursor.execute(
-            f"SELECT k.day, k.key_id, k.destroyed_at, {_OPEN} AS open, {_KEPT} AS kept FROM ingress_keys k ORDER BY 1"  # noqa: S608 fixed fragments only
-        )
+        await cursor.execute(LISTED, {"day": day})
         return await cursor.fetchall()
 
 
@@ -115,7 +123,7 @@ async def destroy_unneeded(connection: Connection, keep_for: timedelta) -> list[
 
 async def destroy(connection: Connection, day: date) -> str | None:
     """Destroy the key of a day, whatever closed session was told of under it. The reason why not, if it stays."""
-    found = [key for key in await list_ingress_keys(connection) if key.day == day]
+    found = await list_ingress_keys(connection, day)
     if not found:
         return "there is no such key"
     (key,) = found

@@ -13,7 +13,7 @@ from masking.privacy.keyring import Keyring, Unreadable
 from masking.privacy.session_cipher import PURPOSE as DATA_KEY
 from masking.storage.accounts import AUTH
 from masking.storage.callback_endpoints import PURPOSE as ENDPOINT
-from masking.storage.database import Connection
+from masking.storage.database import Connection, may_take_long
 from masking.storage.key_checks import LOOKUP
 
 BATCH = 500
@@ -53,7 +53,8 @@ class Use(NamedTuple):
 
 
 async def uses(connection: Connection) -> list[Use]:
-    """How much of each kind is under each key."""
+    """How much of each kind is under each key. Takes as long as counting all sessions does."""
+    await may_take_long(connection)
     found = []
     for place in PLACES:
         rows = await connection.execute(

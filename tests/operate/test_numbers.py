@@ -146,7 +146,7 @@ async def test_who_reached_whom_may_be_asked_of_any_moment(database: Database, m
 @pytest.mark.parametrize(
     ("statements", "told"),
     [
-        (["SET LOCAL statement_timeout = 20", "SELECT pg_sleep(5)"], "PostgreSQL took longer than"),
+        (["SET LOCAL statement_timeout = 20", "SELECT pg_sleep(5)"], "PostgreSQL took longer for a step than it may"),
         (["SELECT pg_terminate_backend(pg_backend_pid())"], "PostgreSQL went away meanwhile"),
         (["SET TRANSACTION READ ONLY", "DELETE FROM numbers"], "it is read-only"),
         (["SELECT '+12025550142'::uuid"], "PostgreSQL refused a step, which was undone (InvalidTextRepresentation"),
