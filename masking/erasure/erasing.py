@@ -11,13 +11,17 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 
 from masking.erasure.temporal_copies import DELETED_WITHIN_S, are_deleted, delete_executions
+from masking.errors import StartupError
 from masking.privacy.certificates import Certificate, signed
 from masking.privacy.keyring import Keyring
 from masking.storage.database import Database
 from masking.storage.erasure import Erased, certify, erase
 from masking.storage.session_keys import CLEAR, MASTER, OWN
 
-NOT_DELETED = "its key is destroyed, but Temporal has not deleted its copies: repeat this"
+NOT_DELETED = (
+    "its key is destroyed, but Temporal has not deleted its copies{why}: `masking privacy erase --unfinished` has it"
+    " do so"
+)
 
 
 class Outcome(NamedTuple):
@@ -36,7 +40,8 @@ async def erase_all(
     May take the two minutes that Temporal is given.
 
     Args:
-        temporal: the client of the server that has them; asked for once keys are destroyed.
+        temporal: the client of the server that has them; asked for once keys are destroyed. It may raise
+            `StartupError`.
     """
     outcomes: dict[str, Outcome] = {}
     destroyed: list[Erased] = []
@@ -50,14 +55,23 @@ async def erase_all(
         else:
             destroyed.append(done)
     if destroyed:
-        outcomes |= await _certified(database, keyring, await temporal(), destroyed)
+        try:
+            client = await temporal()
+        except StartupError as error:
+            outcomes |= _not_deleted(destroyed, f" ({error})")
+        else:
+            outcomes |= await _certified(database, keyring, client, destroyed)
     return [outcomes[session_uuid] for session_uuid in session_uuids]
+
+
+def _not_deleted(destroyed: Sequence[Erased], why: str = "") -> dict[str, Outcome]:
+    return {each.session_uuid: Outcome(each.session_uuid, None, NOT_DELETED.format(why=why)) for each in destroyed}
 
 
 async def _certified(
     database: Database, keyring: Keyring, client: Client, destroyed: Sequence[Erased]
 ) -> dict[str, Outcome]:
-    outcomes = {each.session_uuid: Outcome(each.session_uuid, None, NOT_DELETED) for each in destroyed}
+    outcomes = _not_deleted(destroyed)
     runs: dict[str, set[str]] = {}
     for each in destroyed:
         with suppress(RPCError):

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,10 +17,11 @@ from masking.log_format import redacted
 from masking.operate.arguments import OfSession, Session, Sessions, moment
 from masking.operate.console import on_system
 from masking.operate.known import session_must_be_known
+from masking.operate.many import confirm
 from masking.operate.system import OperatedSystem
 from masking.privacy.certificates import is_genuine, public_key
 from masking.settings import age, load_settings
-from masking.storage.erasure import Chosen, LegalHold, find, hold, holds, release
+from masking.storage.erasure import Chosen, LegalHold, find, hold, holds, reasons_against, release
 from masking.storage.looks import Look, looks
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 app = typer.Typer(name="privacy", no_args_is_help=True, add_completion=False)
 
 EXIT_SOME_LEFT = 1
+BATCH = 500
+"""So many are erased before the next ones: what is done by then is certified, and told."""
 
 
 class CannotErase(MaskingError):
@@ -45,16 +47,24 @@ def erase_(
     older_than: Annotated[
         str | None, typer.Option(help="All whose bill was closed so long ago: 90d, 36h.", metavar="AGE")
     ] = None,
+    unfinished: Annotated[
+        bool,
+        typer.Option(
+            "--unfinished",
+            help="All whose key is destroyed already while Temporal may have copies: it was away, or"
+            " the command was stopped.",
+        ),
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say which it would be.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask; it cannot be undone.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Make sessions unreadable for good: their keys are destroyed, and Temporal's copies deleted. Bills stay.
 
-    Prints a signed certificate for each. Exits with 1 when some could not be erased: those that live, that still
-    hold their parties, or that are under a legal hold.
+    Prints a signed certificate for each, as soon as it is made. Exits with 1 when some could not be erased: those
+    that live, that still hold their parties, or that are under a legal hold. `--dry-run` names these, too.
     """
-    chosen = or_exit(lambda: _chosen(sessions, party, older_than))
+    chosen = or_exit(lambda: _chosen(sessions, party, older_than, unfinished=unfinished))
 
     async def look(system: OperatedSystem) -> list[str]:
         async with system.database.transaction() as connection:
@@ -62,21 +72,49 @@ def erase_(
 
     found = on_system(look)
     if dry_run:
-        say({"would_erase": found}, "\n".join([*found, f"{len(found)} sessions."]), as_json=as_json)
+        against = on_system(lambda system: _against(system, found))
+        would = [session_uuid for session_uuid in found if session_uuid not in against]
+        words = "\n".join([*would, f"{len(would)} sessions."])
+        say({"would_erase": would, "left": _left(against)}, words, as_json=as_json)
+        _tell_left(against, "would not be", quiet=as_json)
         return
     if found and not yes:
-        or_exit(lambda: _confirm(len(found)))
-    outcomes = on_system(lambda system: _erase_all(system, found))
-    erased = [each.certificate for each in outcomes if each.certificate is not None]
-    left = [{"session_uuid": each.session_uuid, "reason": each.reason} for each in outcomes if not each.certificate]
-    if as_json:
-        typer.echo(json.dumps({"erased": erased, "left": left}))
-    else:
-        for certificate in erased:
-            typer.echo(json.dumps(certificate))
-        for each in left:
-            typer.echo(f"masking: {each['session_uuid']} was not erased: {each['reason']}", err=True)
-    if left:
+        or_exit(
+            lambda: confirm(
+                f"erases {len(found)} sessions for good", f"Erase {len(found)} sessions for good?", "nothing was erased"
+            )
+        )
+    left: dict[str, str] = {}
+    begin = '{"erased": [' if as_json else ""
+
+    def tell(outcome: Outcome) -> None:
+        nonlocal begin
+        if outcome.certificate is None:
+            left[outcome.session_uuid] = outcome.reason
+        else:
+            typer.echo(begin + json.dumps(outcome.certificate), nl=not as_json)
+            begin = ", " if as_json else ""
+
+    try:
+        on_system(lambda system: _erase_all(system, found, tell))
+    except KeyboardInterrupt:
+        typer.echo("masking: stopped; `masking privacy erase --unfinished` finishes what was begun", err=True)
+        raise
+    finally:
+        if as_json:
+            typer.echo(f'{begin.removesuffix(", ")}], "left": {json.dumps(_left(left))}}}')
+    _tell_left(left, "was not", quiet=as_json)
+
+
+def _left(reasons: Mapping[str, str]) -> list[dict[str, str]]:
+    return [{"session_uuid": session_uuid, "reason": reason} for session_uuid, reason in reasons.items()]
+
+
+def _tell_left(reasons: Mapping[str, str], how: str, *, quiet: bool) -> None:
+    """Exits where there are some."""
+    for session_uuid, reason in reasons.items() if not quiet else ():
+        typer.echo(f"masking: {session_uuid} {how} erased: {reason}", err=True)
+    if reasons:
         raise typer.Exit(EXIT_SOME_LEFT)
 
 
@@ -168,7 +206,15 @@ def verify(
     typer.echo(f"Genuine: {certificate['session_uuid']} was erased at {certificate['erased_at']}.")
 
 
-async def _erase_all(system: OperatedSystem, session_uuids: Sequence[str]) -> list[Outcome]:
+async def _against(system: OperatedSystem, session_uuids: Sequence[str]) -> dict[str, str]:
+    reasons: dict[str, str] = {}
+    for begin in range(0, len(session_uuids), BATCH):
+        async with system.database.transaction() as connection:
+            reasons |= await reasons_against(connection, session_uuids[begin : begin + BATCH])
+    return reasons
+
+
+async def _erase_all(system: OperatedSystem, session_uuids: Sequence[str], tell: Callable[[Outcome], None]) -> None:
     # They load Temporal's client.
     from rich.console import Console
     from temporalio.client import Client
@@ -177,22 +223,36 @@ async def _erase_all(system: OperatedSystem, session_uuids: Sequence[str]) -> li
     from masking.run.system import temporal_environment
     from masking.temporal import connect
 
+    client: Client | None = None
+
     async def temporal() -> Client:
-        return await connect(system.keyring, environment=temporal_environment(load_settings()))
+        nonlocal client
+        client = client or await connect(system.keyring, environment=temporal_environment(load_settings()))
+        return client
 
-    with Console(stderr=True).status("Temporal deletes its copies; that may take a minute"):
-        return await erase_all(system.database, system.keyring, session_uuids, temporal)
+    console = Console(stderr=True)
+    for begin in range(0, len(session_uuids), BATCH):
+        how_far = f"{begin} of {len(session_uuids)} are done; " if begin else ""
+        # Not while something is printed: it would be printed to where this is.
+        with console.status(f"{how_far}Temporal deletes its copies; that may take a minute"):
+            batch = session_uuids[begin : begin + BATCH]
+            outcomes = await erase_all(system.database, system.keyring, batch, temporal)
+        for each in outcomes:
+            tell(each)
 
 
-def _chosen(sessions: list[str] | None, party: str | None, older_than: str | None) -> Chosen:
-    if not sessions and party is None and older_than is None:
-        raise CannotErase("say which: ids of sessions, --party NUMBER, or --older-than AGE")
-    if sessions and (party is not None or older_than is not None):
+def _chosen(sessions: list[str] | None, party: str | None, older_than: str | None, *, unfinished: bool) -> Chosen:
+    by_what = party is not None or older_than is not None
+    if not (sessions or by_what or unfinished):
+        raise CannotErase("say which: ids of sessions, --party NUMBER, --older-than AGE, or --unfinished")
+    if sessions and by_what:
         raise CannotErase("ids of sessions go without --party and --older-than")
+    if unfinished and (sessions or by_what):
+        raise CannotErase("--unfinished goes alone")
     number = None
     if party is not None and (number := valid_e164(party)) is None:
         raise CannotErase("--party is not a valid phone number")
-    return Chosen(sessions or None, number, None if older_than is None else _age(older_than))
+    return Chosen(sessions or None, number, None if older_than is None else _age(older_than), unfinished)
 
 
 def _age(written: str) -> timedelta:
@@ -205,13 +265,6 @@ def _age(written: str) -> timedelta:
 def _check_reason(reason: str) -> None:
     if not reason.strip() or redacted(reason) != reason:
         raise CannotErase("--reason must say why, without a phone number, a PIN or a token: it is stored in the clear")
-
-
-def _confirm(count: int) -> None:
-    if not sys.stdin.isatty():
-        raise CannotErase(f"this erases {count} sessions for good: add --yes, or see which with --dry-run")
-    if not typer.confirm(f"Erase {count} sessions for good?", err=True):
-        raise CannotErase("nothing was erased")
 
 
 def _look_line(each: Look) -> str:

@@ -11,7 +11,7 @@ from psycopg.rows import class_row
 
 from masking.privacy.certificates import Certificate
 from masking.privacy.keyring import Keyring
-from masking.storage.database import Connection
+from masking.storage.database import Connection, may_take_long
 from masking.storage.routes import identity_hash
 
 
@@ -22,17 +22,25 @@ class Chosen(NamedTuple):
         session_uuids: by their ids.
         party: a number, E.164, that is or was last a party of theirs.
         settled_before: an age, since their bill was closed.
+        unfinished: those whose keys are destroyed while Temporal may still have copies; alone.
     """
 
     session_uuids: Sequence[str] | None = None
     party: str | None = None
     settled_before: timedelta | None = None
+    unfinished: bool = False
 
 
 async def find(connection: Connection, keyring: Keyring, chosen: Chosen) -> list[str]:
     """Their ids, the oldest first. Ids that were asked for and do not exist are among them."""
     if chosen.session_uuids is not None:
         return list(dict.fromkeys(chosen.session_uuids))
+    await may_take_long(connection)
+    if chosen.unfinished:
+        begun = await connection.execute(
+            "SELECT session_uuid FROM erasures WHERE certificate IS NULL ORDER BY erased_at, session_uuid"
+        )
+        return [str(row[0]) for row in await begun.fetchall()]
     party = identity_hash(keyring, "number", chosen.party) if chosen.party is not None else None
     rows = await connection.execute(
         "SELECT session_uuid FROM sessions WHERE status <> 'erased'"
@@ -70,6 +78,7 @@ async def overdue(connection: Connection, keep_for: timedelta, limit: int) -> li
 
 
 class _State(NamedTuple):
+    session_uuid: str
     account_id: str
     phase: str
     status: str
@@ -79,6 +88,45 @@ class _State(NamedTuple):
     erased_at: datetime | None
     certificate: Certificate | None
     answers_under: str | None
+
+
+# A row for each id, in no order.
+_STATES = (
+    "SELECT s.session_uuid, s.account_id, s.phase, s.status, s.settled_at,"
+    " (SELECT max(held_until) FROM routes r WHERE r.session_uuid = s.session_uuid AND held_until > now())"
+    " AS held_until,"
+    " h.reason AS hold, e.erased_at, e.certificate, s.answers_under"
+    " FROM sessions s LEFT JOIN legal_holds h USING (session_uuid) LEFT JOIN erasures e USING (session_uuid)"
+    " WHERE s.session_uuid = ANY(%s)"
+)
+
+
+async def _states(connection: Connection, session_uuids: Sequence[str]) -> dict[str, _State]:
+    async with connection.cursor(row_factory=class_row(_State)) as cursor:
+        await cursor.execute(_STATES, (list(session_uuids),))
+        return {state.session_uuid: state for state in await cursor.fetchall()}
+
+
+def _why_not(state: _State | None) -> str | None:
+    """Why a session cannot be erased now; None where it can, or was."""
+    if state is None:
+        return "there is no such session"
+    if state.erased_at is not None:
+        return None
+    if state.hold is not None:
+        return f"it is under a legal hold: {state.hold}"
+    if state.settled_at is None:
+        return "it lives, or its bill is not closed yet: expire it, and wait for its bill"
+    if state.held_until is not None:
+        return f"its parties are still kept from reaching others by it, until {state.held_until:%Y-%m-%d %H:%M:%S} UTC"
+    return None
+
+
+async def reasons_against(connection: Connection, session_uuids: Sequence[str]) -> dict[str, str]:
+    """Of sessions that `erase` would refuse now, why, in the order given."""
+    states = await _states(connection, session_uuids)
+    reasons = {session_uuid: _why_not(states.get(session_uuid)) for session_uuid in session_uuids}
+    return {session_uuid: reason for session_uuid, reason in reasons.items() if reason is not None}
 
 
 class Erased(NamedTuple):
@@ -104,27 +152,12 @@ async def erase(connection: Connection, session_uuid: str) -> Erased | str:
     await connection.execute("SELECT FROM inbox WHERE session_uuid = %s ORDER BY id FOR UPDATE", (session_uuid,))
     # A statement sees what was there when it began: the one that looks begins once nobody else can change the answer.
     await connection.execute("SELECT FROM sessions WHERE session_uuid = %s FOR UPDATE", (session_uuid,))
-    async with connection.cursor(row_factory=class_row(_State)) as cursor:
-        await cursor.execute(
-            "SELECT s.account_id, s.phase, s.status, s.settled_at, s.answers_under, h.reason AS hold, e.erased_at,"
-            " e.certificate,"
-            " (SELECT max(held_until) FROM routes r WHERE r.session_uuid = s.session_uuid AND held_until > now())"
-            "  AS held_until"
-            " FROM sessions s LEFT JOIN legal_holds h USING (session_uuid) LEFT JOIN erasures e USING (session_uuid)"
-            " WHERE s.session_uuid = %s",
-            (session_uuid,),
-        )
-        state = await cursor.fetchone()
-    if state is None:
-        return "there is no such session"
+    state = (await _states(connection, [session_uuid])).get(session_uuid)
+    why_not = _why_not(state)
+    if state is None or why_not is not None:
+        return why_not or ""
     if state.erased_at is not None:
         return Erased(session_uuid, state.account_id, state.erased_at, state.certificate, state.answers_under)
-    if state.hold is not None:
-        return f"it is under a legal hold: {state.hold}"
-    if state.settled_at is None:
-        return "it lives, or its bill is not closed yet: expire it, and wait for its bill"
-    if state.held_until is not None:
-        return f"its parties are still kept from reaching others by it, until {state.held_until:%Y-%m-%d %H:%M:%S} UTC"
     for statement in (
         # By this status no list and no read finds it any more.
         "UPDATE sessions SET status = 'erased', key_id = '', wrapped_key = '', sealed_terms = '',"

@@ -19,6 +19,7 @@ from typer.testing import CliRunner, Result
 from masking.cli import app
 from masking.contract import session_workflow_id
 from masking.erasure import erasing
+from masking.operate import privacy
 from masking.privacy.certificates import is_genuine, public_key
 from masking.privacy.keyring import Keyring
 from masking.storage.database import Database
@@ -190,7 +191,7 @@ async def test_all_sessions_of_a_number_or_of_an_age_are_erased(
 ) -> None:
     with_first, with_other = await settled(system, receiver), await settled(system, receiver, first_party="12025550103")
     shown = await operator.runs("erase", "--party", f"+{FIRST}", "--dry-run", "--json")
-    assert json.loads(shown.stdout) == {"would_erase": [with_first]}
+    assert json.loads(shown.stdout) == {"would_erase": [with_first], "left": []}
     asked = await operator.runs("erase", "--party", f"+{FIRST}")
     assert asked.exit_code == 2
     assert "this erases 1 sessions for good: add --yes" in asked.stderr
@@ -218,11 +219,72 @@ async def test_when_temporal_does_not_delete_it_the_key_is_gone_all_the_same_and
     assert certificate["temporal_executions_deleted"] == 1
 
 
+async def test_what_was_begun_and_has_no_certificate_is_found_again_and_finished(
+    system: System, receiver: Receiver, operator: Operator
+) -> None:
+    """By its party it cannot be found any more: nothing of that is left."""
+    uuid = await settled(system, receiver)
+    reachable = operator.environment["TEMPORAL_ADDRESS"]
+    operator.environment["TEMPORAL_ADDRESS"] = "127.0.0.1:1"
+    told = await operator.erases("--party", f"+{FIRST}", code=1)
+    assert told["erased"] == []
+    assert "its key is destroyed" in told["left"][0]["reason"]
+    assert "no Temporal server answers" in told["left"][0]["reason"]
+    operator.environment["TEMPORAL_ADDRESS"] = reachable
+    assert (await operator.erases("--party", f"+{FIRST}")) == {"erased": [], "left": []}
+    (certificate,) = (await operator.erases("--unfinished"))["erased"]
+    assert (certificate["session_uuid"], certificate["temporal_executions_deleted"]) == (uuid, 1)
+    assert (await operator.erases("--unfinished")) == {"erased": [], "left": []}
+
+
+async def test_what_was_erased_before_a_command_is_stopped_is_certified_and_told(
+    system: System, receiver: Receiver, operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = await settled(system, receiver), await settled(system, receiver, first_party="12025550103")
+    erase_all, batches = erasing.erase_all, list[list[str]]()
+
+    async def stopped(database: Any, keyring: Any, uuids: list[str], temporal: Any) -> list[erasing.Outcome]:
+        batches.append(list(uuids))
+        if len(batches) > 1:
+            raise KeyboardInterrupt
+        return await erase_all(database, keyring, uuids, temporal)
+
+    monkeypatch.setattr(erasing, "erase_all", stopped)
+    monkeypatch.setattr(privacy, "BATCH", 1)
+    done = await operator.runs("erase", first, second, "--yes")
+    assert (done.exit_code, [json.loads(line)["session_uuid"] for line in done.stdout.splitlines()]) == (130, [first])
+    assert done.stderr.splitlines()[-1] == (
+        "masking: stopped; `masking privacy erase --unfinished` finishes what was begun"
+    )
+    batches.clear()
+    done = await operator.runs("erase", first, second, "--yes", "--json")
+    assert [each["session_uuid"] for each in json.loads(done.stdout)["erased"]] == [first]
+
+
+async def test_a_dry_run_tells_what_would_be_left_and_why(
+    system: System, receiver: Receiver, operator: Operator
+) -> None:
+    fit, held, nobody = await settled(system, receiver), await settled(system, receiver), str(uuid4())
+    assert (await operator.runs("hold", held, "--reason", "case 12")).exit_code == 0
+    done = await operator.runs("erase", fit, held, nobody, "--dry-run")
+    assert (done.exit_code, done.stdout.splitlines()) == (1, [fit, "1 sessions."])
+    assert done.stderr.splitlines() == [
+        f"masking: {held} would not be erased: it is under a legal hold: case 12",
+        f"masking: {nobody} would not be erased: there is no such session",
+    ]
+    told = await operator.runs("erase", fit, held.upper(), "--dry-run", "--json")
+    assert json.loads(told.stdout) == {
+        "would_erase": [fit],
+        "left": [{"session_uuid": held, "reason": "it is under a legal hold: case 12"}],
+    }
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (["erase"], "say which"),
         (["erase", "x", "--older-than", "90d"], "ids of sessions go without"),
+        (["erase", "x", "--unfinished"], "--unfinished goes alone"),
         (["erase", "--older-than", "soon"], "a whole number of days or hours"),
         (["erase", "--party", "12"], "--party is not a valid phone number"),
         (["hold", "x", "--reason", "of +12025550101"], "without a phone number"),

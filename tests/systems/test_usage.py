@@ -174,7 +174,8 @@ def security(operator: Operator) -> None:
     assert "case 12" in json.dumps(operator.told(f"masking privacy erase {uuid} --yes", code=1)["left"])
     operator(f"masking privacy release {uuid}")
     assert operator.told("masking privacy erase --older-than 90d --dry-run")
-    assert uuid in operator(f"masking privacy erase --party {FIRST} --dry-run")
+    assert operator.told("masking privacy erase --unfinished --dry-run")
+    assert uuid in operator(f"masking privacy erase --party {FIRST} --dry-run", None)
     (certificate,) = operator.told(f"masking privacy erase {uuid} --yes")["erased"]
     operator.file("certificate.json", json.dumps(certificate))
     operator("masking privacy verify certificate.json")
