@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Coroutine
 from importlib import import_module
 from importlib.metadata import version
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, NoReturn
 
@@ -95,6 +96,7 @@ app = typer.Typer(
     help="Number masking: Plivo's Masking Session API over Temporal workflows. Settings: docs/settings.md.",
     no_args_is_help=True,
     add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
 
@@ -210,4 +212,8 @@ def _exit_with(main: Callable[[Settings], Coroutine[Any, Any, int]]) -> NoReturn
 
 def main() -> None:
     """The entry point of the command `masking`."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            # A screen that has no • shows something else in its place, and the rest.
+            stream.reconfigure(errors="backslashreplace")
     end_with(app)

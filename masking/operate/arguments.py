@@ -25,6 +25,12 @@ def auth_id(written: str) -> str:
     return text.upper() if _AUTH_ID.fullmatch(text) else text
 
 
+def inventory_number(written: str) -> str:
+    """A number of ours as the inventory has it: with its plus sign, and without what stands between its digits."""
+    text = re.sub(r"[\s().-]", "", written)
+    return f"+{text.removeprefix('+')}" if re.fullmatch(r"\+?[0-9]{5,15}", text) else written
+
+
 def moment(written: str) -> datetime:
     """A moment in ISO 8601; UTC where it names no offset. A date alone is its midnight.
 

@@ -44,6 +44,7 @@ LISTED = 1000
 """So many of a list at a time."""
 
 EXPIRED, OVER = "expired", "over already"
+UNKNOWN = "there is no session with this id"
 
 
 class CannotExpire(MaskingError):
@@ -74,8 +75,13 @@ def expire_(
     or_exit(lambda: _check(sessions, query, account, party, reason))
     asked, found = or_exit(lambda: asyncio.run(_found(sessions, query, account, party)))
     if dry_run:
-        told = {"would_expire": found, "query": asked}
-        say(told, "\n".join([*found, f"{len(found)} sessions" + (f": {asked}" if asked else ".")]), as_json=as_json)
+        unknown = or_exit(lambda: asyncio.run(_unknown(found if sessions else [])))
+        would = [session_uuid for session_uuid in found if session_uuid not in unknown]
+        told = {"would_expire": would, "query": asked, "failed": dict.fromkeys(unknown, UNKNOWN)}
+        say(told, "\n".join([*would, f"{len(would)} sessions" + (f": {asked}" if asked else ".")]), as_json=as_json)
+        tell_failed([Outcome(each, FAILED, UNKNOWN) for each in unknown], "found")
+        if unknown:
+            raise typer.Exit(EXIT_SOME_FAILED)
         return
     if found and not yes:
         or_exit(
@@ -138,8 +144,10 @@ async def _found(
     return asked, found
 
 
+# What Temporal does not tell is asked of the database, where there is one.
+
+
 async def _must_be_known(settings: Settings, account: str | None) -> None:
-    """Temporal lists nothing for an account that does not exist, either. Where no database is at hand, so it is."""
     from masking.operate.known import account_must_be_known
     from masking.operate.system import operated_system
 
@@ -147,6 +155,17 @@ async def _must_be_known(settings: Settings, account: str | None) -> None:
         with suppress(StartupError):
             async with operated_system(settings) as system, system.database.transaction() as connection:
                 await account_must_be_known(connection, account)
+
+
+async def _unknown(session_uuids: list[str]) -> list[str]:
+    from masking.operate.known import unknown_among
+    from masking.operate.system import operated_system
+
+    if session_uuids:
+        with suppress(StartupError):
+            async with operated_system(load_settings()) as system, system.database.transaction() as connection:
+                return await unknown_among(connection, session_uuids)
+    return []
 
 
 async def _expire_all(found: list[str], reason: str, many: int, *, quiet: bool) -> list[Outcome]:
@@ -161,12 +180,12 @@ async def _expire_all(found: list[str], reason: str, many: int, *, quiet: bool) 
 
 
 async def expire_all(
-    sessions: MaskingClient, found: list[str], reason: str, many: int, done: Callable[[], None]
+    sessions: MaskingClient, found: list[str], reason: str, many: int, done: Callable[[Outcome], None]
 ) -> list[Outcome]:
     """End sessions, so many at a time, in the order given.
 
     Args:
-        done: is told of each.
+        done: is told what came of each.
     """
     # One for all tries: a session that answers late is ended once. Another command's is another request.
     update_id = f"batch-{uuid4()}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from masking.errors import MaskingError
 from masking.storage.accounts import must_exist
 from masking.storage.database import Connection
@@ -12,6 +14,15 @@ async def session_must_be_known(connection: Connection, session_uuid: str | None
     """Raise `MaskingError` where a session is named that does not exist."""
     if session_uuid is not None and await standing(connection, session_uuid) == "unknown":
         raise MaskingError("there is no session with this id")
+
+
+async def unknown_among(connection: Connection, session_uuids: Sequence[str]) -> list[str]:
+    """Those of them that are no session's id, in their order."""
+    found = await connection.execute(
+        "SELECT session_uuid FROM sessions WHERE session_uuid = ANY(%s)", (list(session_uuids),)
+    )
+    known = {row[0] for row in await found.fetchall()}
+    return [session_uuid for session_uuid in session_uuids if session_uuid not in known]
 
 
 async def account_must_be_known(connection: Connection, auth_id: str | None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import sys
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Annotated, NamedTuple, TypeVar
@@ -64,39 +65,61 @@ def confirm(what: str, question: str, otherwise: str) -> None:
     """
     if not sys.stdin.isatty():
         raise NotMeant(f"this {what}: add --yes, or see which with --dry-run")
-    if not typer.confirm(question, err=True):
+    try:
+        meant = typer.confirm(question, err=True)
+    except typer.Abort:
+        # Ctrl-C or Ctrl-D. Else it would pass for one that was done in part.
+        typer.echo(err=True)
+        meant = False
+    if not meant:
         raise NotMeant(otherwise)
 
 
 async def in_turns(
-    found: Sequence[str], most: int, one: Callable[[str], Awaitable[OneT]], done: Callable[[], None]
+    found: Sequence[str], most: int, one: Callable[[str], Awaitable[OneT]], done: Callable[[OneT], None]
 ) -> list[OneT]:
     """What `one` makes of each, so many at a time, in the order given.
 
     Args:
-        done: is told of each.
+        done: is told what came of each.
     """
     room = asyncio.Semaphore(most)
 
     async def in_turn(session_uuid: str) -> OneT:
         async with room:
             outcome = await one(session_uuid)
-        done()
+        done(outcome)
         return outcome
 
     return list(await asyncio.gather(*(in_turn(session_uuid) for session_uuid in found)))
 
 
 @contextmanager
-def progress(title: str, total: int, *, quiet: bool) -> Iterator[Callable[[], None]]:
-    """A bar for whoever is at the terminal; what it gives is called for each that is done."""
+def progress(title: str, total: int, *, quiet: bool) -> Iterator[Callable[[Outcome], None]]:
+    """A bar for whoever is at the terminal; what it gives is told what came of each.
+
+    Whoever stops it learns how far it came.
+    """
     from rich.console import Console
     from rich.progress import Progress
 
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=quiet or not console.is_terminal) as shown:
         task = shown.add_task(title, total=total)
-        yield lambda: shown.advance(task)
+        counted = Counter[str]()
+
+        def done(outcome: Outcome) -> None:
+            counted[outcome.state] += 1
+            shown.advance(task)
+
+        try:
+            yield done
+        except asyncio.CancelledError:
+            # Ctrl-C; whatever is under way may be done, too.
+            shown.stop()
+            so_far = ", ".join(f"{count} {state.replace('_', ' ')}" for state, count in counted.items())
+            typer.echo(f"masking: stopped after {counted.total()} of {total}{so_far and f': {so_far}'}", err=True)
+            raise
 
 
 def tell_failed(outcomes: Sequence[Outcome], what: str) -> None:

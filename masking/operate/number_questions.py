@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -13,13 +14,14 @@ from masking.domain.pool.availability import Situation, obstacle
 from masking.domain.pool.choice import PoolNumber, candidates
 from masking.domain.reach import Reach, in_words, reaches
 from masking.e164 import countries_beside, country_of
+from masking.errors import MaskingError
 from masking.operate.arguments import auth_id, moment
 from masking.operate.console import on_system
 from masking.operate.known import account_must_be_known
 from masking.operate.number_file import checked_number
 from masking.operate.numbers import EXIT_IN_USE, Number, app
 from masking.operate.system import OperatedSystem
-from masking.storage.number_questions import sessions_around, situations
+from masking.storage.number_questions import sessions_around, situations, was_ours
 
 HIDDEN = "hidden"
 
@@ -80,12 +82,14 @@ def who(
     """
     virtual = or_exit(lambda: checked_number(number))
     real = "" if caller == HIDDEN else or_exit(lambda: checked_number(caller))
-    entered = typer.prompt("PIN", hide_input=True, err=True) if pin else ""
+    entered = or_exit(_pin) if pin else ""
     then = at or datetime.now(UTC)
 
     async def look(system: OperatedSystem) -> list[Reach]:
         async with system.database.transaction() as connection:
             around = await sessions_around(connection, system.keyring, virtual, then)
+            if not around and not await was_ours(connection, virtual):
+                raise MaskingError("this number is not in the inventory, and no session was ever on it")
         return reaches(around, real, entered, then)
 
     found = on_system(look)
@@ -102,6 +106,13 @@ def who(
             typer.echo("No session on this number had anything to do with this caller.")
     if not any(each.live and each.party for each in found):
         raise typer.Exit(EXIT_IN_USE)
+
+
+def _pin() -> str:
+    entered = typer.prompt("PIN", hide_input=True, err=True) if sys.stdin.isatty() else sys.stdin.readline().strip()
+    if not entered:
+        raise MaskingError("--pin asks for the PIN that the caller entered, or reads it from standard input")
+    return str(entered)
 
 
 def _reach(found: Reach) -> dict[str, object]:

@@ -11,7 +11,7 @@ import typer
 
 from masking.command_line import AsJson, how_many, or_exit, plain, say
 from masking.errors import MaskingError
-from masking.operate.arguments import auth_id
+from masking.operate.arguments import auth_id, inventory_number
 from masking.operate.columns import Columns
 from masking.operate.console import on_system
 from masking.operate.known import account_must_be_known
@@ -40,7 +40,7 @@ COLUMNS = {"number": "number", "account": "account_id"} | {
 }
 """Of a list, each with the attribute that it shows."""
 
-Number = Annotated[str, typer.Argument(help="The number, E.164.", metavar="NUMBER")]
+Number = Annotated[str, typer.Argument(help="The number, E.164.", metavar="NUMBER", parser=inventory_number)]
 Account = Annotated[str | None, typer.Option(help="The account or subaccount.", metavar="AUTH_ID", parser=auth_id)]
 OrDrain = Annotated[bool, typer.Option("--drain", help="While sessions are live on it, let it drain instead.")]
 

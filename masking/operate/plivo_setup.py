@@ -58,7 +58,7 @@ def setup(
         _show(found)
     done: list[Change] = []
     if found.changes and not dry_run:
-        if not yes and not typer.confirm("Change this at Plivo?"):
+        if not yes and not _confirmed():
             raise typer.Exit(EXIT_NOT_CONFIRMED)
         done = on_system(lambda system: _carried_out(system, found))
     if as_json:
@@ -73,6 +73,15 @@ def setup(
         typer.echo(f"{len(done)} changes were made.")
     if found.missing:
         raise typer.Exit(EXIT_INCOMPLETE)
+
+
+def _confirmed() -> bool:
+    try:
+        return typer.confirm("Change this at Plivo?")
+    except typer.Abort:
+        # Nobody answers.
+        typer.echo(err=True)
+        return False
 
 
 def _rest(system: OperatedSystem, settings: Settings, http: httpx.AsyncClient) -> RestApi:

@@ -124,7 +124,7 @@ async def claim(connection: Connection, keyring: Keyring, limit: int) -> list[Wa
         logger.error("the keys of %d sessions are not in the key ring; their events are tried again", len(early))
     if unreadable:
         await connection.execute("UPDATE inbox SET unreadable = true WHERE id = ANY(%s)", (unreadable,))
-        logger.error("%d events cannot be read; `masking inbox list --unreadable` names them", len(unreadable))
+        logger.error("%d events cannot be read; `masking inbox list --state unreadable` names them", len(unreadable))
     return events
 
 

@@ -39,6 +39,16 @@ async def situations(
         return await cursor.fetchall()
 
 
+async def was_ours(connection: Connection, number: str) -> bool:
+    """Whether a number (E.164) is in the inventory, or a session was on it when it was."""
+    found = await connection.execute(
+        "SELECT EXISTS (SELECT FROM numbers WHERE number = %(number)s)"
+        " OR EXISTS (SELECT FROM sessions WHERE virtual_number = %(number)s)",
+        {"number": number},
+    )
+    return await found.fetchone() == (True,)
+
+
 LONGEST_GRACE = timedelta(days=1)
 """No session holds its routes longer after its end, apart from a call in progress (docs/settings.md)."""
 

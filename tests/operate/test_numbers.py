@@ -16,7 +16,7 @@ from masking.operate.system import operated_system
 from masking.settings import Settings
 from masking.storage.database import Database
 from masking.storage.numbers import NewNumber, NumberError, add_numbers, list_numbers
-from tests.conftest import ACCOUNT, KEYS
+from tests.conftest import ACCOUNT, KEYS, POOL
 
 pytestmark = pytest.mark.anyio
 
@@ -139,8 +139,31 @@ async def test_two_imports_at_once_each_count_their_own(database: Database) -> N
 async def test_who_reached_whom_may_be_asked_of_any_moment(database: Database, migrated_url: str) -> None:
     del database
     for moment in ("0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z"):
-        done = await runs(migrated_url, "who", "+12025550142", "hidden", "--at", moment)
+        done = await runs(migrated_url, "who", POOL[0][0], "hidden", "--at", moment)
         assert (done.exit_code, done.stdout) == (1, "No session on this number had anything to do with this caller.\n")
+
+
+async def test_of_a_number_that_never_was_ours_nothing_is_told(database: Database, migrated_url: str) -> None:
+    del database
+    done = await runs(migrated_url, "who", "+12025550142", "hidden")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr == "masking: this number is not in the inventory, and no session was ever on it\n"
+
+
+async def test_a_pin_that_nobody_enters_is_no_pin_that_reached_nobody(database: Database, migrated_url: str) -> None:
+    del database
+    done = await runs(migrated_url, "who", POOL[0][0], "hidden", "--pin")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr.startswith("masking: --pin asks for the PIN")
+
+
+@pytest.mark.parametrize("written", ["12025550199", "+1 (202) 555-0199", "1.202.555.0199"])
+async def test_a_number_of_the_inventory_is_found_however_it_is_written(
+    database: Database, migrated_url: str, written: str
+) -> None:
+    del database
+    done = await runs(migrated_url, "drain", written)
+    assert (done.exit_code, done.stdout) == (0, "+12025550199 is draining.\n")
 
 
 @pytest.mark.parametrize(
