@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 from masking.errors import MaskingError
 from masking.process import EXIT_CANNOT_START
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+UNFOLDED = 10_000
+"""Columns of what is written to a file or another program: more than any row has."""
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object for machines.")]
 
@@ -57,6 +64,13 @@ def say_some(
 def how_many(shown: int, state: str, *, more: bool) -> str:
     """The last line of a list: how many there are, or that there are more than are shown."""
     return f"{shown} {state} shown; there are more: see --limit." if more else f"{shown} {state}."
+
+
+def screen(*, soft_wrap: bool = False) -> Console:
+    """Standard output for tables of rich's. What a file or another program gets is not folded to any width."""
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else UNFOLDED, soft_wrap=soft_wrap, markup=False)
 
 
 def plain(row: Any) -> dict[str, object]:

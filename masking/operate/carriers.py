@@ -15,7 +15,7 @@ from masking.carriers.leave import plivo_account, voice_account
 from masking.carriers.plivo.configured import plivo_credentials, plivo_sessions
 from masking.carriers.rest import carriers_http
 from masking.carriers.voice.calls_api import CallsApi
-from masking.command_line import AsJson
+from masking.command_line import AsJson, screen
 from masking.operate.console import on_system
 from masking.operate.system import OperatedSystem
 from masking.privacy.keyring import Keyring
@@ -137,11 +137,10 @@ async def _stops(connection: Connection, account: Account, credentials: Step) ->
 
 
 def _show(steps: list[Step]) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False, show_header=False)
     for step in steps:
         table.add_row(step.name, Text(step.outcome, style=COLOURS[step.outcome]), Text(step.told))
-    Console(soft_wrap=True).print(table)
+    screen(soft_wrap=True).print(table)

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from masking.command_line import AsJson, or_exit
+from masking.command_line import AsJson, or_exit, screen
 from masking.domain.pool.planning import Plan, planned
 from masking.domain.pool.simulation import Demand, Level
 from masking.operate.numbers import app
@@ -61,7 +61,7 @@ def plan(
         told = [_for_machines(each) for each in plans]
         typer.echo(json.dumps({"refusal_rate": refusal_rate, "grace": seconds, "countries": told}))
         return
-    console = Console()
+    console = screen()
     console.print(_table(plans, refusal_rate))
     for line in _notes(plans, seconds):
         console.print(line, soft_wrap=True)

@@ -16,6 +16,7 @@ from masking.command_line import AsJson
 from masking.errors import MaskingError, StartupError
 from masking.operate.carriers import app as carriers
 from masking.operate.carriers import carrier_settings, carriers_numbers
+from masking.operate.columns import Columns
 from masking.operate.console import on_system
 from masking.operate.system import OperatedSystem
 from masking.settings import Settings, load_settings
@@ -110,21 +111,12 @@ async def _carried_out(system: OperatedSystem, found: Plan) -> list[Change]:
 
 
 def _show(found: Plan) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console(soft_wrap=True, markup=False)
     if not found.changes:
-        console.print(f"Nothing to change: the application {found.wanted.name} is as it should be.")
+        typer.echo(f"Nothing to change: the application {found.wanted.name} is as it should be.")
     else:
         state = "is new" if found.app_id is None else f"is there as {found.app_id}"
-        console.print(f"The application {found.wanted.name} {state}.")
-        table = Table(box=None, pad_edge=False)
-        for title in ("do", "what", "now", "then"):
-            # URLs are shown whole, on as many lines as that takes.
-            table.add_column(title, no_wrap=title in ("do", "what"), overflow="fold")
-        for change in found.changes:
-            table.add_row(VERBS[change.kind], change.what, change.before or "–", change.after)
-        console.print(table)
+        typer.echo(f"The application {found.wanted.name} {state}.")
+        rows = ((VERBS[change.kind], change.what, change.before or "–", change.after) for change in found.changes)
+        typer.echo("\n".join(Columns("do", "what", "now", "then").lines(rows)))
     if found.missing:
-        console.print(f"Plivo's account does not have: {', '.join(found.missing)}")
+        typer.echo(f"Plivo's account does not have: {', '.join(found.missing)}")

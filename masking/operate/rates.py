@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from masking.command_line import AsJson, or_exit
+from masking.command_line import AsJson, or_exit, screen
 from masking.domain.bill.quotes import Charged, LegQuote, Quote, quoted
 from masking.domain.bill.rates import Legs, RateCard, RateEntry, Validity
 from masking.domain.events import LegName
@@ -126,7 +126,6 @@ def _tell_card(card: RateCard, *, as_json: bool) -> None:
         }
         typer.echo(json.dumps(told))
         return
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
@@ -145,7 +144,7 @@ def _tell_card(card: RateCard, *, as_json: bool) -> None:
             _plain(rate.connection_fee) if rate.connection_fee else "",
             _valid(entry),
         )
-    console = Console()
+    console = screen()
     console.print(table)
     for fee in card.session_fees:
         console.print(f"{fee.name}: {_plain(fee.fee)} {card.currency} a session, {_valid(fee)}", highlight=False)

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from masking.command_line import printable
+from masking.command_line import printable, screen
 from masking.domain.timeline import Entry, Happened, Timeline
 from masking.shortened import shortened
 
@@ -32,7 +32,7 @@ def show_by(in_full: bool) -> Callable[[str], str]:
 
 def print_timeline(told: Timeline, console: Console | None = None) -> None:
     """The story for a person: a heading, a table, the money."""
-    console = console or Console()
+    console = console or screen()
     console.print(_plain(f"Session {told.session_uuid} of {told.account_id}", style="bold"), soft_wrap=True)
     parties = [f"first party {told.first_party or 'nobody'}", f"second party {told.second_party or 'nobody'}"]
     if told.virtual_number:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -15,7 +14,7 @@ from masking.carriers.simulator.chaos import ChaosSwitches
 from masking.carriers.simulator.client import SimulatorClient
 from masking.carriers.simulator.phones import MAGIC, Behaviour, PhoneView
 from masking.carriers.simulator.records import CallRecord
-from masking.command_line import AsJson, or_exit
+from masking.command_line import AsJson, or_exit, screen
 from masking.errors import MaskingError
 from masking.process import EXIT_CANNOT_START
 from masking.settings import load_settings
@@ -24,8 +23,6 @@ app = typer.Typer(name="phones", no_args_is_help=True, add_completion=False)
 
 EXIT_NOT_CONNECTED = 1
 REFRESH_S = 0.1
-WIDE = 160
-"""Columns of what is written to a file or another program."""
 
 Number = Annotated[str, typer.Argument(help="A phone's number, E.164.", metavar="NUMBER")]
 OnRing = Literal["answer", "busy", "reject", "ignore", "manual"]
@@ -135,7 +132,6 @@ def calls(limit: Annotated[int, typer.Option(help="How many.", min=1, max=100)] 
     if as_json:
         typer.echo(json.dumps({"calls": [record.model_dump(mode="json") for record in found]}))
         return
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -146,7 +142,7 @@ def calls(limit: Annotated[int, typer.Option(help="How many.", min=1, max=100)] 
         shown = (callee.number, callee.screen or "no number", f"{callee.duration} s") if callee else ("", "", "")
         began = f"{record.caller.began_at:%H:%M:%S}"
         table.add_row(began, record.caller.number, *shown, cause, Text(record.call_uuid, no_wrap=True))
-    Console(width=None if sys.stdout.isatty() else WIDE).print(table)
+    screen().print(table)
 
 
 @app.command()
@@ -159,11 +155,9 @@ def transcript(
     if as_json:
         typer.echo(record.model_dump_json())
         return
-    from rich.console import Console
-
     from masking.phones.handsets import outcome, told
 
-    Console(width=None if sys.stdout.isatty() else WIDE).print(told(record))
+    screen().print(told(record))
     typer.echo(f"\n{outcome(record)}")
 
 

@@ -142,6 +142,8 @@ async def test_setup_plans_asks_changes_and_then_has_nothing_to_change(operator:
     assert plan["done"] == 0
     assert len(network.inventory.applications) == 1
 
+    nobody = await operator.runs("plivo", "setup", say="")
+    assert nobody.exit_code == 3, "1 is for numbers that the account lacks"
     asked = await operator.runs("plivo", "setup", say="n\n")
     assert asked.exit_code == 3
     assert "somebodys" in asked.stdout
