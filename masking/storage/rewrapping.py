@@ -90,7 +90,7 @@ async def rewrap_some(
         f" WHERE {place.key_id} <> ALL (ARRAY['', %s]) {beyond} ORDER BY {names} LIMIT %s FOR UPDATE",
         (current, *(after or ()), BATCH),
     )
-    last, moved, unreadable = None, 0, 0
+    last, moved, unreadable = None, list[tuple[object, ...]](), 0
     same = " AND ".join(f"{column} = %s" for column in place.identity)
     for *identity, key_id, sealed in await rows.fetchall():
         last = tuple(identity)
@@ -100,12 +100,14 @@ async def rewrap_some(
             unreadable += 1
             continue
         new_id, resealed = keyring.seal(plain, place.purpose)
-        await connection.execute(
+        moved.append((new_id, resealed, *identity))
+    async with connection.cursor() as cursor:
+        # One round trip for all: there may be millions.
+        await cursor.executemany(
             f"UPDATE {place.table} SET {place.key_id} = %s, {place.sealed} = %s WHERE {same}",  # noqa: S608 fixed names
-            (new_id, resealed, *identity),
+            moved,
         )
-        moved += 1
-    return Batch(last, moved, unreadable)
+    return Batch(last, len(moved), unreadable)
 
 
 async def forget_unused(connection: Connection, keyring: Keyring) -> None:
