@@ -20,6 +20,7 @@ from masking.storage.accounts import (
     NewToken,
     create_account,
     disable_account,
+    enable_account,
     list_accounts,
     rotate_token,
     set_carrier,
@@ -175,6 +176,18 @@ def disable(auth_id: AuthId, as_json: AsJson = False) -> None:
 
     on_system(end)
     say({"auth_id": auth_id, "disabled": True}, f"{auth_id} is disabled.", as_json=as_json)
+
+
+@app.command()
+def enable(auth_id: AuthId, as_json: AsJson = False) -> None:
+    """Let an account in again that was disabled, with the tokens that it has. Disabled subaccounts stay disabled."""
+
+    async def undo(system: OperatedSystem) -> None:
+        async with system.database.transaction() as connection:
+            await enable_account(connection, auth_id)
+
+    on_system(undo)
+    say({"auth_id": auth_id, "disabled": False}, f"{auth_id} is enabled.", as_json=as_json)
 
 
 def _show_token(new: NewToken, *, as_json: bool) -> None:

@@ -158,6 +158,16 @@ async def disable_account(connection: Connection, auth_id: str) -> None:
     )
 
 
+async def enable_account(connection: Connection, auth_id: str) -> None:
+    """Let an account in again that was disabled, and those of its subaccounts that were not disabled themselves.
+
+    Raises:
+        AccountError: there is no such account.
+    """
+    await must_exist(connection, auth_id)
+    await connection.execute("UPDATE accounts SET disabled_at = NULL WHERE auth_id = %s", (auth_id,))
+
+
 async def set_carrier(connection: Connection, auth_id: str, carrier: Carrier | None) -> None:
     """Let this carrier mask the account's sessions from now on; None for whom its main account, or the settings, name.
 

@@ -10,8 +10,10 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from masking.cli import app
+from masking.privacy.keyring import Keyring
+from masking.storage.accounts import authenticate
 from masking.storage.database import Database
-from tests.conftest import ACCOUNT, KEYS
+from tests.conftest import ACCOUNT, KEYS, TOKEN
 
 pytestmark = pytest.mark.anyio
 
@@ -25,6 +27,20 @@ async def listed(database_url: str) -> dict[str, Any]:
     done = await runs(database_url, "list", "--json")
     (account,) = json.loads(done.stdout)["accounts"]
     return dict(account)
+
+
+async def test_an_account_that_was_disabled_by_mistake_is_let_in_again(
+    database: Database, keyring: Keyring, migrated_url: str
+) -> None:
+    for command, disabled in (("disable", True), ("enable", False)):
+        done = await runs(migrated_url, command, ACCOUNT.lower(), "--json")
+        assert (done.exit_code, json.loads(done.stdout)) == (0, {"auth_id": ACCOUNT, "disabled": disabled})
+        async with database.transaction() as connection:
+            assert (await authenticate(connection, keyring, ACCOUNT, TOKEN) is None) is disabled
+        assert (ACCOUNT in (shown := (await runs(migrated_url, "list")).stdout), "disabled" in shown) == (
+            True,
+            disabled,
+        )
 
 
 async def test_an_account_has_its_recordings_deleted_or_kept_at_the_carrier_or_says_nothing(

@@ -37,6 +37,7 @@ OF_AN_ACCOUNT = (
     "sessions overdue --account {}",
     "ledger export --month 2026-11 --account {}",
     "accounts disable {}",
+    "accounts enable {}",
 )
 
 
