@@ -16,7 +16,7 @@ from masking.operate.known import session_must_be_known
 from masking.operate.looking import operator_looks
 from masking.operate.system import OperatedSystem
 from masking.storage.callback_endpoints import FailingEndpoint, failing
-from masking.storage.callback_records import CallbackRecord, Chosen, Shown, find, replay, show
+from masking.storage.callback_records import CallbackRecord, Chosen, Shown, find, replay_some, show
 
 app = typer.Typer(name="callbacks", no_args_is_help=True, add_completion=False)
 
@@ -128,11 +128,16 @@ def replay_(
     or_exit(lambda: _check_replayable(chosen))
 
     async def again(system: OperatedSystem) -> int:
-        async with system.database.transaction() as connection:
-            count = await replay(connection, chosen)
-            if not count:
-                await session_must_be_known(connection, session)
-            return count
+        count, after = 0, 0
+        while True:
+            async with system.database.transaction() as connection:
+                done = await replay_some(connection, chosen, after)
+                if not (count or done.how_many):
+                    await session_must_be_known(connection, session)
+            count += done.how_many
+            if done.last is None:
+                return count
+            after = done.last
 
     count = on_system(again)
     say({"replayed": count}, f"{count} callbacks will be sent again.", as_json=as_json)

@@ -23,7 +23,7 @@ from masking.settings import Settings, load_settings
 from masking.storage import carrier_turns
 from masking.storage.carrier_turns import Account
 from masking.storage.database import Connection
-from masking.storage.numbers import list_numbers
+from masking.storage.numbers import numbers_of_carrier
 
 app = typer.Typer(name="carriers", no_args_is_help=True, add_completion=False)
 
@@ -69,7 +69,7 @@ def carrier_settings(settings: Settings, keyring: Keyring) -> Settings:
 
 async def carriers_numbers(connection: Connection) -> list[str]:
     """Our numbers that the voice carrier delivers, E.164."""
-    return [each.number for each in await list_numbers(connection) if each.carrier == VOICE]
+    return await numbers_of_carrier(connection, VOICE)
 
 
 async def _voice_steps(system: OperatedSystem, settings: Settings, http: httpx.AsyncClient) -> list[Step]:

@@ -14,7 +14,7 @@ from masking.operate.console import on_system
 from masking.operate.known import session_must_be_known
 from masking.operate.system import OperatedSystem
 from masking.storage.corrections import Correction, corrections_of
-from masking.storage.inbox import Standing, retry, standing
+from masking.storage.inbox import Standing, retry_some, standing
 
 app = typer.Typer(name="inbox", no_args_is_help=True, add_completion=False)
 
@@ -51,8 +51,14 @@ def retry_(as_json: AsJson = False) -> None:
     """Let events that wait for a later try, or could not be read, be tried at once: after keys were mended, say."""
 
     async def again(system: OperatedSystem) -> int:
-        async with system.database.transaction() as connection:
-            return await retry(connection)
+        count, after = 0, 0
+        while True:
+            async with system.database.transaction() as connection:
+                done = await retry_some(connection, after)
+            count += done.how_many
+            if done.last is None:
+                return count
+            after = done.last
 
     count = on_system(again)
     say({"retried": count}, f"{count} events will be tried again.", as_json=as_json)

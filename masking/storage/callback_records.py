@@ -171,14 +171,40 @@ def _attempt(cipher: SessionCipher, row: _SealedAttempt) -> Attempt:
     return Attempt(*row[:-1], answer=answer)
 
 
+_AGAIN = (
+    "UPDATE callbacks SET state = 'pending', attempts = 0, due_at = now(), replayed_at = now(), delivered_at = NULL"
+)
+
+
 async def replay(connection: Connection, chosen: Chosen) -> int:
     """Let them be sent anew, in their order, whether they were delivered or not. Returns how many.
 
     Each keeps its id and sequence number, and is tried for as long as a new one.
     """
-    again = await connection.execute(
-        "UPDATE callbacks SET state = 'pending', attempts = 0, due_at = now(), replayed_at = now(),"  # noqa: S608 fixed fragments
-        f" delivered_at = NULL{_WHERE}",
-        _parameters(chosen),
-    )
+    again = await connection.execute(f"{_AGAIN}{_WHERE}", _parameters(chosen))
     return again.rowcount
+
+
+REPLAYED_AT_ONCE = 5_000
+"""Of those that were given up there may be more than one statement can change in its time."""
+
+
+class Replayed(NamedTuple):
+    """What became of some of them: how many, and behind which ordinal the next ones begin; None for no more."""
+
+    how_many: int
+    last: int | None
+
+
+async def replay_some(connection: Connection, chosen: Chosen, after: int = 0) -> Replayed:
+    """The same of the first `REPLAYED_AT_ONCE` behind an ordinal."""
+    done = await connection.execute(
+        f"WITH chosen AS (SELECT callback_id, ordinal FROM callbacks{_WHERE} AND ordinal > %(after)s"  # noqa: S608 fixed fragments
+        " ORDER BY ordinal LIMIT %(limit)s FOR UPDATE), done AS ("
+        f"{_AGAIN} FROM chosen WHERE callbacks.callback_id = chosen.callback_id RETURNING chosen.ordinal)"
+        " SELECT count(*), max(ordinal) FROM done",
+        _parameters(chosen) | {"after": after, "limit": REPLAYED_AT_ONCE},
+    )
+    row: tuple[int, int | None] | None = await done.fetchone()  # type: ignore[assignment] # counted
+    count, last = row or (0, None)
+    return Replayed(count, last if count == REPLAYED_AT_ONCE else None)

@@ -195,13 +195,30 @@ async def standing(
         return await cursor.fetchall()
 
 
-async def retry(connection: Connection) -> int:
-    """Let every event that waits, also those that could not be read, be tried at once. How many there are."""
-    again = await connection.execute(
-        "UPDATE inbox SET unreadable = false, due_at = now()"
-        " WHERE forwarded_at IS NULL AND (unreadable OR due_at > now())"
+RETRIED_AT_ONCE = 5_000
+"""After an outage more may wait than one statement can change in its time."""
+
+
+class Retried(NamedTuple):
+    """How many events are tried at once, and behind which the next ones begin; None for no more."""
+
+    how_many: int
+    last: int | None
+
+
+async def retry_some(connection: Connection, after: int = 0) -> Retried:
+    """Let events that wait, also those that could not be read, be tried at once: the first behind one with this id."""
+    done = await connection.execute(
+        "WITH chosen AS (SELECT id FROM inbox WHERE forwarded_at IS NULL AND (unreadable OR due_at > now())"
+        " AND id > %s ORDER BY id LIMIT %s FOR UPDATE), done AS ("
+        "UPDATE inbox SET unreadable = false, due_at = now() FROM chosen WHERE inbox.id = chosen.id"
+        " RETURNING chosen.id)"
+        " SELECT count(*), max(id) FROM done",
+        (after, RETRIED_AT_ONCE),
     )
-    return again.rowcount
+    row: tuple[int, int | None] | None = await done.fetchone()  # type: ignore[assignment] # counted
+    count, last = row or (0, None)
+    return Retried(count, last if count == RETRIED_AT_ONCE else None)
 
 
 class Missing(NamedTuple):

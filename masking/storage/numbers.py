@@ -170,6 +170,14 @@ async def list_numbers(
         return await cursor.fetchall()
 
 
+async def numbers_of_carrier(connection: Connection, carrier: str) -> list[str]:
+    """The numbers, E.164, that a carrier delivers; by account and rank."""
+    rows = await connection.execute(
+        "SELECT number FROM numbers WHERE carrier = %s ORDER BY account_id, rank", (carrier,)
+    )
+    return [str(row[0]) for row in await rows.fetchall()]
+
+
 async def set_state(connection: Connection, number: str, state: State) -> list[Holder]:
     """Put a number in a state; a blocked one must have no live session.
 

@@ -16,6 +16,7 @@ from masking.delivery.sender import Patience
 from masking.domain.session import Session
 from masking.operate import looking
 from masking.privacy.keyring import Keyring
+from masking.storage import callback_records
 from masking.storage.callbacks import claim
 from masking.storage.database import Database
 from masking.storage.looks import looks
@@ -91,6 +92,20 @@ async def test_what_was_given_up_is_listed_shown_and_replayed(
     assert (await operator.told("list"))["callbacks"] == []
     delivered = (await operator.told("list", "--state", "delivered"))["callbacks"]
     assert [(each["sequence"], each["attempts"], each["due_at"]) for each in delivered] == [(1, 1, None), (2, 1, None)]
+
+
+async def test_more_than_one_statement_may_change_are_replayed_some_at_a_time(
+    database: Database, keyring: Keyring, queue: Queue, operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = await given_up(database, keyring, queue, Customer(), 1, 2, 3, 4, 5)
+    monkeypatch.setattr(callback_records, "REPLAYED_AT_ONCE", 2)
+    async with database.transaction() as connection:
+        first = await callback_records.replay_some(connection, callback_records.Chosen(state="dead"))
+        waiting = await callback_records.find(connection, callback_records.Chosen(state="pending"), 9)
+    assert (first.how_many, [each.sequence for each in waiting]) == (2, [1, 2])
+    assert await operator.told("replay", "--dead") == {"replayed": 3}
+    assert await operator.told("replay", "--session", session.session_uuid) == {"replayed": 5}
+    assert await operator.told("replay", "--session", session.session_uuid, "--from", "4") == {"replayed": 2}
 
 
 async def test_everything_of_a_session_from_a_sequence_number_on_is_sent_again_with_its_ids(
