@@ -125,7 +125,7 @@ async def create_account(
     prefix = "MA" if parent_id is None else "SA"
     auth_id = prefix + "".join(secrets.choice(string.ascii_uppercase + string.digits) for _ in range(18))
     if parent_id is not None and (not parent_id.startswith("MA") or not await _exists(connection, parent_id)):
-        raise AccountError("--parent must be the auth id of a main account that exists; list them with `accounts list`")
+        raise AccountError("--parent must be the auth id of a main account that exists; see `masking accounts list`")
     await connection.execute(
         "INSERT INTO accounts (auth_id, parent_id, carrier) VALUES (%s, %s, %s)", (auth_id, parent_id, carrier)
     )
