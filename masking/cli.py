@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import sys
 from collections.abc import Callable, Coroutine
 from importlib import import_module
@@ -89,6 +91,8 @@ class _Groups(TyperGroup):
         command.help = group.help
         return command
 
+
+CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 app = typer.Typer(
     name="masking",
@@ -212,8 +216,20 @@ def _exit_with(main: Callable[[Settings], Coroutine[Any, Any, int]]) -> NoReturn
 
 def main() -> None:
     """The entry point of the command `masking`."""
+    end_with(_written_or_told)
+
+
+def _written_or_told() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             # A screen that has no • shows something else in its place, and the rest.
             stream.reconfigure(errors="backslashreplace")
-    end_with(app)
+    try:
+        app()
+    except OSError as error:
+        if error.errno not in CANNOT_WRITE:
+            raise
+        typer.echo(f"masking: the output is not whole: {error.strerror}", err=True)
+        # What is left of it must not fail once more at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(EXIT_CANNOT_START)

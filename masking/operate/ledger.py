@@ -107,6 +107,7 @@ def export(
         ):
             async for entry in entries:
                 write(_entry_for_machines(entry))
+        sys.stdout.flush()
 
     on_system(print_all)
 
@@ -200,7 +201,7 @@ def _month(text: str) -> Period:
 
 
 def _check_account(account: str | None) -> None:
-    if account is not None and not AUTH_ID.fullmatch(account):
+    if account is not None and not (AUTH_ID.fullmatch(account) and account.startswith("MA")):
         raise MaskingError("--account must be the auth id of a main account, MA and 18 characters")
 
 

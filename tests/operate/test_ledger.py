@@ -113,6 +113,14 @@ async def test_a_month_is_exported_to_the_last_digit(operator: Operator, session
     assert (other.exit_code, len(other.stdout.splitlines())) == (0, 1), "a line of names, and nothing else"
 
 
+async def test_a_subaccount_has_no_month_of_its_own(operator: Operator, session: Session) -> None:
+    """Its entries are its main account's: nothing would pass for all that it owes."""
+    del session
+    done = await operator.runs("export", "--month", THIS_MONTH, "--account", "SATESTACCOUNT0000000")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "--account must be the auth id of a main account" in done.stderr
+
+
 async def test_a_carrier_that_says_the_same_differs_in_nothing(operator: Operator, session: Session) -> None:
     both = [record("caller", session, duration=80), record("callee", session, duration=75)]
     assert await operator.reconciled(*both, code=0) == []

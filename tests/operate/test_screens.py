@@ -6,7 +6,9 @@ import subprocess
 import sys
 from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner
 
 from masking.cli import app
@@ -44,6 +46,15 @@ def shown(what: str, width: int) -> str:
 def test_what_happened_is_one_line_where_another_program_reads_it() -> None:
     what = "SessionSecondPartyAnswer, session 3, pending: [no connection] in 2 ms, " + "no connection in 5 ms, " * 9
     assert what.strip() in shown(what, 40)
+
+
+@pytest.mark.parametrize("more", [[], ["--json"]])
+def test_output_that_cannot_be_written_is_told_in_a_line(more: list[str]) -> None:
+    command = [sys.executable, "-m", "masking", "contract", *more]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, timeout=60, check=False)
+    assert done.returncode == 2
+    assert done.stderr == b"masking: the output is not whole: No space left on device\n"
 
 
 def test_help_may_be_asked_for_in_short() -> None:
