@@ -314,7 +314,7 @@ def operations(operator: Operator) -> None:
     operator("masking inbox list")
     operator("masking inbox retry")
     operator(f"masking inbox corrections {uuid}")
-    assert operator.told(f"masking sessions overdue --account {operator.account} --limit 5") == {"sessions": []}
+    assert operator.told(f"masking sessions overdue --account {operator.account} --limit 5")["sessions"] == []
     lost = [operator.session()["session_uuid"] for _ in range(2)]
     temporal = f"127.0.0.1:{operator.system.env['MASKING_TEMPORAL_PORT']}"
     for each in lost:
