@@ -140,47 +140,65 @@ def reconcile(
     """
     records = or_exit(lambda: read_call_records(file))
     period = _period_of(records) if month is None else or_exit(lambda: _month(month))
-    found = on_system(lambda system: _compare(system, records, period))
-    if as_json:
-        told = None if period is None else {"begin": period.begin.isoformat(), "end": period.end.isoformat()}
-        listed = [plain(each) for each in found]
-        typer.echo(json.dumps({"records": len(records), "period": told, "differences": listed}))
-    else:
-        for each in found:
-            typer.echo(_line(each))
-        looked = "" if period is not None else " Legs that the file lacks were not looked for: name its --month."
-        typer.echo(f"{len(records)} records compared, {len(found)} differences.{looked}")
+    found = 0
+
+    def tell(difference: Difference) -> None:
+        nonlocal found
+        found += 1
+        if as_json:
+            typer.echo((", " if found > 1 else "") + json.dumps(plain(difference)), nl=False)
+        else:
+            typer.echo(_line(difference))
+
+    async def compare(system: OperatedSystem) -> None:
+        if as_json:
+            told = None if period is None else {"begin": period.begin.isoformat(), "end": period.end.isoformat()}
+            opening = json.dumps({"records": len(records), "period": told, "differences": []})
+            typer.echo(opening.removesuffix("]}"), nl=False)
+        await _compare(system, records, period, tell)
+
+    on_system(compare)
+    looked = "" if period is not None else " Legs that the file lacks were not looked for: name its --month."
+    typer.echo("]}" if as_json else f"{len(records)} records compared, {found} differences.{looked}")
     if found:
         raise typer.Exit(EXIT_DIFFERENT)
 
 
-async def _compare(system: OperatedSystem, records: Sequence[CarrierRecord], period: Period | None) -> list[Difference]:
+async def _compare(
+    system: OperatedSystem, records: Sequence[CarrierRecord], period: Period | None, tell: Callable[[Difference], None]
+) -> None:
+    """Tells each difference as it is found: in a wrong month every leg is one."""
     from rich.console import Console
-    from rich.progress import track
+    from rich.progress import Progress
 
-    found: list[Difference] = []
     seen: set[str] = set()
     console = Console(stderr=True)
-    batches = [records[start : start + BATCH] for start in range(0, len(records), BATCH)]
-    for batch in track(batches, "comparing", console=console, transient=True, disable=not console.is_terminal):
-        ids = [record.leg_uuid for record in batch]
-        async with system.database.transaction() as connection:
-            ours = await legs_by_id(connection, ids)
-            unposted = await why_unposted(connection, [leg_uuid for leg_uuid in ids if leg_uuid not in ours])
-        for record in batch:
-            if record.leg_uuid in seen:
-                found.append(twice(record))
-                continue
-            seen.add(record.leg_uuid)
-            why = unposted.get(record.leg_uuid, UNHEARD)
-            found += differences(record, ours.get(record.leg_uuid), why.unposted, why.session_uuid)
+    # What goes to a file must not be shown here instead.
+    with Progress(
+        console=console, transient=True, disable=not console.is_terminal, redirect_stdout=sys.stdout.isatty()
+    ) as progress:
+        for start in progress.track(range(0, len(records), BATCH), description="comparing"):
+            batch = records[start : start + BATCH]
+            ids = [record.leg_uuid for record in batch]
+            async with system.database.transaction() as connection:
+                ours = await legs_by_id(connection, ids)
+                unposted = await why_unposted(connection, [leg_uuid for leg_uuid in ids if leg_uuid not in ours])
+            for record in batch:
+                if record.leg_uuid in seen:
+                    tell(twice(record))
+                    continue
+                seen.add(record.leg_uuid)
+                why = unposted.get(record.leg_uuid, UNHEARD)
+                for difference in differences(record, ours.get(record.leg_uuid), why.unposted, why.session_uuid):
+                    tell(difference)
     if period is not None:
         async with (
             system.database.transaction() as connection,
             aclosing(legs_ended_in(connection, period)) as legs,
         ):
-            found += [missing_there(leg, *period) async for leg in legs if leg.leg_uuid not in seen]
-    return found
+            async for leg in legs:
+                if leg.leg_uuid not in seen:
+                    tell(missing_there(leg, *period))
 
 
 def _period_of(records: Sequence[CarrierRecord]) -> Period | None:

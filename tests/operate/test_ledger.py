@@ -17,6 +17,7 @@ from typer.testing import CliRunner, Result
 from masking.cli import app
 from masking.domain.bill.reconciliation import Unposted
 from masking.domain.session import Session, bill
+from masking.operate import ledger
 from masking.privacy.keyring import Keyring
 from masking.storage import sessions
 from masking.storage.database import Database
@@ -128,6 +129,20 @@ async def test_a_carrier_that_says_the_same_differs_in_nothing(operator: Operato
     assert await operator.reconciled(*both, unanswered_and_free, month=THIS_MONTH, code=0) == []
     words = await operator.runs("reconcile", str(operator.file))
     assert words.stdout == "3 records compared, 0 differences.\n"
+
+
+async def test_differences_are_told_as_they_are_found(
+    operator: Operator, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a wrong month every leg is one, and there may be millions."""
+
+    def stopped(*_: object) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ledger, "legs_ended_in", stopped)
+    operator.file.write_text("\n".join([HEADER, record("caller", session, duration=80, amount="0.5")]) + "\n")
+    done = await operator.runs("reconcile", str(operator.file), "--month", THIS_MONTH)
+    assert (done.exit_code, done.stdout.startswith("amount differs: leg call-1-caller ")) == (130, True)
 
 
 async def test_each_difference_is_listed_with_its_likely_cause(operator: Operator, session: Session) -> None:
