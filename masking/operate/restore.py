@@ -7,12 +7,12 @@ import asyncio
 import typer
 
 from masking.command_line import AsJson, or_exit, say
+from masking.operate.arguments import Sessions
 from masking.operate.many import (
     EXIT_SOME_FAILED,
     FAILED,
     DryRun,
     Outcome,
-    Sessions,
     Yes,
     check_chosen,
     confirm,

@@ -160,7 +160,9 @@ class Restorer:
             return _Compared(AGREES)
         runs = await self._is_running(session_uuid)
         if stored.standing == "unknown":
-            return _Compared(LACKED, "the database has no row of it") if runs else _Compared(AGREES)
+            if not runs:
+                raise MaskingError("the database does not know it, and no workflow of it runs")
+            return _Compared(LACKED, "the database has no row of it")
         if not runs:
             return await self._with_callbacks(session_uuid)
         if stored.standing == "settled":

@@ -106,6 +106,10 @@ async def test_a_session_that_was_answered_and_is_gone_gets_its_row_its_routes_a
     other = await create(system, first_party=A, second_party=C)
     assert other["virtual_number"] != session["virtual_number"]
     assert (await operator.restores(uuid)) == {"restored": {}, "ended": {}, "agree": 1, "failed": {}}
+    misspelt = str(uuid4())
+    assert (await operator.restores(misspelt, code=1))["failed"] == {
+        misspelt: "the database does not know it, and no workflow of it runs"
+    }
     await system.sessions.expire(uuid)
     await asyncio.wait_for(system.sessions.final_bill(uuid), 20)
     assert await reached(system, session, A) is None
