@@ -237,7 +237,7 @@ async def _play(session_uuid: str, runs: Sequence[Sequence[HistoryEvent]], seen:
     )
     failure = ""
     try:
-        with _silent():
+        with SILENCE.kept():
             async with (
                 asyncio.timeout(REPLAYED_WITHIN_S),
                 replayer.workflow_replay_iterator(_histories(session_uuid, runs)) as results,
@@ -267,13 +267,28 @@ def _reason(failure: Exception) -> str:
     return redacted(" ".join(str(failure).split()))[:LONGEST_REASON]
 
 
-@contextmanager
-def _silent() -> Iterator[None]:
-    """Let the SDK log nothing: what does not fit is told once, and by us."""
-    logger = logging.getLogger("temporalio")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL + 1)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
+class _Silence:
+    """Lets the SDK log nothing while anybody needs that: what does not fit is told once, and by us.
+
+    Histories are replayed side by side, and one that ends must neither let the others be heard nor leave it silent.
+    """
+
+    def __init__(self) -> None:
+        self._logger, self._level, self._needed_by = logging.getLogger("temporalio"), logging.NOTSET, 0
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Keep it while the context lasts."""
+        if self._needed_by == 0:
+            self._level = self._logger.level
+            self._logger.setLevel(logging.CRITICAL + 1)
+        self._needed_by += 1
+        try:
+            yield
+        finally:
+            self._needed_by -= 1
+            if self._needed_by == 0:
+                self._logger.setLevel(self._level)
+
+
+SILENCE = _Silence()

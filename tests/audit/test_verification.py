@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import io
+import logging
 import os
 import random
 from collections.abc import Callable
+from contextlib import ExitStack
 from decimal import Decimal
 from typing import Any
 
@@ -19,7 +21,7 @@ from masking.audit.history import start_in
 from masking.audit.keys import Keys
 from masking.audit.pack import Record, read
 from masking.audit.payloads import resealed, unsealed
-from masking.audit.replay import replay
+from masking.audit.replay import SILENCE, replay
 from masking.audit.resumed import Led, combined, taken_version, unheard
 from masking.audit.verification import Report, State, verify
 from masking.domain.resuming import resumed as resumed_once_more
@@ -410,3 +412,12 @@ async def test_an_event_that_only_the_lost_run_heard_is_told(resumed: Recorded) 
     assert unheard(replayed.session, replayed.resumed.heard) == []
     another = lost.model_copy(update={"event_id": "x", "call": lost.call.model_copy(update={"call_uuid": "silver"})})
     assert unheard(replayed.session, [*replayed.resumed.heard, another]) == ["x"]
+
+
+def test_replays_side_by_side_leave_the_sdk_as_loud_as_it_was() -> None:
+    logger = logging.getLogger("temporalio")
+    with ExitStack() as last:
+        with SILENCE.kept():
+            last.enter_context(SILENCE.kept())
+        assert not logger.isEnabledFor(logging.CRITICAL)
+    assert logger.isEnabledFor(logging.ERROR)
