@@ -1,6 +1,6 @@
 # Everything runs in a virtual environment of this checkout; `make` alone lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help run demo picture test tests systems chaos benchmarks check lock histories clean
+.PHONY: help run demo picture test tests slow chaos benchmarks check lock histories clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -22,16 +22,21 @@ demo: $(READY)  ## show a masked call, from create to the final bill
 picture: $(READY)  ## play the demo once more, and draw it for the README
 	@exec $(BIN)/masking demo --svg docs/masked-call.svg
 
-test: $(READY)  ## check the code and, at the same time, run its tests, five files at a time; five minutes at most
+test: $(READY)  ## check the code and, at the same time, run all tests but the slow ones, five files at a time; five minutes at most
 	@$(MAKE) --no-print-directory -j 2 check tests
+
+# What takes long: whole systems, used, killed, failing over; thousands of calls; long histories; what a session costs.
+SLOW := tests/systems tests/benchmarks tests/integration/test_chaos.py tests/integration/test_failover.py \
+  tests/integration/test_plivo_faults.py tests/integration/test_terms_at_plivo.py tests/workflow/test_long_sessions.py
+FIVE := -n 5 --dist loadfile --no-loadscope-reorder
 
 tests: $(READY)
 	@# Compiles the tests once; else each of the five would do so.
 	@$(BIN)/python -m pytest --collect-only -q >/dev/null
-	$(BIN)/python -m pytest --ignore tests/systems -n 5 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest $(SLOW:%=--ignore %) $(FIVE)
 
-systems: $(READY)  ## start whole systems and do with them what the pages say, stop and kill them, fill their disk; two minutes
-	$(BIN)/python -m pytest tests/systems -n 5 --dist loadfile --no-loadscope-reorder
+slow: $(READY)  ## run the tests that take long: whole systems that are used, killed, fail over; calls by the hundred; four minutes
+	$(BIN)/python -m pytest $(SLOW) $(FIVE)
 
 chaos: $(READY)  ## kill parts of the system under 200 sessions; a thousand calls over a bad network; 500 under a bad Plivo; 200 sessions resumed at any moment; 1,000 stories; 6,000 odd requests; half an hour
 	$(BIN)/python -m tests.processes.killed
