@@ -28,15 +28,16 @@ test: $(READY)  ## check the code and, at the same time, run all tests but the s
 # What takes long: whole systems, used, killed, failing over; thousands of calls; long histories; what a session costs.
 SLOW := tests/systems tests/benchmarks tests/integration/test_chaos.py tests/integration/test_failover.py \
   tests/integration/test_plivo_faults.py tests/integration/test_terms_at_plivo.py tests/workflow/test_long_sessions.py
-FIVE := -n 5 --dist loadfile --no-loadscope-reorder
+SIDE_BY_SIDE := --dist loadfile --no-loadscope-reorder
 
 tests: $(READY)
 	@# Compiles the tests once; else each of the five would do so.
 	@$(BIN)/python -m pytest --collect-only -q >/dev/null
-	$(BIN)/python -m pytest $(SLOW:%=--ignore %) $(FIVE)
+	$(BIN)/python -m pytest $(SLOW:%=--ignore %) -n 5 $(SIDE_BY_SIDE)
 
 slow: $(READY)  ## run the tests that take long: whole systems that are used, killed, fail over; calls by the hundred; four minutes
-	$(BIN)/python -m pytest $(SLOW) $(FIVE)
+	@# Many of them are a handful of processes each.
+	$(BIN)/python -m pytest $(SLOW) -n 3 $(SIDE_BY_SIDE)
 
 chaos: $(READY)  ## kill parts of the system under 200 sessions; a thousand calls over a bad network; 500 under a bad Plivo; 200 sessions resumed at any moment; 1,000 stories; 6,000 odd requests; half an hour
 	$(BIN)/python -m tests.processes.killed

@@ -56,9 +56,22 @@ class SlowCustomer:
             yield f"{url}/events"
 
 
-async def create(run: Run, http: httpx.AsyncClient, n: int, **arguments: Any) -> httpx.Response:
+class Sent:
+    """Counts the requests that have left us whole, as httpx's extension `trace`."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    async def __call__(self, happened: str, _: dict[str, Any]) -> None:
+        self.count += happened == "http11.send_request_body.complete"
+
+
+async def create(
+    run: Run, http: httpx.AsyncClient, n: int, sent: Sent | None = None, **arguments: Any
+) -> httpx.Response:
     body = {"first_party": f"+1202556{n:04}", "second_party": f"+1202557{n:04}"} | arguments
-    return await http.post(f"{run.api}/", json=body, headers={"Idempotency-Key": f"key {n}"})
+    extensions = {"trace": sent} if sent is not None else None
+    return await http.post(f"{run.api}/", json=body, headers={"Idempotency-Key": f"key {n}"}, extensions=extensions)
 
 
 async def created(run: Run, http: httpx.AsyncClient, n: int, **arguments: Any) -> str:
@@ -96,8 +109,13 @@ async def the_gateway_answers_every_request_that_it_accepted(run: Run, http: htt
     chance = random.Random(seed)
     gateway = run.named("masking.gateway")
     await created(run, http, 9999)
-    begun = [asyncio.create_task(create(run, http, n)) for n in range(IN_FLIGHT)]
-    await asyncio.sleep(chance.uniform(0.15, 0.3))
+    sent = Sent()
+    begun = [asyncio.create_task(create(run, http, n, sent)) for n in range(IN_FLIGHT)]
+    # On a busy machine we may take seconds to send all of them, and a gateway waits for none that long.
+    async with asyncio.timeout(20):
+        while sent.count < IN_FLIGHT:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    await asyncio.sleep(chance.uniform(0, 0.1))
     assert not all(each.done() for each in begun), "they were over too early to be interrupted"
     gateway.send_signal(signal.SIGTERM)
     await asyncio.sleep(0.05)
