@@ -26,8 +26,8 @@ test: $(READY)  ## check the code and, at the same time, run all tests but the s
 	@$(MAKE) --no-print-directory -j 2 check tests
 
 # What takes long: whole systems, used, killed, failing over; thousands of calls; long histories; what a session costs.
-SLOW := tests/systems tests/benchmarks tests/integration/test_chaos.py tests/integration/test_failover.py \
-  tests/integration/test_plivo_faults.py tests/integration/test_terms_at_plivo.py tests/workflow/test_long_sessions.py
+SLOW := tests/systems tests/benchmarks tests/workflow/test_long_sessions.py $(addprefix tests/integration/test_,\
+  chaos.py every_carrier.py failover.py plivo_faults.py set_back.py terms_at_plivo.py)
 SIDE_BY_SIDE := --dist loadfile --no-loadscope-reorder
 
 tests: $(READY)
