@@ -15,6 +15,7 @@ from masking.operate.console import on_system
 from masking.operate.known import session_must_be_known
 from masking.operate.looking import operator_looks
 from masking.operate.system import OperatedSystem
+from masking.storage.batches import in_batches
 from masking.storage.callback_endpoints import FailingEndpoint, failing
 from masking.storage.callback_records import CallbackRecord, Chosen, Shown, find, replay_some, show
 
@@ -128,16 +129,11 @@ def replay_(
     or_exit(lambda: _check_replayable(chosen))
 
     async def again(system: OperatedSystem) -> int:
-        count, after = 0, 0
-        while True:
+        count = await in_batches(system.database, lambda connection, after: replay_some(connection, chosen, after))
+        if not count:
             async with system.database.transaction() as connection:
-                done = await replay_some(connection, chosen, after)
-                if not (count or done.how_many):
-                    await session_must_be_known(connection, session)
-            count += done.how_many
-            if done.last is None:
-                return count
-            after = done.last
+                await session_must_be_known(connection, session)
+        return count
 
     count = on_system(again)
     say({"replayed": count}, f"{count} callbacks will be sent again.", as_json=as_json)

@@ -13,6 +13,7 @@ from masking.operate.arguments import OfSession, Session
 from masking.operate.console import on_system
 from masking.operate.known import session_must_be_known
 from masking.operate.system import OperatedSystem
+from masking.storage.batches import in_batches
 from masking.storage.corrections import Correction, corrections_of
 from masking.storage.inbox import Standing, retry_some, standing
 
@@ -50,17 +51,7 @@ def _line(event: Standing) -> str:
 def retry_(as_json: AsJson = False) -> None:
     """Let events that wait for a later try, or could not be read, be tried at once: after keys were mended, say."""
 
-    async def again(system: OperatedSystem) -> int:
-        count, after = 0, 0
-        while True:
-            async with system.database.transaction() as connection:
-                done = await retry_some(connection, after)
-            count += done.how_many
-            if done.last is None:
-                return count
-            after = done.last
-
-    count = on_system(again)
+    count = on_system(lambda system: in_batches(system.database, retry_some))
     say({"retried": count}, f"{count} events will be tried again.", as_json=as_json)
 
 

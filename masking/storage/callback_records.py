@@ -13,6 +13,7 @@ from masking.domain.callbacks import AnswerStart, Callback, Kind
 from masking.privacy.keyring import Keyring, Unreadable
 from masking.privacy.session_cipher import SessionCipher, unwrapped
 from masking.storage.accounts import Principal
+from masking.storage.batches import Batch, batch
 from masking.storage.database import Connection
 
 State = Literal["pending", "delivered", "dead"]
@@ -185,26 +186,12 @@ async def replay(connection: Connection, chosen: Chosen) -> int:
     return again.rowcount
 
 
-REPLAYED_AT_ONCE = 5_000
-"""Of those that were given up there may be more than one statement can change in its time."""
-
-
-class Replayed(NamedTuple):
-    """What became of some of them: how many, and behind which ordinal the next ones begin; None for no more."""
-
-    how_many: int
-    last: int | None
-
-
-async def replay_some(connection: Connection, chosen: Chosen, after: int = 0) -> Replayed:
-    """The same of the first `REPLAYED_AT_ONCE` behind an ordinal."""
-    done = await connection.execute(
+async def replay_some(connection: Connection, chosen: Chosen, after: int = 0) -> Batch:
+    """The same of the first behind an ordinal: there may be more of those that were given up than fit a statement."""
+    statement = (
         f"WITH chosen AS (SELECT callback_id, ordinal FROM callbacks{_WHERE} AND ordinal > %(after)s"  # noqa: S608 fixed fragments
         " ORDER BY ordinal LIMIT %(limit)s FOR UPDATE), done AS ("
         f"{_AGAIN} FROM chosen WHERE callbacks.callback_id = chosen.callback_id RETURNING chosen.ordinal)"
-        " SELECT count(*), max(ordinal) FROM done",
-        _parameters(chosen) | {"after": after, "limit": REPLAYED_AT_ONCE},
+        " SELECT count(*), max(ordinal) FROM done"
     )
-    row: tuple[int, int | None] | None = await done.fetchone()  # type: ignore[assignment] # counted
-    count, last = row or (0, None)
-    return Replayed(count, last if count == REPLAYED_AT_ONCE else None)
+    return await batch(connection, statement, _parameters(chosen), after)

@@ -14,6 +14,7 @@ from masking.contract import EVENTS
 from masking.domain.events import AnyCarrierEvent, Declined, PinStatus
 from masking.privacy.keyring import KeyMissing, Keyring, Unreadable
 from masking.privacy.session_cipher import SessionCipher, unwrapped
+from masking.storage.batches import Batch, batch
 from masking.storage.database import Connection
 
 logger = logging.getLogger(__name__)
@@ -195,30 +196,16 @@ async def standing(
         return await cursor.fetchall()
 
 
-RETRIED_AT_ONCE = 5_000
-"""After an outage more may wait than one statement can change in its time."""
-
-
-class Retried(NamedTuple):
-    """How many events are tried at once, and behind which the next ones begin; None for no more."""
-
-    how_many: int
-    last: int | None
-
-
-async def retry_some(connection: Connection, after: int = 0) -> Retried:
+async def retry_some(connection: Connection, after: int = 0) -> Batch:
     """Let events that wait, also those that could not be read, be tried at once: the first behind one with this id."""
-    done = await connection.execute(
+    statement = (
         "WITH chosen AS (SELECT id FROM inbox WHERE forwarded_at IS NULL AND (unreadable OR due_at > now())"
-        " AND id > %s ORDER BY id LIMIT %s FOR UPDATE), done AS ("
+        " AND id > %(after)s ORDER BY id LIMIT %(limit)s FOR UPDATE), done AS ("
         "UPDATE inbox SET unreadable = false, due_at = now() FROM chosen WHERE inbox.id = chosen.id"
         " RETURNING chosen.id)"
-        " SELECT count(*), max(id) FROM done",
-        (after, RETRIED_AT_ONCE),
+        " SELECT count(*), max(id) FROM done"
     )
-    row: tuple[int, int | None] | None = await done.fetchone()  # type: ignore[assignment] # counted
-    count, last = row or (0, None)
-    return Retried(count, last if count == RETRIED_AT_ONCE else None)
+    return await batch(connection, statement, {}, after)
 
 
 class Missing(NamedTuple):

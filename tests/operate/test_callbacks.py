@@ -16,7 +16,7 @@ from masking.delivery.sender import Patience
 from masking.domain.session import Session
 from masking.operate import looking
 from masking.privacy.keyring import Keyring
-from masking.storage import callback_records
+from masking.storage import batches, callback_records
 from masking.storage.callbacks import claim
 from masking.storage.database import Database
 from masking.storage.looks import looks
@@ -98,7 +98,7 @@ async def test_more_than_one_statement_may_change_are_replayed_some_at_a_time(
     database: Database, keyring: Keyring, queue: Queue, operator: Operator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     session = await given_up(database, keyring, queue, Customer(), 1, 2, 3, 4, 5)
-    monkeypatch.setattr(callback_records, "REPLAYED_AT_ONCE", 2)
+    monkeypatch.setattr(batches, "AT_ONCE", 2)
     async with database.transaction() as connection:
         first = await callback_records.replay_some(connection, callback_records.Chosen(state="dead"))
         waiting = await callback_records.find(connection, callback_records.Chosen(state="pending"), 9)

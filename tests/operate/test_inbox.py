@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from masking.cli import app
 from masking.privacy.keyring import Keyring
-from masking.storage import inbox
+from masking.storage import batches, inbox
 from masking.storage.database import Database
 from tests.conftest import KEYS
 from tests.domain.conversation import answered_call, call
@@ -25,7 +25,7 @@ async def test_more_events_than_one_statement_may_change_are_retried_some_at_a_t
     await post(database, keyring, session, *answered_call(call())[:5])
     async with database.transaction() as connection:
         await connection.execute("UPDATE inbox SET due_at = now() + interval '5 minutes'")
-    monkeypatch.setattr(inbox, "RETRIED_AT_ONCE", 2)
+    monkeypatch.setattr(batches, "AT_ONCE", 2)
     async with database.transaction() as connection:
         assert (await inbox.retry_some(connection)).how_many == 2
     environment = {"DATABASE_URL": migrated_url, "MASKING_KEYS": KEYS}
