@@ -106,7 +106,8 @@ async def _once(
             if is_waited_for():
                 await _forget(context, held.session_uuid)
             return session
-    async with context.database.transaction() as connection:
+    # In one round trip, which a create waits for.
+    async with context.database.transaction() as connection, connection.pipeline():
         await creates.rename_key(connection, account_id, wanted.former_hash, wanted.key_hash)
         claim = await creates.claim_key(connection, account_id, wanted.key_hash, wanted.body_hash, fresh, key)
     if claim.session_uuid == fresh:
