@@ -9,7 +9,7 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from activities.sessions import SessionRef
-from activities.starts import ANOTHERS, is_of_another
+from activities.starts import must_be_its_own
 from masking.carriers import words
 from masking.carriers.errors import (
     CarrierRefused,
@@ -104,8 +104,7 @@ class CarrierActivities:
                 call could ring a phone twice, so there is none. Retryable when it certainly did not call.
         """
         terms, session_uuid = command.terms, command.session_uuid
-        if is_of_another(session_uuid):
-            raise ApplicationError(ANOTHERS, non_retryable=True)
+        must_be_its_own(session_uuid)
         hooks = f"{self._webhooks_url}/sessions/{session_uuid}"
         order = CallOrder(
             from_number=command.virtual_number,

@@ -12,8 +12,8 @@ from pydantic import Field
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from activities.starts import ANOTHERS, HouseTerms, Starts, impossible, is_of_another
-from masking.contract import PIN_TAKEN, POOL_EXHAUSTED, ErrorType
+from activities.starts import HouseTerms, Starts, impossible, must_be_its_own
+from masking.contract import PIN_TAKEN, POOL_EXHAUSTED
 from masking.domain.agreement import Agreement, Left
 from masking.domain.callbacks import Callback
 from masking.domain.deadlines import waiting_for
@@ -219,7 +219,7 @@ class SessionActivities:
     @activity.defn
     async def change_parties(self, command: ChangeParties) -> PartiesChanged:
         """Take the routes of a session's new parties. Safe to repeat."""
-        _must_be_its_own(command.session)
+        must_be_its_own(command.session.session_uuid)
         async with _unless_superseded(), self._database.transaction() as connection:
             held = await routes.change_parties(connection, self._keyring, command.session, command.terms)
         return PartiesChanged(holds_routes=held)
@@ -227,7 +227,7 @@ class SessionActivities:
     @activity.defn
     async def record_session(self, command: RecordSession) -> Recorded:
         """Write the newest state, move the leases, queue callbacks. Safe to repeat and to come late."""
-        _must_be_its_own(command.session)
+        must_be_its_own(command.session.session_uuid)
         recorded = await self._write(
             command.session,
             lambda connection: sessions.record_session(
@@ -293,7 +293,7 @@ class SessionActivities:
     @activity.defn
     async def settle_session(self, command: RecordSession) -> Bill:
         """Close the bill. Safe to repeat."""
-        _must_be_its_own(command.session)
+        must_be_its_own(command.session.session_uuid)
         self._ciphers.forget(command.session.session_uuid)
         return await self._write(
             command.session,
@@ -332,12 +332,6 @@ class SessionActivities:
         """Let events be told again, once their workflow has closed: as late ones. Safe to repeat."""
         async with self._database.transaction() as connection:
             await inbox.put_back(connection, command.session_uuid, command.event_ids)
-
-
-def _must_be_its_own(session: Session) -> None:
-    """Fail for good where the workflow is not this session's."""
-    if is_of_another(session.session_uuid):
-        raise ApplicationError(ANOTHERS, type=ErrorType.REQUEST_INVALID, non_retryable=True)
 
 
 @asynccontextmanager

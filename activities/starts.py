@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple, Protocol
 
 from temporalio import activity
+from temporalio.exceptions import ApplicationError
 
-from masking.contract import NO_ACCOUNT, session_workflow_id
+from masking.contract import NO_ACCOUNT, ErrorType, session_workflow_id
 from masking.domain.agreement import Agreement, Left, agreed
 from masking.domain.limits import fault_of_request
 from masking.domain.session import Session
@@ -28,6 +29,12 @@ def is_of_another(session_uuid: str) -> bool:
     Whoever may start workflows could otherwise have one read, and write, what is of a session that lives in another.
     """
     return activity.in_activity() and activity.info().workflow_id != session_workflow_id(session_uuid)
+
+
+def must_be_its_own(session_uuid: str) -> None:
+    """Fail for good where the workflow is not this session's. Raises `ApplicationError`."""
+    if is_of_another(session_uuid):
+        raise ApplicationError(ANOTHERS, type=ErrorType.REQUEST_INVALID, non_retryable=True)
 
 
 def impossible(session: Session) -> str | None:
