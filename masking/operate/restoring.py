@@ -8,8 +8,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import NamedTuple
 
-from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
-from temporalio.service import RPCError, RPCStatusCode
+from temporalio.client import WorkflowExecutionStatus, WorkflowHandle
 
 from masking.audit.live import recomputed
 from masking.client.errors import FAULTS, OutcomeUnknown, SessionAlreadyExpired, named
@@ -24,10 +23,8 @@ from masking.domain.session import Bill, Phase, SessionSnapshot
 from masking.errors import MaskingError
 from masking.operate.many import FAILED, Outcome
 from masking.operate.resuming import RESUMED, Resumer, resuming, telling
-from masking.privacy.keyring import Keyring
 from masking.privacy.payload_codec import EncryptingCodec
 from masking.settings import Settings
-from masking.storage.database import Database
 from masking.storage.payload_keys import StoredPayloadKeys
 from masking.storage.restoring import StoredVersion, lacking_callbacks, queue_again, stored_version
 from masking.storage.sessions import session_cipher
@@ -64,8 +61,9 @@ class _Compared(NamedTuple):
 class Restorer:
     """Makes the sessions that run and the database agree again."""
 
-    def __init__(self, database: Database, keyring: Keyring, client: Client, resumer: Resumer) -> None:
-        self._database, self._keyring, self._client, self._resumer = database, keyring, client, resumer
+    def __init__(self, resumer: Resumer) -> None:
+        self._database, self._keyring, self._client = resumer.database, resumer.keyring, resumer.client
+        self._resumer = resumer
 
     async def all(self) -> list[str]:
         """The sessions to look at: those that run, and those of which the database lacks callbacks."""
@@ -184,13 +182,7 @@ class Restorer:
             return await stored_version(connection, session_uuid)
 
     async def _is_running(self, session_uuid: str) -> bool:
-        try:
-            described = await self._handle(session_uuid).describe(rpc_timeout=ANSWERED_WITHIN)
-        except RPCError as error:
-            if error.status is not RPCStatusCode.NOT_FOUND:
-                raise
-            return False
-        return described.status is WorkflowExecutionStatus.RUNNING
+        return (await self._resumer.found(session_uuid)).status is WorkflowExecutionStatus.RUNNING
 
     async def _snapshot(self, session_uuid: str) -> SessionSnapshot:
         try:
@@ -213,4 +205,4 @@ async def restoring(settings: Settings, at_once: int) -> AsyncIterator[Restorer]
         StartupError: it cannot be reached.
     """
     async with resuming(settings, at_once, temporal_lost=False) as resumer:
-        yield Restorer(resumer.database, resumer.keyring, resumer.client, resumer)
+        yield Restorer(resumer)

@@ -89,18 +89,18 @@ class Resumer:
                     told.outcome = await self._resume(connection, session_uuid, found)
         return told.outcome
 
-    async def _look(self, connection: Connection, session_uuid: str) -> tuple[Outcome, _Found]:
+    async def _look(self, connection: Connection, session_uuid: str) -> tuple[Outcome, Found]:
         standing = await stored.standing(connection, session_uuid)
         if standing != "open":
-            return Outcome(session_uuid, FAILED, _UNFIT[standing]), _Found()
-        found = await self._found(session_uuid)
+            return Outcome(session_uuid, FAILED, _UNFIT[standing]), Found()
+        found = await self.found(session_uuid)
         if found.goes_on:
             return Outcome(session_uuid, RUNS), found
         if found.status is None and not self._temporal_lost:
             return Outcome(session_uuid, NOT_FOUND), found
         return Outcome(session_uuid, LOST, found.how), found
 
-    async def _resume(self, connection: Connection, session_uuid: str, found: _Found) -> Outcome:
+    async def _resume(self, connection: Connection, session_uuid: str, found: Found) -> Outcome:
         if found.status is WorkflowExecutionStatus.COMPLETED and (ended := await self._ended(session_uuid)) is not None:
             return Outcome(session_uuid, RESUMED, f"{found.how}: it is now, as it ended{_told_again(ended)}")
         digest = await _digest(found.described) if found.described is not None else None
@@ -143,15 +143,16 @@ class Resumer:
             await stored.tell_now(connection, session_uuid)
         return queued
 
-    async def _found(self, session_uuid: str) -> _Found:
+    async def found(self, session_uuid: str) -> Found:
+        """What Temporal knows of a session."""
         handle = self.client.get_workflow_handle(session_workflow_id(session_uuid))
         try:
             described = await handle.describe(rpc_timeout=DEFAULT_TIMEOUT)
         except RPCError as error:
             if error.status is not RPCStatusCode.NOT_FOUND or lacks_namespace(error):
                 raise
-            return _Found()
-        return _Found(described)
+            return Found()
+        return Found(described)
 
 
 @dataclass
@@ -187,7 +188,7 @@ _ENDED = {
 }
 
 
-class _Found(NamedTuple):
+class Found(NamedTuple):
     """What Temporal knows of a session: its newest run; nothing where that is None."""
 
     described: WorkflowExecutionDescription | None = None

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import NamedTuple
-
-from psycopg.rows import class_row
 
 from masking.domain.callbacks import Callback
 from masking.domain.session import Session
@@ -77,21 +75,16 @@ async def lacking_callbacks(connection: Connection, session_uuid: str | None = N
     return [str(row[0]) for row in await found.fetchall()]
 
 
-class _Counted(NamedTuple):
-    callback_id: str
-
-
 async def queue_again(
     connection: Connection, session: Session, cipher: SessionCipher, callbacks: Iterable[Callback]
 ) -> int:
     """Queue those of a session's callbacks that the database lacks. How many these are."""
-    wanted: Sequence[Callback] = sorted(callbacks, key=lambda each: (each.kind, each.sequence))
-    async with connection.cursor(row_factory=class_row(_Counted)) as cursor:
-        await cursor.execute(
-            "SELECT callback_id FROM callbacks WHERE session_uuid = %s FOR KEY SHARE", (session.session_uuid,)
-        )
-        there = {row.callback_id for row in await cursor.fetchall()}
-    queueing = Queueing(session, cipher, [each for each in wanted if each.callback_id not in there], None)
+    found = await connection.execute(
+        "SELECT callback_id FROM callbacks WHERE session_uuid = %s FOR KEY SHARE", (session.session_uuid,)
+    )
+    there = {row[0] for row in await found.fetchall()}
+    lacking = (each for each in callbacks if each.callback_id not in there)
+    queueing = Queueing(session, cipher, sorted(lacking, key=lambda each: (each.kind, each.sequence)), None)
     await queueing.begin(connection)
     queued = await queueing.queued()
     return len(queued.due) if queued is not None else 0

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -298,12 +296,6 @@ async def test_a_workflow_that_runs_again_after_its_bill_was_closed_is_ended(
     assert "its bill is closed" in (await operator.restores(uuid))["restored"][uuid]
     assert await status(system, session) is WorkflowExecutionStatus.TERMINATED
     assert (await operator.restores(uuid))["agree"] == 1
-
-
-@pytest.fixture
-async def workers() -> AsyncIterator[AsyncExitStack]:
-    async with AsyncExitStack() as stack:
-        yield stack
 
 
 async def test_one_whose_key_no_worker_has_any_more_is_told_of(
