@@ -8,21 +8,22 @@ from typing import Annotated
 
 import typer
 
-_UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
-_AUTH_ID = re.compile("(MA|SA)[A-Z0-9]{18}", re.IGNORECASE)
+UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+AUTH_ID = re.compile("(MA|SA)[A-Z0-9]{18}")
+"""As they are stored."""
 
 
 def session_id(written: str) -> str:
     """A session's id, or what begins with one, as a callback's does, as it is stored: in small letters."""
     text = written.strip()
-    found = _UUID.match(text)
-    return found[0].lower() + text[found.end() :] if found else text
+    found = UUID.match(text.lower())
+    return found[0] + text[found.end() :] if found else text
 
 
 def auth_id(written: str) -> str:
     """An account's auth id as it is stored: in capital letters."""
     text = written.strip()
-    return text.upper() if _AUTH_ID.fullmatch(text) else text
+    return text.upper() if AUTH_ID.fullmatch(text.upper()) else text
 
 
 def inventory_number(written: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import sys
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -13,7 +12,7 @@ from typing import Annotated, NamedTuple, TypeVar
 import typer
 
 from masking.errors import MaskingError
-from masking.operate.arguments import auth_id
+from masking.operate.arguments import AUTH_ID, UUID, auth_id
 
 EXIT_SOME_FAILED = 1
 AT_ONCE = 20
@@ -26,9 +25,6 @@ Account = Annotated[
 AtOnce = Annotated[int, typer.Option(help="So many at a time.", min=1, max=200)]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say which it would be.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
-
-_AUTH_ID = re.compile("(MA|SA)[A-Z0-9]{18}")
-_UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 OneT = TypeVar("OneT")
 
@@ -47,9 +43,9 @@ class Outcome(NamedTuple):
 
 def check_chosen(sessions: Sequence[str] | None, account: str | None) -> None:
     """Raise `NotMeant` for what cannot be a session's or an account's id."""
-    if any(not _UUID.fullmatch(each) for each in sessions or ()):
+    if any(not UUID.fullmatch(each) for each in sessions or ()):
         raise NotMeant("a session's id has the form of a UUID")
-    if account is not None and not _AUTH_ID.fullmatch(account):
+    if account is not None and not AUTH_ID.fullmatch(account):
         raise NotMeant("--account is an auth id: MA or SA and 18 characters")
 
 
