@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict
 
 from masking.carriers.call_details import CallDetails
 from tests.integration.conftest import System
-from tests.integration.test_carrier_webhooks import whole_call
+from tests.integration.reported_calls import whole_call
 
 pytestmark = pytest.mark.anyio
 

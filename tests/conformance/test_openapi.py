@@ -16,7 +16,7 @@ from masking.gateway.list_arguments import read_list
 from masking.gateway.openapi import document
 from tests.conftest import ACCOUNT
 from tests.integration.conftest import System
-from tests.integration.test_carrier_webhooks import create, whole_call
+from tests.integration.reported_calls import create, whole_call
 
 pytestmark = pytest.mark.anyio
 

@@ -21,8 +21,8 @@ from masking.storage.database import Database
 from masking.tls import trusted
 from tests.conftest import ACCOUNT, TOKEN
 from tests.integration.conftest import Receiver, System
+from tests.integration.reported_calls import rest_of_call, ring_at
 from tests.integration.telephone import heard
-from tests.integration.test_carrier_webhooks import rest_of_call, ring_at
 from tests.integration.test_sessions_api import PARTIES, create, error_of
 
 pytestmark = pytest.mark.anyio

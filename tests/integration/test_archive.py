@@ -27,8 +27,8 @@ from masking.storage import archiving as stored
 from masking.storage.erasure import Erased, erase
 from tests.archives import Folder, Place, closed_port
 from tests.integration.conftest import Receiver, System
+from tests.integration.reported_calls import create
 from tests.integration.test_audit import Operator, closed, operator
-from tests.integration.test_carrier_webhooks import create
 from worker import archiving
 
 __all__ = ["operator"]

@@ -24,7 +24,7 @@ from masking.storage.sessions import session_cipher
 from tests.conftest import KEYS
 from tests.domain.conversation import answered_call, call, request
 from tests.integration.conftest import Receiver, System
-from tests.integration.test_carrier_webhooks import FIRST, SECOND, create
+from tests.integration.reported_calls import FIRST, SECOND, create
 from tests.integration.test_erasure import settled
 
 pytestmark = pytest.mark.anyio

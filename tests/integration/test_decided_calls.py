@@ -11,8 +11,8 @@ import pytest
 
 from masking.storage import inbox
 from tests.integration.conftest import Receiver, System
+from tests.integration.reported_calls import ring_at
 from tests.integration.telephone import heard
-from tests.integration.test_carrier_webhooks import ring_at
 from tests.integration.test_switchboard import FIRST, PIN, SECOND, STRANGER, create, expire, pins, resource
 
 pytestmark = pytest.mark.anyio

@@ -26,8 +26,8 @@ from masking.storage.database import Database
 from masking.storage.ledger import ledger_of
 from tests.conftest import KEYS, LOOKUP_KEY
 from tests.integration.conftest import Receiver, System
+from tests.integration.reported_calls import FIRST, SECOND, create, whole_call
 from tests.integration.telephone import heard
-from tests.integration.test_carrier_webhooks import FIRST, SECOND, create, whole_call
 from tests.integration.test_sessions_api import error_of
 
 pytestmark = pytest.mark.anyio

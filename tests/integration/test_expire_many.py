@@ -16,7 +16,7 @@ from masking.operate.expire import expire_all, list_query
 from masking.operate.many import FAILED
 from tests.conftest import ACCOUNT, KEYS
 from tests.integration.conftest import System
-from tests.integration.test_carrier_webhooks import create
+from tests.integration.reported_calls import create
 
 pytestmark = pytest.mark.anyio
 

@@ -30,7 +30,7 @@ from masking.storage.database import Database
 from masking.storage.migrate import migrate
 from tests.conftest import ACCOUNT, POOL, TOKEN
 from tests.integration.conftest import System, served
-from tests.integration.test_carrier_webhooks import create
+from tests.integration.reported_calls import create
 from tests.integration.test_set_back import A, B, C, Restorer, reached, shown
 from worker import working
 

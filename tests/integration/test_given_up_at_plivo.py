@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from pydantic import SecretStr
 
 from activities.plivo import PlivoActivities
 from masking.domain.counterpart.told import ToldSession
@@ -22,27 +21,18 @@ from masking.storage.session_keys import read_payload_key
 from masking.storage.sessions import session_cipher
 from tests.carriers.plivo.stub import PlivoStub
 from tests.domain.conversation import answered_call, call
-from tests.integration.conftest import System, free_port
+from tests.integration.conftest import System
+from tests.integration.stubbed_plivo import AUTH_ID, TOKEN, settings_for, stub_port
 from workflows.counterpart import CounterpartOrders
 
+__all__ = ["stub_port"]
+
 pytestmark = pytest.mark.anyio
-
-AUTH_ID, TOKEN = "MAPLIVOPLIVOPLIVO000", "what-plivo-signs-with"
-
-
-@pytest.fixture
-def stub_port() -> int:
-    return free_port()
 
 
 @pytest.fixture
 def more_settings(stub_port: int) -> dict[str, Any]:
-    return {
-        "carrier": "plivo",
-        "plivo_api_url": f"http://127.0.0.1:{stub_port}",
-        "plivo_auth_id": AUTH_ID,
-        "plivo_auth_token": SecretStr(TOKEN),
-    }
+    return settings_for(stub_port)
 
 
 @pytest.fixture

@@ -23,8 +23,8 @@ from masking.storage.rewrapping import PLACES, rewrap_some, uses
 from masking.temporal import masking_plugin
 from tests.conftest import KEYS
 from tests.integration.conftest import Receiver, System, served
+from tests.integration.reported_calls import SECOND, create, rest_of_call, ring_at, whole_call
 from tests.integration.telephone import heard
-from tests.integration.test_carrier_webhooks import SECOND, create, rest_of_call, ring_at, whole_call
 from tests.integration.test_sessions_api import error_of
 from worker import working
 

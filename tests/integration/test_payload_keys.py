@@ -48,7 +48,7 @@ from masking.temporal import masking_plugin
 from tests.conftest import KEYS
 from tests.domain import conversation
 from tests.integration.conftest import Receiver, System, served
-from tests.integration.test_carrier_webhooks import FIRST, create, rest_of_call, ring_at
+from tests.integration.reported_calls import FIRST, create, rest_of_call, ring_at
 from tests.integration.test_codec_endpoint import ALICE, Endpoint, settings_of
 from tests.integration.test_erasure import Operator, operator, settled, turned_back
 from tests.operate.test_keys import Operator as KeyOperator

@@ -20,7 +20,6 @@ from uuid import uuid4
 import httpx
 import pytest
 from aiohttp import web
-from pydantic import SecretStr
 from temporalio.common import RetryPolicy
 
 from masking.carriers import rest
@@ -33,8 +32,11 @@ from masking.privacy.keyring import Keyring
 from masking.storage import carrier_turns
 from tests.carriers.plivo.stub import Made, PlivoStub
 from tests.domain.conversation import request
-from tests.integration.conftest import System, free_port
+from tests.integration.conftest import System
+from tests.integration.stubbed_plivo import AUTH_ID, TOKEN, settings_for, stub_port
 from workflows import counterpart
+
+__all__ = ["stub_port"]
 
 pytestmark = [pytest.mark.anyio, pytest.mark.long]
 
@@ -42,23 +44,11 @@ SESSIONS = int(os.environ.get("PLIVO_SESSIONS", "8"))
 SEED = int(os.environ.get("PLIVO_SEED", "7"))
 AT_ONCE = 20
 MENDED_AFTER_S = 1.0
-AUTH_ID, TOKEN = "MAPLIVOPLIVOPLIVO000", "what-plivo-signs-with"
-
-
-@pytest.fixture
-def stub_port() -> int:
-    return free_port()
 
 
 @pytest.fixture
 def more_settings(stub_port: int) -> dict[str, Any]:
-    return {
-        "carrier": "plivo",
-        "plivo_api_url": f"http://127.0.0.1:{stub_port}",
-        "plivo_auth_id": AUTH_ID,
-        "plivo_auth_token": SecretStr(TOKEN),
-        "carrier_rest": 1,
-    }
+    return settings_for(stub_port) | {"carrier_rest": 1}
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ from masking.storage.database import Database
 from masking.storage.ledger import PostedEntry, ledger_of
 from tests.conftest import ACCOUNT
 from tests.integration.conftest import Receiver, System
+from tests.integration.reported_calls import whole_call
 from tests.integration.telephone import Telephone, heard, speed, telephone
-from tests.integration.test_carrier_webhooks import whole_call
 from tests.integration.test_switchboard import FIRST, SECOND, conversations, create, expire, resource
 
 __all__ = ["speed", "telephone"]

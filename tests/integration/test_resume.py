@@ -32,10 +32,10 @@ from masking.storage.sessions import read_session
 from masking.temporal import masking_plugin, with_keys
 from tests.conftest import ACCOUNT
 from tests.integration.conftest import Receiver, System, another_namespace, served
+from tests.integration.reported_calls import create, rest_of_call, ring_at
 from tests.integration.telephone import heard
 from tests.integration.test_audit import Operator as AuditOperator
 from tests.integration.test_audit import states
-from tests.integration.test_carrier_webhooks import create, rest_of_call, ring_at
 from tests.integration.test_payload_keys import Service, keys_operator, service
 from worker import working
 

@@ -15,7 +15,7 @@ from masking.client import SessionAlreadyExpired, SessionError
 from masking.operate.resuming import Resumer
 from masking.privacy.keyring import Keyring
 from tests.integration.conftest import Receiver, System
-from tests.integration.test_carrier_webhooks import rest_of_call
+from tests.integration.reported_calls import rest_of_call
 from tests.integration.test_resume import Ended, Operator, begun_by, operator, resumer, terminated, undisturbed
 
 __all__ = ["operator"]

@@ -20,7 +20,7 @@ from masking.privacy.keyring import Keyring
 from masking.storage.database import Database
 from masking.storage.erasure import alone, certify, hold
 from tests.integration.conftest import System
-from tests.integration.test_carrier_webhooks import create
+from tests.integration.reported_calls import create
 
 pytestmark = pytest.mark.anyio
 

@@ -18,7 +18,7 @@ from masking.storage.sessions import read_session
 from tests.conftest import ACCOUNT
 from tests.domain.conversation import at
 from tests.integration.conftest import System
-from tests.integration.test_carrier_webhooks import FIRST, SECOND, create, ring_at
+from tests.integration.reported_calls import FIRST, SECOND, create, ring_at
 
 pytestmark = pytest.mark.anyio
 
