@@ -101,9 +101,7 @@ class Ended:
     async def of(cls, system: System, receiver: Receiver, uuid: str) -> Ended:
         bill = await asyncio.wait_for(system.sessions.final_bill(uuid), 60)
         await heard(receiver, "SessionTimeout")
-        async with asyncio.timeout(10):
-            while await _pending(system, uuid):  # noqa: ASYNC110 another task sends them
-                await asyncio.sleep(0.05)
+        await all_delivered(system, uuid)
         async with system.database.transaction() as connection:
             posted = await ledger_of(connection, uuid)
         entries = [{**entry.model_dump(), **_none("session_uuid", "posted_at", "occurred_at", "cause", "leg_uuid")}
@@ -125,12 +123,17 @@ def _none(*names: str) -> dict[str, None]:
     return dict.fromkeys(names)
 
 
-async def _pending(system: System, uuid: str) -> bool:
-    async with system.database.transaction() as connection:
-        found = await connection.execute(
-            "SELECT 1 FROM callbacks WHERE session_uuid = %s AND state = 'pending' LIMIT 1", (uuid,)
-        )
-        return await found.fetchone() is not None
+async def all_delivered(system: System, uuid: str) -> None:
+    """Wait until none of its callbacks is left to send."""
+    async with asyncio.timeout(10):
+        while True:
+            async with system.database.transaction() as connection:
+                found = await connection.execute(
+                    "SELECT FROM callbacks WHERE session_uuid = %s AND state = 'pending' LIMIT 1", (uuid,)
+                )
+                if await found.fetchone() is None:
+                    return
+            await asyncio.sleep(0.05)
 
 
 async def begun(system: System, receiver: Receiver) -> tuple[dict[str, Any], str, Any]:
