@@ -72,7 +72,8 @@ class AnswerStart(Model):
 
 def notices_of(session: Session, interaction: Interaction, event: AnyCarrierEvent) -> tuple[Notice, ...]:
     """What the customer hears because `event` was new; `interaction` already holds it."""
-    told = notices_about(session, event)
+    never_rang = isinstance(event, Hangup) and event.never_dialled and interaction.callee.rang_at is None
+    told = () if never_rang else notices_about(session, event)
     ended_now = isinstance(event, Hangup) and not interaction.live
     return (*told, _parties_hung_up(session, interaction)) if ended_now else told
 

@@ -6,6 +6,7 @@ from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from masking.domain.decisions import never_dialled
 from masking.domain.events import OVERDUE, AnyCarrierEvent, Call, Hangup, LegName, RecordingFailed
 from masking.domain.interaction import HANGUP_SLACK, Interaction, longest_call
 from masking.domain.session import Phase, Session
@@ -121,8 +122,13 @@ def _overdue(session: Session, interaction: Interaction, now: datetime) -> tuple
     if not interaction.live:
         event_id = f"{call.call_uuid}:recording{OVERDUE}"
         return (RecordingFailed(event_id=event_id, at=deadline, call=call, reason="no recording arrived in time"),)
-    names = (LegName.CALLER, LegName.CALLEE) if call.dialled else (LegName.CALLER,)
-    return tuple(_lost_hangup(call, name, deadline) for name in names)
+    ends = (_lost_hangup(call, LegName.CALLER, deadline),)
+    if not call.dialled:
+        return ends
+    callee = _lost_hangup(call, LegName.CALLEE, deadline)
+    # It is us who tell our carriers to dial, and the ringing begins with that.
+    unasked = session.carrier == "voice" and interaction.callee.rang_at is None
+    return (*ends, never_dialled(callee, callee.event_id) if unasked else callee)
 
 
 def _lost_hangup(call: Call, leg: LegName, at: datetime) -> Hangup:

@@ -65,8 +65,8 @@ def ring_of(call: Call, now: datetime) -> Ring:
 
 def never_dialled(left: Hangup, event_id: str) -> Hangup:
     """The end of a callee's leg that never was, as its caller left before: 0 seconds, with the caller's cause."""
-    nothing = {"event_id": event_id, "leg": LegName.CALLEE, "leg_uuid": "", "duration": 0, "carrier_charge": None}
-    return left.model_copy(update=nothing)
+    never_was = {"leg": LegName.CALLEE, "leg_uuid": "", "duration": 0, "carrier_charge": None, "never_dialled": True}
+    return left.model_copy(update={"event_id": event_id, **never_was})
 
 
 def placed_call(call_uuid: str, route: Route, rates: CallRates | None = None) -> Call:

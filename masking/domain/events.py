@@ -127,6 +127,7 @@ class Hangup(CarrierEvent):
         source: who ended it, in the carrier's words.
         ended_at: when it ended, UTC, where the carrier says so; `at` is then when we were told.
         carrier_charge: what the carrier says that the leg costs, where it does.
+        never_dialled: of a callee's leg: that it never was, as its caller left before anybody was dialled.
     """
 
     kind: Literal["hangup"] = "hangup"
@@ -138,6 +139,7 @@ class Hangup(CarrierEvent):
     source: str = ""
     ended_at: Moment | None = None
     carrier_charge: CarrierCharge | None = Field(default=None, exclude_if=lambda charge: charge is None)
+    never_dialled: bool = Field(default=False, exclude_if=lambda never: not never)
 
     @property
     def guessed(self) -> bool:

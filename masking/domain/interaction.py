@@ -44,6 +44,11 @@ class Leg(Model):
     answered_at: datetime | None = None
     hangup: Hangup | None = None
 
+    @property
+    def never_was(self) -> bool:
+        """Whether nobody was dialled for it; what a carrier tells of it all the same is believed."""
+        return self.answered_at is None and self.hangup is not None and self.hangup.never_dialled
+
 
 class Interaction(Model):
     """What is known of one conversation. `placed_at` is when we had the first party called, UTC."""
@@ -90,7 +95,9 @@ class Interaction(Model):
     def legs(self) -> tuple[tuple[Side, Leg], ...]:
         """The legs that took part, with the registered party of each."""
         caller = (self.call.caller, self.caller)
-        return (caller, (self.call.caller.other, self.callee)) if self.call.dialled else (caller,)
+        if not self.call.dialled or self.callee.never_was:
+            return (caller,)
+        return (caller, (self.call.caller.other, self.callee))
 
 
 def begin(event: AnyCarrierEvent) -> Interaction:

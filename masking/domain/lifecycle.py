@@ -18,7 +18,7 @@ from masking.domain.deadlines import overdue_events, policy_expiry, waiting_for
 from masking.domain.events import AnyCarrierEvent, Declined, PinStatus, Side
 from masking.domain.interaction import begin, fold, taken_in
 from masking.domain.limits import within_calendar
-from masking.domain.session import REVISION, FormerParties, Phase, Session
+from masking.domain.session import REVISION, FormerParties, Phase, Session, by_the_rules_of
 from masking.domain.terms import Change, SessionRequest
 
 NO_RATE = Rate(per_minute=ZERO)
@@ -183,6 +183,7 @@ def took(session: Session, event: AnyCarrierEvent) -> Step:
     """
     if _outcome(session, Trigger.CARRIER_EVENT) is Outcome.IGNORE:
         return Step(session)
+    event = by_the_rules_of(session, event)
     if isinstance(event, Declined):
         return _noted(session, "declined", session.declined, event)
     if isinstance(event, PinStatus) and not event.call.dialled:

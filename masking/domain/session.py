@@ -11,12 +11,12 @@ from pydantic import Field
 
 from masking.domain.bill.money import QUANTUM, ZERO, CarrierCharge, LegRates, Rate, billed_seconds, leg_amount
 from masking.domain.counterpart.told import Counterpart
-from masking.domain.events import Call, Declined, Hangup, LegName, PinStatus
+from masking.domain.events import AnyCarrierEvent, Call, Declined, Hangup, LegName, PinStatus
 from masking.domain.interaction import Interaction
 from masking.domain.model import Model
 from masking.domain.terms import AtExpiry, Carrier, Terms
 
-REVISION = 4
+REVISION = 5
 """The rules of today. A session follows those under which it was opened, so that its history replays.
 
 1: callbacks were delivered by activities of the workflow; a call whose caller had left was waited for to its
@@ -26,7 +26,13 @@ REVISION = 4
 3: what was told of a call after it had been given up, and before the bill was closed, was left out of the bill; what
    was told before the session was known to be open made callbacks without number and price; the format of a recording
    was told without its dot.
+4: a callee's leg that never was, as its caller left before anybody was dialled, counted as one of 0 seconds, whose end
+   was told.
 """
+
+
+class NewerRules(Exception):
+    """A session follows rules that are newer than this code."""
 
 
 class Phase(StrEnum):
@@ -147,6 +153,21 @@ class Session(Model):
     def conversations(self) -> tuple[Interaction, ...]:
         """The interactions, oldest first."""
         return tuple(sorted(self.interactions.values(), key=lambda i: (i.first_seen_at, i.call.call_uuid)))
+
+
+def check_known_rules(session: Session) -> None:
+    """Raise `NewerRules` where a newer worker opened the session: this one would do other things than that began."""
+    if session.revision > REVISION:
+        raise NewerRules(
+            f"the session follows revision {session.revision}, and this worker knows {REVISION}: a newer one goes on"
+        )
+
+
+def by_the_rules_of(session: Session, event: AnyCarrierEvent) -> AnyCarrierEvent:
+    """What a session makes of what it is told: up to revision 4 it knows of no leg that never was."""
+    if session.revision > 4 or not isinstance(event, Hangup) or not event.never_dialled:
+        return event
+    return event.model_copy(update={"never_dialled": False})
 
 
 class Charge(Model):

@@ -91,6 +91,8 @@ def _beginning(interaction: Interaction) -> str:
 
 
 def _leg(who: str, leg: Leg) -> str:
+    if leg.never_was:
+        return f"{who} was not dialled: its caller had left"
     told = [f"rang {_clock(leg.rang_at)}"] if leg.rang_at else []
     told += [f"answered {_clock(leg.answered_at)}"] if leg.answered_at else []
     told += [f"left {_clock(leg.hangup.at)} ({leg.hangup.cause})"] if leg.hangup else []

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from masking.domain.callbacks import Callback
-from masking.domain.decisions import never_dialled
 from masking.domain.events import AnyCarrierEvent, Call, LegName, PinStatus, Placed, RecordingCompleted, Side
 from masking.domain.lifecycle import elapsed, expired, given_up, took
 from masking.domain.routing import Reason
@@ -26,6 +25,7 @@ from tests.domain.conversation import (
     hangup,
     hear,
     unanswered_call,
+    unheard_call,
     wrong_pin_of,
 )
 
@@ -99,13 +99,6 @@ def ordered(*, answered: bool) -> list[Callback]:
     return told([placed, hangup(alone, LegName.CALLER, 60, 0, "Ring Timeout Reached", 6010)])
 
 
-def left_while_listening() -> list[Callback]:
-    """What is told of a call whose caller left before anybody was dialled."""
-    answer = answered_call(PLAIN)[0]
-    left = hangup(PLAIN, LegName.CALLER, 12, 2, "Canceled", 1000)
-    return told([answer, never_dialled(left, f"{PLAIN.call_uuid}:callee:hangup"), left])
-
-
 def recording_only(callbacks: list[Callback]) -> list[Callback]:
     return [each for each in callbacks if each.kind == "recording"]
 
@@ -113,7 +106,7 @@ def recording_only(callbacks: list[Callback]) -> list[Callback]:
 PLAYED: dict[str, Callable[[], list[list[Callback]]]] = {
     "A call was answered and ended": lambda: [told(answered_call(PLAIN))],
     "The callee did not answer, was busy or declined": lambda: [told(unanswered_call(PLAIN))],
-    "The caller left while it heard its own audio, so that nobody was dialled": lambda: [left_while_listening()],
+    "The caller left while it heard its own audio, so that nobody was dialled": lambda: [told(unheard_call(PLAIN))],
     "The conversation was recorded": lambda: [recording_only(told(answered_call(call())))],
     "It was to be recorded, and no recording came in time": lambda: [recording_only(without_recording())],
     "A caller was recognised by its number in a session with PINs": lambda: [

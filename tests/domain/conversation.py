@@ -8,6 +8,7 @@ from decimal import Decimal
 
 from masking.domain.bill.money import Rate
 from masking.domain.callbacks import Callback
+from masking.domain.decisions import never_dialled
 from masking.domain.events import (
     Answer,
     AnyCarrierEvent,
@@ -131,6 +132,17 @@ def unanswered_call(of: Call, begins: float = 10) -> list[AnyCarrierEvent]:
         Ring(event_id=f"{uuid}:callee:ring", at=at(begins), call=of),
         hangup(of, LegName.CALLEE, begins + 120, 0, "Ring Timeout Reached", 6010),
         hangup(of, LegName.CALLER, begins + 120, 120),
+    ]
+
+
+def unheard_call(of: Call, begins: float = 10) -> list[AnyCarrierEvent]:
+    """Every event of a call whose caller left after 2 s of audio, before anybody was dialled."""
+    uuid = of.call_uuid
+    left = hangup(of, LegName.CALLER, begins + 2, 2, "Canceled", 1000)
+    return [
+        Answer(event_id=f"{uuid}:caller:answer", at=at(begins), call=of, leg=LegName.CALLER, leg_uuid=f"{uuid}-caller"),
+        never_dialled(left, f"{uuid}:callee:hangup"),
+        left,
     ]
 
 

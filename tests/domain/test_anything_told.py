@@ -52,7 +52,7 @@ TOLD = st.one_of(
     _events("ring", leg_uuid=TEXTS),
     _events(
         "hangup", leg=LEGS, leg_uuid=TEXTS, duration=SECONDS, cause=TEXTS, cause_code=SECONDS,
-        ended_at=st.one_of(st.none(), TIMES),
+        ended_at=st.one_of(st.none(), TIMES), never_dialled=st.booleans(),
     ),
     _events("pin_status", status=st.sampled_from(["success", "failed", "AuthorizedCaller"]), retry_counter=SECONDS),
     _events("recording_initiated", recording_id=TEXTS),

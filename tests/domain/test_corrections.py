@@ -9,12 +9,22 @@ from masking.domain.bill.corrections import corrected, correction
 from masking.domain.events import AnyCarrierEvent, Hangup, Side
 from masking.domain.lifecycle import elapsed, given_up, settled
 from masking.domain.session import Charge, Phase, Session, bill
-from tests.domain.conversation import active_session, answered_call, at, call, hear, request, unanswered_call
+from tests.domain.conversation import (
+    active_session,
+    answered_call,
+    at,
+    call,
+    hear,
+    request,
+    unanswered_call,
+    unheard_call,
+)
 
 EVENTS: list[AnyCarrierEvent] = [
     *answered_call(call("one")),
     *unanswered_call(call("two", Side.FIRST, recorded=False), begins=200),
     *answered_call(call("three"), begins=1000, talks=601),
+    *unheard_call(call("four", recorded=False), begins=3000),
 ]
 
 

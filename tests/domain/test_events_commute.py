@@ -19,6 +19,7 @@ from tests.domain.conversation import (
     declined_call,
     hear,
     unanswered_call,
+    unheard_call,
     wrong_pin_of,
 )
 
@@ -31,6 +32,7 @@ CALLS: dict[str, list[AnyCarrierEvent]] = {
     "answered and recorded": answered_call(call("a")),
     "answered": answered_call(call("b", Side.FIRST, recorded=False), begins=500, talks=61),
     "not answered": unanswered_call(call("c", recorded=False), begins=900),
+    "left before anybody was dialled": unheard_call(call("j", recorded=False), begins=1100),
     "placed by us and answered": [PLACED, *answered_call(call("placed", Side.FIRST), begins=1200)],
     "a wrong PIN, then the right one": [
         wrong_pin_of("d", when=1500),

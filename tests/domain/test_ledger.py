@@ -52,7 +52,7 @@ def priced(draw: st.DrawFn, events: Sequence[AnyCarrierEvent]) -> list[AnyCarrie
     """The same events; some calls have rates of their own, some legs an amount of the carrier's."""
     by_call = {uuid: draw(st.none() | call_rates) for uuid in sorted({event.call.call_uuid for event in events})}
     by_leg = {
-        event.event_id: draw(st.none() | charges)
+        event.event_id: draw(st.none() if event.never_dialled else st.none() | charges)
         for event in sorted(events, key=lambda each: each.event_id)
         if isinstance(event, Hangup)
     }

@@ -34,6 +34,7 @@ from tests.domain.conversation import (
     moved_to,
     request,
     unanswered_call,
+    unheard_call,
     wrong_pin_of,
 )
 from tests.histories import KEYRING
@@ -128,6 +129,16 @@ async def disturbed(scene: Scene) -> None:
     await scene.hear([*reversed(events), *events])
     await scene.hear(unanswered_call(call("silver", recorded=False)))
     await scene.wait(9000)
+
+
+async def unheard(scene: Scene) -> None:
+    """A caller leaves while it hears its audio, before anybody is dialled; twice, of which one half is never told."""
+    await scene.open()
+    await scene.hear(unheard_call(call("golden", recorded=False)))
+    answer, _, left = unheard_call(call("silver", recorded=False), begins=30)
+    await scene.hear([answer, left])
+    await scene.wait(200)
+    await scene.sessions.expire(scene.uuid)
 
 
 async def draining(scene: Scene) -> None:
@@ -313,6 +324,7 @@ SCENES: tuple[Callable[[Scene], Awaitable[None]], ...] = (
     answered,
     looked_up,
     disturbed,
+    unheard,
     draining,
     warned,
     joined,

@@ -31,6 +31,7 @@ BILLED = {
     "looked_up": 240,
     "draining": 240,
     "disturbed": 360,
+    "unheard": 120,
     "warned": 240,
     "joined": 240,
     "silent": 240,
@@ -119,6 +120,8 @@ async def test_a_recorded_session_ended_with_a_readable_bill(file: Path) -> None
 
     scene = file.stem.split("-")[0]
     assert bill.calls.billed_duration == BILLED.get(scene, 0)
+    if scene == "unheard":
+        assert bill.calls.call_count == (4 if file.stem.endswith("-r4") else 2)
     assert (bill.refusal != "") == (scene == "refused")
 
 
@@ -127,7 +130,7 @@ def test_every_kind_of_session_has_a_recording() -> None:
 
 
 def test_of_a_resumed_session_the_run_that_was_lost_is_recorded_too() -> None:
-    assert [file.stem for file in LOST] == ["resumed-r3", "resumed-r4"]
+    assert [file.stem for file in LOST] == ["resumed-r3", "resumed-r4", "resumed-r5"]
 
 
 def test_a_long_session_was_recorded_run_by_run() -> None:

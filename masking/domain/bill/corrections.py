@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from masking.domain.counterpart.placing import placed
 from masking.domain.events import AnyCarrierEvent, SessionEnded
 from masking.domain.interaction import taken_in
-from masking.domain.session import Charge, Session, bill
+from masking.domain.session import Charge, Session, bill, by_the_rules_of
 
 
 def corrected(session: Session, late: Iterable[AnyCarrierEvent]) -> Session:
@@ -20,6 +20,7 @@ def corrected(session: Session, late: Iterable[AnyCarrierEvent]) -> Session:
         event = _of_a_call(session.model_copy(update={"interactions": interactions}), told)
         if event is None:
             continue
+        event = by_the_rules_of(session, event)
         interactions[event.call.call_uuid] = taken_in(interactions.get(event.call.call_uuid), event)
     return session.model_copy(update={"interactions": interactions})
 
