@@ -17,7 +17,7 @@ with workflow.unsafe.imports_passed_through():
     from masking.domain.events import AnyCarrierEvent
     from masking.domain.hearing import heard
     from masking.domain.lifecycle import Step, expired, settled
-    from masking.domain.session import Phase, Session
+    from masking.domain.session import Phase, Session, check_known_rules
     from masking.domain.start import Carried
     from masking.domain.story import story
 
@@ -53,6 +53,7 @@ class RecordedState:
     def __init__(
         self, session: Session, queued: Callable[[], None], may_close: Callable[[], bool], carried: Carried | None
     ) -> None:
+        check_known_rules(session)
         self.session = session
         self.routes_lost = False
         self._queued = queued
@@ -91,7 +92,12 @@ class RecordedState:
         return self._unwritten()[0]
 
     def take(self, step: Step) -> None:
-        """Put a decided step into effect."""
+        """Put a decided step into effect.
+
+        Raises:
+            NewerRules: a newer worker opened it; Temporal tries the task again, until one of those has it.
+        """
+        check_known_rules(step.session)
         self.session = step.session
         self._unqueued += step.callbacks
 

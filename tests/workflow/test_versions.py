@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 import shutil
 import sys
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from temporalio.client import Client
 from temporalio.testing import TimeSkipper
 from temporalio.worker import Worker
 
-from masking.client import MaskingClient
+from masking.client import MaskingClient, OutcomeUnknown
 from masking.contract import session_workflow_id
+from masking.domain import session as session_module
+from masking.domain.session import REVISION, SessionSnapshot
+from masking.domain.terms import SessionRequest
 from masking.settings import Settings
 from tests.workflow.conftest import Remembered
 from tests.workflow.test_masking_session import fresh
@@ -81,3 +85,44 @@ async def test_a_session_ends_on_the_version_on_which_it_began(environment: Time
 def test_without_both_settings_there_is_no_versioning() -> None:
     assert deployment(Settings()) is None
     assert deployment(Settings(deployment_name="masking")) is None
+
+
+async def why_a_task_failed(client: Client, asked: SessionRequest) -> str:
+    handle = client.get_workflow_handle(session_workflow_id(asked.session_uuid))
+    async with asyncio.timeout(20):
+        while True:
+            async for event in handle.fetch_history_events():
+                if event.HasField("workflow_task_failed_event_attributes"):
+                    told = event.workflow_task_failed_event_attributes.failure
+                    return str(await client.data_converter.decode_failure(told))
+            await asyncio.sleep(0.1)
+
+
+async def started(sessions: MaskingClient, asked: SessionRequest) -> SessionSnapshot:
+    """Temporal waits for longer each time before it gives a task out that failed."""
+    async with asyncio.timeout(60):
+        while True:
+            with suppress(OutcomeUnknown):
+                return await sessions.start(asked)
+
+
+async def test_a_worker_leaves_a_session_of_newer_rules_to_a_newer_worker(
+    environment: TimeSkipper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While workers are replaced, an older one may be given what a newer one opened."""
+    queue, remembered, asked = f"masking-{uuid4()}", Remembered(), fresh(3600)
+    remembered.revision = REVISION + 1
+    sessions = MaskingClient(environment.client, task_queue=queue)
+    with environment.with_time_skipping_disabled():
+        async with Worker(
+            environment.client, task_queue=queue, workflows=[MaskingSession], activities=remembered.activities()
+        ):
+            with pytest.raises(OutcomeUnknown):
+                await sessions.start(asked)
+            told = await why_a_task_failed(environment.client, asked)
+            assert f"revision {REVISION + 1}, and this worker knows {REVISION}" in told
+            assert remembered.callbacks == []
+            monkeypatch.setattr(session_module, "REVISION", REVISION + 1)
+            assert (await started(sessions, asked)).status == "active"
+            await sessions.expire(asked.session_uuid)
+            assert (await sessions.final_bill(asked.session_uuid)).settled_at is not None
