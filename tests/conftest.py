@@ -17,6 +17,7 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from hypothesis import settings
 from psycopg import sql
 from temporalio.client import Client
 from temporalio.testing import TimeSkipper
@@ -53,6 +54,11 @@ SHARED = pytest.StashKey[SharedServer]()
 SHARED_ADDRESS = "temporal_address"
 POOL = [("+12025550199", "US"), ("+12025550198", "US"), ("+12025550197", "US"), ("+912269947011", "IN")]
 
+
+# How many cases properties are tried on wherever nothing else is said; every run takes others. None has to be done in
+# so many milliseconds, which a busy machine stands still for.
+settings.register_profile("masking", max_examples=int(os.environ.get("EXAMPLES", "50")), deadline=None)
+settings.load_profile("masking")
 
 # Temporal's servers live for minutes here, so that they may keep what they need no more for longer.
 os.environ.setdefault("GOGC", "400")

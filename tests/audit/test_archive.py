@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import time
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -218,16 +218,21 @@ def test_a_bucket_that_is_written_down_is_read_as_the_same(bucket: Bucket) -> No
 async def test_temporal_hears_that_the_activity_lives_while_the_archive_takes_its_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    environment, heard, twice = ActivityEnvironment(), list[object](), threading.Event()
+
     class Slow:
         def prepare(self) -> None:
-            time.sleep(0.3)
+            assert twice.wait(30)
             raise ArchiveAway("away")
 
+    def hear(*_: object) -> None:
+        heard.append(None)
+        if len(heard) == 2:
+            twice.set()
+
     monkeypatch.setattr(activities.archive, "HEARTBEAT_EVERY_S", 0.05)
-    environment, heard = ActivityEnvironment(), list[object]()
-    environment.on_heartbeat = lambda *_: heard.append(None)
+    environment.on_heartbeat = hear
     nothing = cast(Any, None)
     its = ArchiveActivities(nothing, nothing, nothing, cast(Any, Slow()), timedelta(0), "")
     with pytest.raises(ArchiveAway):
         await environment.run(its.archive_batch, ArchiveBatch(most=1))
-    assert len(heard) >= 2

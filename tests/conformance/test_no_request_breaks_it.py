@@ -70,7 +70,6 @@ def percent_encoded(raw: bytes) -> str:
 
 thorough = settings(
     max_examples=int(os.environ.get("REQUESTS", "50")),
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
     print_blob=True,
 )

@@ -74,7 +74,7 @@ def played(events: list[AnyCarrierEvent], truth: Truth) -> Session:
     return reconciled(session, record_of(truth)).session
 
 
-@settings(max_examples=2 * settings().max_examples, deadline=None)
+@settings(max_examples=2 * settings().max_examples)
 @given(truths(), st.data())
 def test_any_part_of_the_callbacks_in_any_order_comes_to_the_same_bill(truth: Truth, data: st.DataObject) -> None:
     everything = told_by(truth)
@@ -108,7 +108,6 @@ def test_any_part_of_the_callbacks_in_any_order_comes_to_the_same_bill(truth: Tr
     assert bill(corrected(session, everything)) == final
 
 
-@settings(deadline=None)
 @given(truths(), st.data())
 def test_all_callbacks_once_and_in_order_leave_nothing_to_put_right(truth: Truth, data: st.DataObject) -> None:
     truth.talks = [talk for n, talk in enumerate(truth.talks) if n == 0 or talk.begins > truth.talks[n - 1].ends]

@@ -63,7 +63,7 @@ def numbers(callbacks: tuple[Callback, ...]) -> dict[Any, list[int]]:
     return {kind: sorted(each.sequence for each in callbacks if each.kind == kind) for kind in kinds}
 
 
-@settings(max_examples=settings().max_examples // 2, deadline=None)
+@settings(max_examples=settings().max_examples // 2)
 @given(truths(), st.data())
 def test_so_does_one_that_plivo_masks(truth: Truth, data: st.DataObject) -> None:
     everything = told_by(truth)

@@ -51,7 +51,7 @@ def busy(holding: Iterable[Session]) -> Counter[str]:
 
 
 @given(most=st.integers(1, 3), story=steps)
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_two_c_minus_one_numbers_suffice_in_any_order(
     database: Database, keyring: Keyring, most: int, story: list[tuple[str, str] | tuple[str, int]]
 ) -> None:

@@ -357,7 +357,6 @@ def test_every_call_of_any_story_reaches_whom_it_should(clocked_url: str) -> Non
     told_at_once = settings(
         max_examples=STORIES,
         stateful_step_count=40,
-        deadline=None,
         phases=(Phase.explicit, Phase.reuse, Phase.generate),
         print_blob=True,
     )
