@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.integration.conftest import (
+    answered_within,
     creates,
     more_settings,
     receiver,
@@ -14,6 +15,7 @@ from tests.integration.conftest import (
 )
 
 __all__ = [
+    "answered_within",
     "creates",
     "more_settings",
     "receiver",

@@ -11,6 +11,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import timedelta
 from ipaddress import ip_network
 from typing import Any
 from uuid import uuid4
@@ -49,6 +50,8 @@ from tests.conftest import ACCOUNT, TOKEN
 from worker import working
 
 CARRIER_TOKEN = "what-the-carrier-signs-with"
+ANSWERED_WITHIN = timedelta(seconds=20)
+"""How long an outcome is waited for here: in the 4 s of the product a busy machine may stand still."""
 
 PORTS_EACH = 1_500
 _WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 8
@@ -186,6 +189,12 @@ def settings(simulator_port: int, more_settings: dict[str, Any]) -> Settings:
 
 
 @pytest.fixture
+def answered_within() -> timedelta:
+    """How long the API waits for an outcome before it answers 503."""
+    return ANSWERED_WITHIN
+
+
+@pytest.fixture
 def task_queue() -> str:
     """A queue of the test's own: sessions that an earlier test left running are not served here."""
     return f"masking-{uuid4()}"
@@ -202,7 +211,14 @@ async def worker(
 
 @asynccontextmanager
 async def served(
-    database: Database, keyring: Keyring, client: Client, creates: UnansweredCreates, settings: Settings, queue: str
+    database: Database,
+    keyring: Keyring,
+    client: Client,
+    creates: UnansweredCreates,
+    settings: Settings,
+    queue: str,
+    *,
+    answered_within: timedelta = ANSWERED_WITHIN,
 ) -> AsyncIterator[System]:
     """The gateway, with its forwarder; a worker is somebody else's."""
     keys = StoredPayloadKeys(database, keyring)
@@ -214,7 +230,7 @@ async def served(
         database=database,
         keyring=keyring,
         keys=keys,
-        sessions=MaskingClient(client, task_queue=queue, party_hash=party_hash(keyring)),
+        sessions=MaskingClient(client, task_queue=queue, timeout=answered_within, party_hash=party_hash(keyring)),
         forwarder=forwarder,
         creates=creates,
         policy=call_policy(settings),
@@ -236,10 +252,12 @@ async def system(
     creates: UnansweredCreates,
     settings: Settings,
     task_queue: str,
+    answered_within: timedelta,
     worker: None,
 ) -> AsyncIterator[System]:
     del worker
-    async with served(database, keyring, temporal, creates, settings, task_queue) as system:
+    gateway = served(database, keyring, temporal, creates, settings, task_queue, answered_within=answered_within)
+    async with gateway as system:
         yield system
 
 

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -37,7 +38,7 @@ class Telephone:
 
     async def over(self, call_uuid: str) -> CallRecord:
         """A call once it is over and the gateway knows."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not (record := await self.phones.call(call_uuid)).reported:  # noqa: ASYNC110 it is across HTTP
                 await asyncio.sleep(0.05)
         return record
@@ -64,10 +65,31 @@ async def telephone(system: System, tmp_path: Path, simulator_port: int, speed: 
 
 async def heard(receiver: Receiver, name: str, times: int = 1) -> dict[str, str]:
     """Wait until the customer was told of an event so many times; the last of them."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while receiver.names.count(name) < times:  # noqa: ASYNC110 it comes over HTTP
             await asyncio.sleep(0.02)
     return [request for request in receiver.requests if request["EventName"] == name][times - 1]
+
+
+async def all_delivered(system: System, uuid: str) -> None:
+    """Wait until none of its callbacks is left to send."""
+    async with asyncio.timeout(60):
+        while True:
+            async with system.database.transaction() as connection:
+                found = await connection.execute(
+                    "SELECT FROM callbacks WHERE session_uuid = %s AND state = 'pending' LIMIT 1", (uuid,)
+                )
+                if await found.fetchone() is None:
+                    return
+            await asyncio.sleep(0.05)
+
+
+async def story_of(system: System, session: dict[str, Any], part: str) -> str:
+    """A session's history in words, once it tells something."""
+    async with asyncio.timeout(60):
+        while part not in (story := await system.sessions.story(session["session_uuid"])):  # noqa: ASYNC110 across Temporal
+            await asyncio.sleep(0.05)
+    return story
 
 
 def heard_on(record: CallRecord, leg: str) -> list[str]:

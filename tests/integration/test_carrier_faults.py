@@ -28,13 +28,15 @@ def between(simulator_port: int) -> Between:
 
 
 @pytest.fixture
-def settings(usual_settings: Settings, between: Between) -> Settings:
+def patience() -> float:
+    """After so many seconds without an answer the carrier has stalled."""
+    return rest.TIMEOUT_S
+
+
+@pytest.fixture
+def settings(usual_settings: Settings, between: Between, patience: float, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    monkeypatch.setattr(rest, "TIMEOUT_S", patience)
     return usual_settings.model_copy(update={"carrier_api_url": f"http://127.0.0.1:{between.port}"})
-
-
-@pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rest, "TIMEOUT_S", 0.5)
 
 
 @pytest.fixture(autouse=True)
@@ -58,7 +60,7 @@ async def calls(system: System) -> list[str]:
     return [str(row[0]) for row in rows]
 
 
-@pytest.mark.parametrize("fault", ["cut", "stall"])
+@pytest.mark.parametrize(("fault", "patience"), [("cut", rest.TIMEOUT_S), ("stall", 0.5)])
 async def test_an_answer_that_is_lost_after_the_call_was_placed_rings_no_phone_twice(
     system: System, telephone: Telephone, receiver: Receiver, between: Between, fault: str
 ) -> None:

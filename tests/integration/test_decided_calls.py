@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 from uuid import uuid4
 from xml.etree import ElementTree
 
@@ -12,7 +11,7 @@ import pytest
 from masking.storage import inbox
 from tests.integration.conftest import Receiver, System
 from tests.integration.reported_calls import ring_at
-from tests.integration.telephone import heard
+from tests.integration.telephone import heard, story_of
 from tests.integration.test_switchboard import FIRST, PIN, SECOND, STRANGER, create, expire, pins, resource
 
 pytestmark = pytest.mark.anyio
@@ -50,14 +49,6 @@ def told(document: Document) -> list[tuple[str, str]]:
 
 
 BUSY, REFUSED = [("Hangup", "busy")], [("Hangup", "rejected")]
-
-
-async def story_of(system: System, session: dict[str, Any], part: str) -> str:
-    """A session's history in words, once it tells something."""
-    async with asyncio.timeout(30):
-        while part not in (story := await system.sessions.story(session["session_uuid"])):  # noqa: ASYNC110 across Temporal
-            await asyncio.sleep(0.05)
-    return story
 
 
 async def test_of_two_parties_who_call_at_once_one_is_connected(system: System, receiver: Receiver) -> None:

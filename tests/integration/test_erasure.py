@@ -27,7 +27,7 @@ from masking.storage.ledger import ledger_of
 from tests.conftest import KEYS, LOOKUP_KEY
 from tests.integration.conftest import Receiver, System
 from tests.integration.reported_calls import FIRST, SECOND, create, whole_call
-from tests.integration.telephone import heard
+from tests.integration.telephone import all_delivered, heard
 from tests.integration.test_sessions_api import error_of
 
 pytestmark = pytest.mark.anyio
@@ -73,7 +73,7 @@ async def settled(system: System, receiver: Receiver, **arguments: Any) -> str:
     await heard(receiver, "SessionRecordingCompleted")
     await system.sessions.expire(uuid)
     await asyncio.wait_for(system.sessions.final_bill(uuid), 30)
-    await heard(receiver, "SessionTimeout")
+    await all_delivered(system, uuid)
     await turned_back(system.database, timedelta(days=2))
     receiver.requests.clear()
     return uuid

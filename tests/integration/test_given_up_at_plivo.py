@@ -11,6 +11,7 @@ import pytest
 from aiohttp import web
 
 from activities.plivo import PlivoActivities
+from masking.client import DEFAULT_TIMEOUT
 from masking.domain.counterpart.told import ToldSession
 from masking.domain.session import Session
 from masking.ports import serving
@@ -33,6 +34,12 @@ pytestmark = pytest.mark.anyio
 @pytest.fixture
 def more_settings(stub_port: int) -> dict[str, Any]:
     return settings_for(stub_port)
+
+
+@pytest.fixture
+def answered_within() -> timedelta:
+    """As ours: who waits longer learns that it was given up."""
+    return DEFAULT_TIMEOUT
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ from tests.integration.second_instance import (
     fronts_url,
     shown,
 )
-from tests.integration.telephone import Telephone, heard, speed, telephone
+from tests.integration.telephone import Telephone, all_delivered, heard, speed, telephone
 from tests.integration.test_audit import Operator, states
 
 __all__ = ["front", "fronts_url", "speed", "telephone"]
@@ -90,6 +90,7 @@ async def test_both_sides_come_to_the_same_session_and_the_same_bill(
     assert compared == expected
     assert len(ours["interaction"]) == 2
     assert ours["callback_url"] == receiver.url
+    await all_delivered(front, uuid)
     assert sorted(receiver.names) == sorted(
         [
             *["SessionFirstPartyAnswer", "SessionSecondPartyRing", "SessionSecondPartyHangup"] * 2,

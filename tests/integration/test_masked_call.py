@@ -15,7 +15,7 @@ from masking.demo.plivo_sdk import PlivoSdk
 from masking.provision import DemoAccount
 from tests.conftest import ACCOUNT, TOKEN
 from tests.integration.conftest import Receiver, System
-from tests.integration.telephone import Telephone, heard, speed, telephone
+from tests.integration.telephone import Telephone, all_delivered, heard, speed, telephone
 
 __all__ = ["speed", "telephone"]
 
@@ -57,6 +57,7 @@ async def test_the_second_party_calls_the_first_answers_and_everything_is_told_i
     await heard(receiver, "SessionRecordingCompleted")
     await sdk.delete(uuid)
     final = await asyncio.wait_for(system.sessions.final_bill(uuid), 30)
+    await all_delivered(system, uuid)
 
     call = await phones.call(call_uuid)
     assert call.callee is not None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 
 import pytest
@@ -10,7 +9,7 @@ import pytest
 from masking.carriers.simulator.phones import Behaviour
 from tests.conftest import ACCOUNT
 from tests.integration.conftest import Receiver, System
-from tests.integration.telephone import Telephone, heard, heard_on, speed, telephone
+from tests.integration.telephone import Telephone, all_delivered, heard, heard_on, speed, story_of, telephone
 from tests.integration.test_switchboard import (
     FIRST,
     PIN,
@@ -187,9 +186,10 @@ async def test_guessing_pins_is_refused_across_calls(system: System, telephone: 
     asked = [heard_on(call, "caller").count(PROMPT) for call in calls]
     assert asked == [6, 4, 0], "ten wrong ones, then none is asked for"
     assert calls[2].caller.cause.name == "Rejected"
-    await asyncio.sleep(0.2)
+    # What is told of the last call comes behind all that is told of the others.
+    await story_of(system, session, "too many wrong PINs of late")
+    await all_delivered(system, session["session_uuid"])
     assert len(pins(receiver)) == 10
-    assert "too many wrong PINs of late" in await system.sessions.story(session["session_uuid"])
     assert await conversations(system, session) == []
     # The parties themselves are not kept out.
     await telephone.phones.behave(SECOND, Behaviour(hangs_up_after=1))

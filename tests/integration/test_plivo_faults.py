@@ -24,7 +24,7 @@ from temporalio.common import RetryPolicy
 
 from masking.carriers import rest
 from masking.carriers.plivo.callbacks import session_path
-from masking.client import OutcomeUnknown, SessionAlreadyExpired, SessionError
+from masking.client import DEFAULT_TIMEOUT, OutcomeUnknown, SessionAlreadyExpired, SessionError
 from masking.domain.session import Bill
 from masking.domain.terms import Change, PinTerms
 from masking.ports import serving
@@ -49,6 +49,12 @@ MENDED_AFTER_S = 1.0
 @pytest.fixture
 def more_settings(stub_port: int) -> dict[str, Any]:
     return settings_for(stub_port) | {"carrier_rest": 1}
+
+
+@pytest.fixture
+def answered_within() -> timedelta:
+    """As ours: an outcome that is not known in time is one of what happens here."""
+    return DEFAULT_TIMEOUT
 
 
 @pytest.fixture

@@ -33,7 +33,7 @@ from masking.temporal import masking_plugin, with_keys
 from tests.conftest import ACCOUNT
 from tests.integration.conftest import Receiver, System, another_namespace, served
 from tests.integration.reported_calls import create, rest_of_call, ring_at
-from tests.integration.telephone import heard
+from tests.integration.telephone import all_delivered, heard
 from tests.integration.test_audit import Operator as AuditOperator
 from tests.integration.test_audit import states
 from tests.integration.test_payload_keys import Service, keys_operator, service
@@ -121,19 +121,6 @@ class Ended:
 
 def _none(*names: str) -> dict[str, None]:
     return dict.fromkeys(names)
-
-
-async def all_delivered(system: System, uuid: str) -> None:
-    """Wait until none of its callbacks is left to send."""
-    async with asyncio.timeout(10):
-        while True:
-            async with system.database.transaction() as connection:
-                found = await connection.execute(
-                    "SELECT FROM callbacks WHERE session_uuid = %s AND state = 'pending' LIMIT 1", (uuid,)
-                )
-                if await found.fetchone() is None:
-                    return
-            await asyncio.sleep(0.05)
 
 
 async def begun(system: System, receiver: Receiver) -> tuple[dict[str, Any], str, Any]:

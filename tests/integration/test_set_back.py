@@ -22,8 +22,8 @@ from masking.storage.database import Database
 from tests.integration.conftest import Receiver, System, namespace_of_its_own, served
 from tests.integration.past import Past, past
 from tests.integration.reported_calls import create, rest_of_call, ring_at
-from tests.integration.telephone import heard
-from tests.integration.test_resume import Ended, Operator, all_delivered, begun, forwarded
+from tests.integration.telephone import all_delivered, heard
+from tests.integration.test_resume import Ended, Operator, begun, forwarded
 from worker import working
 
 __all__ = ["past"]

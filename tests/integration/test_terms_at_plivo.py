@@ -30,7 +30,7 @@ from tests.integration.second_instance import (
     fronts_url,
     shown,
 )
-from tests.integration.telephone import Telephone, heard, heard_on, telephone
+from tests.integration.telephone import Telephone, all_delivered, heard, heard_on, telephone
 from tests.integration.test_switchboard import PIN, PROMPT, WRONG, pins
 
 __all__ = ["front", "fronts_url", "telephone"]
@@ -88,6 +88,7 @@ class Play:
     async def is_the_same_everywhere(self, recordings: int = 0) -> dict[str, Any]:
         """Ends the session, and compares. Its resource."""
         theirs, ours = await self.ends()
+        await all_delivered(self.front, self.uuid)
         assert ours.calls == theirs.calls
         assert ours.total_amount == theirs.total_amount
 

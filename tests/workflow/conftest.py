@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -219,4 +220,5 @@ async def remembered(environment: TimeSkipper, task_queue: str, runner: Workflow
 
 @pytest.fixture
 def sessions(client: Client, task_queue: str) -> MaskingClient:
-    return MaskingClient(client, task_queue=task_queue)
+    # In the 4 s for which it waits otherwise, a busy machine may stand still.
+    return MaskingClient(client, task_queue=task_queue, timeout=timedelta(seconds=20))

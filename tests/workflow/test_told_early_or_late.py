@@ -25,21 +25,22 @@ HOUSE = Agreement(
 
 
 async def test_a_call_before_the_session_is_known_to_be_open_is_told_with_its_number_and_price(
-    environment: TimeSkipper, client: Client, sessions: MaskingClient, remembered: Remembered
+    environment: TimeSkipper, client: Client, sessions: MaskingClient, remembered: Remembered, task_queue: str
 ) -> None:
     """A worker may die once the session is open in the database; its parties may know the number from before."""
     remembered.opening, remembered.house = asyncio.Event(), HOUSE
     asked = fresh().model_copy(update={"rate": None, "resource_base_url": ""})
     handle = handle_of(client, asked)
     with environment.with_time_skipping_disabled():
-        starting = asyncio.create_task(sessions.start(asked))
+        hasty = MaskingClient(client, task_queue=task_queue, timeout=timedelta(seconds=4))
+        starting = asyncio.create_task(hasty.start(asked))
         await remembered.opening.wait()
         for event in moved_to(answered_call(call("early")), datetime.now(UTC)):
             await handle.signal(event.kind, event)
         with pytest.raises(OutcomeUnknown):
             await starting
         final = None
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while final is None:
                 try:
                     await sessions.expire(asked.session_uuid, update_id="the end")

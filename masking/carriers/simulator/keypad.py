@@ -29,25 +29,21 @@ class Keypad:
         by_itself = self._phone.behaviour.presses
         planned = by_itself[self._asked] if self._asked < len(by_itself) else ""
         self._asked += 1
-        pressing = asyncio.create_task(self._press(planned))
-        try:
-            for _ in range(asked.times):
-                digits = await self._listen(asked)
-                if digits:
-                    return digits
-            return ""
-        finally:
-            pressing.cancel()
+        for _ in range(asked.times):
+            digits = await self._listen(asked, planned)
+            if digits:
+                return digits
+            planned = ""
+        return ""
 
-    async def _press(self, digits: str) -> None:
-        await self._clock.sleep(FIRST_KEY_S)
-        if digits:
-            self._phone.press(digits)
-
-    async def _listen(self, asked: GetDigits) -> str:
+    async def _listen(self, asked: GetDigits, planned: str) -> str:
         for prompt in asked.prompts:
             for _ in range(prompt.times or 1):
                 self._hear(_words(prompt))
+        if planned:
+            # Before patience begins to run out: on a busy machine the two may be due at the same moment.
+            await self._clock.sleep(FIRST_KEY_S)
+            self._phone.press(planned)
         endless = any(prompt.times == 0 for prompt in asked.prompts)
         patience = math.inf if endless else PROMPT_S * sum(prompt.times for prompt in asked.prompts) + asked.seconds
         digits = ""
