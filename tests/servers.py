@@ -7,6 +7,7 @@ import shutil
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 
 from temporalio.client import Client
@@ -34,6 +35,10 @@ def _options(config: Mapping[str, str]) -> list[str]:
     return [word for name, value in config.items() for word in ("--dynamic-config-value", f"{name}={value}")]
 
 
+STARTED_WITHIN = timedelta(seconds=60)
+"""On a busy machine a server takes more than the SDK's 5 s."""
+
+
 @asynccontextmanager
 async def temporal_server(keyring: Keyring, *, continue_after: int | None = None) -> AsyncIterator[Client]:
     """A server that can skip time for single workflows: for those that a `TimeSkipper` starts. A client of it.
@@ -47,6 +52,7 @@ async def temporal_server(keyring: Keyring, *, continue_after: int | None = None
     async with await WorkflowEnvironment.start_local(
         dev_server_existing_path=BINARY,
         dev_server_log_level="never",
+        dev_server_startup_timeout=STARTED_WITHIN,
         data_converter=data_converter(keyring),
         dev_server_extra_args=_options(config),
         search_attributes=ATTRIBUTES,

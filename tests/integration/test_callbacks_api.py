@@ -37,7 +37,8 @@ def callbacks_of(system: System, auth_id: str = ACCOUNT) -> str:
 
 async def expired_session(system: System, customer: Customer, **arguments: Any) -> str:
     """A session whose customer was told of its end and did not take it."""
-    customer.statuses = [500, 500]
+    # Enough for all: another session's callback may come after this one's, or its own a second time.
+    customer.statuses = [500] * 20
     url = customer.url()
     created = await create(system, callback_url=url, **arguments)
     uuid: str = created.json()["session_uuid"]

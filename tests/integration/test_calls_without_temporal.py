@@ -19,6 +19,7 @@ from masking.temporal import masking_plugin
 from tests.integration.conftest import Receiver, System, free_port
 from tests.integration.telephone import Telephone, heard, speed, telephone
 from tests.integration.test_switchboard import FIRST, SECOND, conversations, create, expire
+from tests.servers import STARTED_WITHIN
 
 __all__ = ["speed", "telephone"]
 pytestmark = pytest.mark.anyio
@@ -38,7 +39,10 @@ class Server:
     async def start(self) -> None:
         binary = shutil.which("temporal", path=str(Path(sys.executable).parent))
         self._environment = await WorkflowEnvironment.start_local(
-            port=self._port, dev_server_existing_path=binary, dev_server_database_filename=str(self._file)
+            port=self._port,
+            dev_server_existing_path=binary,
+            dev_server_database_filename=str(self._file),
+            dev_server_startup_timeout=STARTED_WITHIN,
         )
 
     async def stop(self) -> None:

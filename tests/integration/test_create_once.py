@@ -229,7 +229,7 @@ async def test_a_create_whose_caller_gave_up_waiting_gives_its_session_when_it_c
     with pytest.raises(httpx.ReadTimeout):
         await system.http.post(f"{system.api}/", json=PARTIES, timeout=0.8)
     await made.wait()
-    await asyncio.sleep(0.3)
+    await no_locks_held(system.database)
     assert (await create(system)).status_code == 201
 
     assert await sessions_made(system) == 1

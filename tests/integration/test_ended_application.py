@@ -16,16 +16,20 @@ from tests.integration.test_switchboard import FIRST, STRANGER, create, expire
 __all__ = ["speed", "telephone"]
 pytestmark = pytest.mark.anyio
 
-PORT = free_port()
+
+@pytest.fixture
+def port() -> int:
+    """Where the ordinary application is."""
+    return free_port()
 
 
 @pytest.fixture
-def more_settings() -> dict[str, Any]:
-    return {"ended_answer_url": f"http://127.0.0.1:{PORT}/ordinary"}
+def more_settings(port: int) -> dict[str, Any]:
+    return {"ended_answer_url": f"http://127.0.0.1:{port}/ordinary"}
 
 
 @pytest.fixture
-async def ordinary() -> AsyncIterator[list[dict[str, str]]]:
+async def ordinary(port: int) -> AsyncIterator[list[dict[str, str]]]:
     """The number's ordinary application: remembers who reached it."""
     asked: list[dict[str, str]] = []
 
@@ -35,7 +39,7 @@ async def ordinary() -> AsyncIterator[list[dict[str, str]]]:
 
     app = web.Application()
     app.router.add_post("/ordinary", answer)
-    async with serving(app, PORT):
+    async with serving(app, port):
         yield asked
 
 

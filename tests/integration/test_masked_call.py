@@ -120,7 +120,7 @@ async def test_the_second_party_calls_the_first_answers_and_everything_is_told_i
         ]
         assert sorted(numbers) == list(range(1, len(numbers) + 1))
 
-    assert 30 <= call.callee.duration <= 60
+    assert 40 <= call.callee.duration < 3600
     assert final.calls.billed_duration == int(both["BilledDuration"])
     stored = (await sdk.get(uuid))["response"]
     assert stored["total_call_amount"] == float(final.calls.amount)

@@ -34,7 +34,7 @@ from masking.client import MaskingClient, NewSession
 from masking.client.new_session import session_uuid_of
 from masking.contract import session_workflow_id
 from masking.lookup import PARTIES
-from masking.privacy.ingress import ingress_file, ingress_key_id
+from masking.privacy.ingress import ingress_file
 from masking.privacy.keyring import Keyring
 from masking.privacy.party_hash import party_hash
 from masking.storage.database import Database
@@ -43,13 +43,14 @@ from masking.temporal_setup import ensure_endpoint
 from tests.conftest import ACCOUNT
 from tests.domain.conversation import FIRST, SECOND
 from tests.integration.conftest import System, another_namespace
-from tests.integration.test_payload_keys import history, sealed
+from tests.integration.test_payload_keys import history, sealed, today
+
+__all__ = ["today"]
 
 pytestmark = pytest.mark.anyio
 
 THEIRS = Path(__file__).parent.parent.parent / "examples" / "nexus"
 IN_CLEAR = pytest.mark.parametrize("more_settings", [{"nexus_clear": True}], indirect=True)
-TODAY = ingress_key_id(datetime.now(UTC).date())
 
 
 @pytest.fixture
@@ -177,7 +178,7 @@ def test_what_the_team_has_imports_nothing_of_ours() -> None:
 
 
 async def test_a_team_with_a_codec_of_its_own_has_sessions_and_nothing_is_in_the_clear(
-    system: System, temporal: Client, task_queue: str, ingress: dict[str, bytes], keyring: Keyring
+    system: System, temporal: Client, task_queue: str, ingress: dict[str, bytes], keyring: Keyring, today: str
 ) -> None:
     key = f"ride-{uuid4()}"
     converter = own_codec(MaskingCodec(ingress, own=TheirOwnCodec()))
@@ -198,7 +199,7 @@ async def test_a_team_with_a_codec_of_its_own_has_sessions_and_nothing_is_in_the
         assert number[1:].encode() not in b"".join(event.SerializeToString() for event in events)
         assert number[1:].encode() not in await all_of_ours(system.client, task_queue)
     # On ours it is as if they had started it by a client: the start and what they read under their key of the day.
-    assert set(sealed(await history(system.client, uuid))) == {TODAY, f"session-{uuid}"}
+    assert set(sealed(await history(system.client, uuid))) == {today, f"session-{uuid}"}
     described = await system.client.get_workflow_handle(session_workflow_id(uuid)).describe()
     hashed = party_hash(keyring)
     assert described.typed_search_attributes.get(PARTIES) == [hashed(FIRST), hashed(SECOND)]
@@ -219,7 +220,13 @@ async def test_a_team_that_writes_in_the_clear_is_refused_and_told_what_to_do(
 @IN_CLEAR
 @pytest.mark.parametrize("converter", [DataConverter.default, pydantic_data_converter], ids=["default", "pydantic"])
 async def test_where_the_operator_allows_it_a_team_without_a_codec_has_sessions_and_no_party_is_in_the_clear_with_us(
-    converter: DataConverter, system: System, temporal: Client, task_queue: str, database: Database, keyring: Keyring
+    converter: DataConverter,
+    system: System,
+    temporal: Client,
+    task_queue: str,
+    database: Database,
+    keyring: Keyring,
+    today: str,
 ) -> None:
     key = f"ride-{uuid4()}"
     async with team(temporal, task_queue, converter) as theirs:
@@ -243,7 +250,7 @@ async def test_where_the_operator_allows_it_a_team_without_a_codec_has_sessions_
     in_clear = [json.loads(payload.data) for event in events for payload in payloads_of(event) if of_ours(payload)]
     assert [each["session_uuid"] for each in in_clear] == [uuid], "the bill alone, which names no party"
     # The start is under the key of its day, and everything else under the session's own.
-    assert set(sealed(events)) == {TODAY, f"session-{uuid}"}
+    assert set(sealed(events)) == {today, f"session-{uuid}"}
     async with database.transaction() as connection:
         ((under,),) = await (await connection.execute("SELECT answers_under FROM sessions")).fetchall()
     assert under == "clear"
@@ -271,12 +278,12 @@ async def test_the_bill_of_a_session_that_others_started_stays_theirs(
 
 
 async def test_an_input_under_a_codec_or_a_key_of_somebody_elses_is_refused_for_good(
-    system: System, temporal: Client, task_queue: str, ingress: dict[str, bytes]
+    system: System, temporal: Client, task_queue: str, ingress: dict[str, bytes], today: str
 ) -> None:
     async with team(temporal, task_queue, own_codec(TheirOwnCodec())) as theirs:
         _, message = await messages_of(await theirs.start(f"ride-{uuid4()}"))
         assert "binary/theirs, which is not ours" in message
-    async with team(temporal, task_queue, own_codec(MaskingCodec({TODAY: b"x" * 32}))) as theirs:
+    async with team(temporal, task_queue, own_codec(MaskingCodec({today: b"x" * 32}))) as theirs:
         _, message = await messages_of(await theirs.start(f"ride-{uuid4()}"))
         assert "the input cannot be read: a ciphertext was altered or belongs to another key" in message
 

@@ -93,7 +93,8 @@ async def test_expire_ends_the_session_and_a_second_time_says_so(system: System)
     assert error_of(again) == (400, "Session already expired")
     assert error_of(update) == (400, "Session already expired")
     session = (await system.http.get(f"{system.api}/{uuid}/")).json()["response"]
-    assert (session["status"], session["duration"]) == ("expired", 0)
+    assert session["status"] == "expired"
+    assert 0 <= session["duration"] < 60, "it lasted until then, and not the hour that it might have"
 
 
 async def test_a_session_whose_workflow_an_operator_cancels_is_over_for_everybody(system: System) -> None:

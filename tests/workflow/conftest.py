@@ -61,6 +61,7 @@ class Remembered:
         self.deliveries = 0
         self.missed = Missed()
         self.held: asyncio.Event | None = None
+        self.waits_to_write = asyncio.Event()
         self.held_locally: asyncio.Event | None = None
         self.revision = REVISION
         self.house: Agreement | None = None
@@ -90,6 +91,7 @@ class Remembered:
     @activity.defn
     async def record_session(self, command: RecordSession) -> Recorded:
         if self.held is not None:
+            self.waits_to_write.set()
             await self.held.wait()
         if self.held_locally is not None and activity.info().is_local:
             await self.held_locally.wait()

@@ -78,7 +78,7 @@ async def test_a_start_that_fails_leaves_nothing_that_asyncio_complains_of(
     with pytest.raises(OutcomeUnknown):
         await away.start(fresh())
 
-    unserved = MaskingClient(client, task_queue="nobody-works-here", timeout=timedelta(seconds=0.5))
+    unserved = MaskingClient(client, task_queue="nobody-works-here", timeout=timedelta(seconds=3))
     asked = fresh()
     with pytest.raises(OutcomeUnknown):
         await unserved.start(asked)

@@ -33,7 +33,7 @@ async def tell_and_record(
 ) -> None:
     """Tell of a whole call, and wait until it is written down."""
     await tell(handle, events)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while "SessionPartiesHangup" not in remembered.names:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
 
@@ -77,7 +77,7 @@ async def test_what_comes_while_the_bill_is_closed_is_put_back_and_the_bill_stan
     await tell_and_record(handle, known, remembered)
     remembered.held = asyncio.Event()
     expiring = asyncio.create_task(sessions.expire(paused.session_uuid))
-    await asyncio.sleep(0.3)
+    await asyncio.wait_for(remembered.waits_to_write.wait(), 60)
     for event in (known[-1], *late, late[-1]):
         await handle.signal(event.kind, event)
     remembered.held.set()
@@ -97,7 +97,7 @@ async def test_what_the_gateway_took_and_the_session_did_not_hear_keeps_the_bill
     await tell_and_record(handle, known, remembered)
     remembered.held, remembered.unheard = asyncio.Event(), 1
     expiring = asyncio.create_task(sessions.expire(paused.session_uuid))
-    await asyncio.sleep(0.3)
+    await asyncio.wait_for(remembered.waits_to_write.wait(), 60)
     for event in more:
         await handle.signal(event.kind, event)
     remembered.held.set()

@@ -32,7 +32,7 @@ async def test_whoever_goes_on_behind_an_event_is_not_told_it_again_by_the_run_t
         for event in events[:3]:
             await lost.signal(event.kind, event)
         # What it still wrote later would be refused by the database; nothing here does so.
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while len(remembered.callbacks) < 3:  # noqa: ASYNC110 an activity of the worker writes them
                 await asyncio.sleep(0.01)
         await lost.terminate()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 import httpx
 from pydantic import BaseModel
@@ -40,7 +40,7 @@ class SimulatorClient:
     def __init__(self, base_url: str, *, timeout: float = 5.0) -> None:
         self._http = httpx.AsyncClient(base_url=base_url, timeout=timeout, trust_env=False, verify=trusted())
 
-    async def __aenter__(self) -> SimulatorClient:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
