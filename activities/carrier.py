@@ -27,15 +27,8 @@ from masking.domain.interaction import longest_call
 from masking.domain.terms import Terms
 from masking.privacy.keyring import Keyring
 from masking.rate_card import placed_rates
-from masking.storage.calls import (
-    KnownCall,
-    claim_first_call,
-    find_call,
-    find_first_call,
-    find_first_party,
-    note_call,
-    unclaim_first_call,
-)
+from masking.storage.call_routes import find_first_party
+from masking.storage.calls import KnownCall, claim_first_call, find_call, find_first_call, note_call, unclaim_first_call
 from masking.storage.database import Database
 from masking.storage.recordings import note_asked
 

@@ -40,7 +40,8 @@ from masking.domain.terms import SessionRequest
 from masking.privacy.session_cipher import unwrapped
 from masking.process import end
 from masking.storage.archiving import unarchived
-from masking.storage.calls import find_route, note_call
+from masking.storage.call_routes import find_route
+from masking.storage.calls import note_call
 from masking.storage.evidence import read_keys
 
 AT_ONCE = 16

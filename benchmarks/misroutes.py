@@ -30,7 +30,7 @@ from masking.domain.routing import CallPolicy, Connect, Guesses, decide
 from masking.domain.session import Session
 from masking.domain.terms import Change, SessionRequest, Terms
 from masking.storage.accounts import ensure_account, ensure_numbers
-from masking.storage.calls import find_route
+from masking.storage.call_routes import find_route
 from masking.storage.database import Connection, Database
 from masking.storage.opening import Opening, open_session
 from masking.storage.sessions import record_session

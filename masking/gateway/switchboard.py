@@ -33,17 +33,15 @@ from masking.gateway.context import CONTEXT, Context
 from masking.rate_card import Decided, placed_rates, rates_of
 from masking.settings import Settings
 from masking.storage import inbox, pin_failures
-from masking.storage.calls import (
+from masking.storage.call_routes import (
     FoundRoute,
-    find_call,
-    find_connecting,
     find_first_party,
     find_route,
     find_route_by_pin,
     find_route_for_strangers,
     find_route_that_asks,
-    note_call,
 )
+from masking.storage.calls import find_call, find_connecting, note_call
 from masking.storage.database import Connection
 
 ANSWER_PATH = f"{PATH}/answer"

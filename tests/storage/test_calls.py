@@ -12,14 +12,8 @@ from masking.domain.routing import CallPolicy, Guesses, decide
 from masking.domain.session import Session
 from masking.domain.terms import PinTerms
 from masking.privacy.keyring import Keyring
-from masking.storage.calls import (
-    FoundRoute,
-    claim_first_call,
-    find_first_party,
-    find_route,
-    find_route_by_pin,
-    note_call,
-)
+from masking.storage.call_routes import FoundRoute, find_first_party, find_route, find_route_by_pin
+from masking.storage.calls import claim_first_call, note_call
 from masking.storage.database import Connection, Database
 from tests.domain.conversation import FIRST, SECOND, STRANGER
 from tests.storage.test_routes import asked, open_

@@ -20,7 +20,8 @@ from masking.errors import Superseded
 from masking.privacy.keyring import Keyring
 from masking.storage import inbox, resuming, sessions
 from masking.storage.accounts import Principal
-from masking.storage.calls import claim_first_call, find_first_party, find_route, note_call
+from masking.storage.call_routes import find_first_party, find_route
+from masking.storage.calls import claim_first_call, note_call
 from masking.storage.database import Database
 from masking.storage.resuming import TakenOver, take_over
 from masking.storage.routes import change_parties

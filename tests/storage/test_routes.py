@@ -20,7 +20,7 @@ from masking.domain.terms import Change, SessionRequest
 from masking.privacy.keyring import Keyring
 from masking.storage import sessions
 from masking.storage.accounts import Principal
-from masking.storage.calls import find_route
+from masking.storage.call_routes import find_route
 from masking.storage.database import Database
 from masking.storage.opening import Exhausted, open_session
 from masking.storage.routes import change_parties, identity_hash

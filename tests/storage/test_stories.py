@@ -37,7 +37,7 @@ from masking.domain.terms import Change, PinTerms
 from masking.privacy.keyring import Keyring
 from masking.storage import routes
 from masking.storage.accounts import ensure_account, ensure_numbers
-from masking.storage.calls import find_route, find_route_by_pin, find_route_for_strangers
+from masking.storage.call_routes import find_route, find_route_by_pin, find_route_for_strangers
 from masking.storage.database import Connection, Database
 from masking.storage.number_questions import sessions_around
 from masking.storage.opening import Exhausted, open_session
