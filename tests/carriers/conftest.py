@@ -102,3 +102,23 @@ async def until(condition: Callable[[], bool]) -> None:
 async def reported(application: Application, record: CallRecord) -> None:
     """Wait until the call is over and its hangup reported."""
     await until(lambda: record.ended and bool(application.forms("/hangup")))
+
+
+def connect(application: Application, *, record: str = "", timeout: int = 30, limit: int = 600) -> None:
+    """Have calls to the number connected to Bob."""
+    base = application.base
+    recording = (
+        f'<Record startOnDialAnswer="true" redirect="false" fileFormat="{record}" maxLength="600"'
+        f' callbackUrl="{base}/recording" callbackMethod="POST"/>'
+        if record
+        else ""
+    )
+    application.documents["/answer"] = (
+        f'<Response>{recording}<Dial callerId="{NUMBER[1:]}" timeout="{timeout}" timeLimit="{limit}"'
+        f' action="{base}/done" callbackUrl="{base}/dial"><Number>{BOB[1:]}</Number></Dial></Response>'
+    )
+    application.documents["/done"] = "<Response><Hangup/></Response>"
+
+
+def heard(record: CallRecord, leg: str = "caller") -> list[str]:
+    return [line.detail for line in record.transcript if line.leg == leg and line.what in ("heard", "pressed")]

@@ -3,31 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 
-import httpx
 import pytest
 
-from masking.carriers.simulator.application import Webhook
-from masking.carriers.simulator.call import Call
-from masking.carriers.simulator.call_parts import Order
 from masking.carriers.simulator.chaos import ChaosSwitches
 from masking.carriers.simulator.network import Network
 from masking.carriers.simulator.phones import MAGIC, Behaviour, born_behaviour
-from masking.carriers.simulator.records import CallRecord
-from masking.carriers.simulator.server import build_app
-from masking.carriers.simulator.voice_xml import Dial, read_xml
-from masking.ports import serving
-from tests.carriers.conftest import ALICE, BOB, NUMBER, TOKEN, Application, reported, until
-from tests.integration.conftest import free_port
+from tests.carriers.conftest import ALICE, BOB, NUMBER, Application, heard, reported, until
 
 pytestmark = pytest.mark.anyio
 
 CAROL = "+12025550103"
-
-
-def heard(record: CallRecord, leg: str = "caller") -> list[str]:
-    return [line.detail for line in record.transcript if line.leg == leg and line.what in ("heard", "pressed")]
 
 
 def ask(application: Application, attributes: str = "", after: str = "") -> None:
@@ -286,73 +272,3 @@ def test_magic_numbers_provoke_outcomes_by_themselves() -> None:
     assert born_behaviour("+12025550186").presses == ("1234#",)
     assert born_behaviour("+12025550101") == born_behaviour("+912025550180") == Behaviour()
     assert {each.on_ring for each in MAGIC.values()} == {"busy", "reject", "ignore", "answer"}
-
-
-async def test_the_rest_api_places_speaks_into_and_ends_calls_for_who_has_the_token(
-    network: Network, application: Application, tmp_path: Path
-) -> None:
-    application.documents["/placed"] = (
-        f'<Response><Dial callerId="{NUMBER[1:]}"><Number>{BOB[1:]}</Number></Dial></Response>'
-    )
-    auth_id = "MACARRIER00000000000"
-    order = {
-        "from": NUMBER[1:], "to": ALICE[1:], "answer_url": f"{application.base}/placed",
-        "hangup_url": f"{application.base}/hangup", "ring_timeout": 20, "time_limit": 600,
-    }  # fmt: skip
-    async with (
-        serving(build_app(network), free_port()) as url,
-        httpx.AsyncClient(auth=(auth_id, TOKEN)) as http,
-        httpx.AsyncClient(auth=(auth_id, "no")) as thief,
-    ):
-        calls = f"{url}/v1/Account/{auth_id}/Call/"
-        assert (await thief.post(calls, json=order)).status_code == 401
-        assert (await http.post(calls, json=order | {"from": "12025550111"})).status_code == 400
-        assert (await http.post(calls, json=order | {"time_limit": 0})).status_code == 400
-        placed = await http.post(calls, json=order)
-        assert (placed.status_code, placed.json()["message"]) == (201, "call fired")
-        call_uuid = placed.json()["request_uuid"]
-        record = network.call(call_uuid)
-        assert record is not None
-        await until(lambda: network.phone(BOB).state == "talking")
-        assert record.caller.screen == record.callees[0].screen == NUMBER
-
-        assert (await thief.delete(f"{calls}{call_uuid}/")).status_code == 401
-        said = await http.post(f"{calls}{call_uuid}/Speak/", json={"text": "Time is up.", "legs": "both"})
-        assert said.status_code == 202
-        assert heard(record) == heard(record, "callee") == ["Time is up."]
-        assert (await http.delete(f"{calls}{call_uuid}/")).status_code == 204
-        await until(lambda: record.reported)
-        assert (await http.delete(f"{calls}{call_uuid}/")).status_code == 404
-    form = application.forms("/placed")[0]
-    assert (form["Direction"], form["From"], form["To"]) == ("outbound", NUMBER[1:], ALICE[1:])
-    ended = application.forms("/hangup")[0]
-    assert (ended["HangupSource"], ended["CallStatus"]) == ("API Request", "completed")
-
-
-async def test_no_call_lasts_longer_than_a_day_whatever_its_limit(
-    network: Network, application: Application, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    limits: list[int] = []
-    monkeypatch.setattr(Call, "_end_in", lambda _, seconds: limits.append(seconds))
-    application.documents["/placed"] = "<Response><Hangup/></Response>"
-    order = {"from": NUMBER[1:], "to": ALICE[1:], "answer_url": f"{application.base}/placed", "time_limit": 90_000}
-    async with (
-        serving(build_app(network), free_port()) as url,
-        httpx.AsyncClient(auth=("MACARRIER00000000000", TOKEN)) as http,
-    ):
-        placed = await http.post(f"{url}/v1/Account/MACARRIER00000000000/Call/", json=order)
-        assert placed.status_code == 201
-        await until(lambda: bool(limits))
-    assert limits == [86_400]
-    (dial,) = read_xml(b'<Response><Dial timeLimit="90000"><Number>12025550101</Number></Dial></Response>', "text/xml")
-    assert isinstance(dial, Dial)
-    assert dial.limit_seconds == 86_400
-
-
-async def test_a_placed_calls_time_limit_ends_it(network: Network, application: Application) -> None:
-    application.documents["/placed"] = '<Response><Wait length="600"/></Response>'
-    order = Order(Webhook(f"{application.base}/placed"), Webhook(f"{application.base}/hangup"), 20, 30)
-    record = network.place(NUMBER, ALICE, order)
-    await until(lambda: record.reported)
-    assert record.caller.cause.code == 6000
-    assert 29 <= record.caller.duration <= 60

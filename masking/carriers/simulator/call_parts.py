@@ -1,15 +1,18 @@
-"""What a call is made of: what it needs, what it was told to do, and how it ends."""
+"""What a call is made of: what its parts share, what it was told to do, and how it ends."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from masking.carriers.hangup_causes import HangupCause
-from masking.carriers.simulator.application import ApplicationClient, Document, Webhook
+from masking.carriers.simulator.application import ApplicationClient, Document, Form, Unreachable, Webhook
 from masking.carriers.simulator.clock import SimulatedClock
 from masking.carriers.simulator.phones import Phone
 from masking.carriers.simulator.recordings import Recordings
+from masking.carriers.simulator.records import CallRecord, TranscriptLine
+from masking.carriers.simulator.reporter import Reporter
 
 
 class CallEnded(Exception):
@@ -33,6 +36,42 @@ class Surroundings(NamedTuple):
     find_phone: Callable[[str], Phone]
     recordings: Recordings
     media_url: str
+
+
+@dataclass(frozen=True)
+class OngoingCall:
+    """A call in progress, as all that take part in it share it.
+
+    Attributes:
+        phone: whose leg begins the call.
+    """
+
+    network: Surroundings
+    phone: Phone
+    record: CallRecord
+    reporter: Reporter
+
+    @property
+    def caller_is_hidden(self) -> bool:
+        """Whether the caller dialled and withholds its number."""
+        return self.phone.behaviour.hidden and self.record.direction == "inbound"
+
+    def note(self, leg: str, what: str, detail: str = "") -> None:
+        """Write a line of the transcript."""
+        now = self.network.clock.now()
+        self.record.transcript.append(TranscriptLine(at=now, leg=leg, what=what, detail=detail))
+
+    def caller_answered(self) -> None:
+        """The caller's leg is answered, if it was not before."""
+        if self.record.caller.answered_at is None:
+            self.record.caller.answered_at = self.network.clock.now()
+
+    async def fetched(self, webhook: Webhook, form: Form, unreachable: HangupCause) -> Document:
+        """A document of the application. Raises `CallEnded` when there is none."""
+        try:
+            return await self.network.client.fetch(webhook, form)
+        except Unreachable:
+            raise CallEnded(unreachable, "Error") from None
 
 
 class Next(NamedTuple):

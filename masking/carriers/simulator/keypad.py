@@ -7,11 +7,9 @@ import math
 from collections.abc import Callable
 
 from masking.carriers.simulator.clock import SimulatedClock
+from masking.carriers.simulator.elements import GetDigits, Play, Speak
 from masking.carriers.simulator.phones import Phone
-from masking.carriers.simulator.voice_xml import GetDigits, Play, Speak
-
-PROMPT_S = 2.0
-"""How long any prompt takes."""
+from masking.carriers.simulator.sounds import PROMPT_S
 
 FIRST_KEY_S = 1.0
 """How soon a phone presses what its behaviour says."""

@@ -12,11 +12,11 @@ from masking.carriers.simulator.application import Webhook
 from masking.carriers.simulator.call import Call
 from masking.carriers.simulator.call_parts import Order, Transfer
 from masking.carriers.simulator.call_resources import PAGING, call_resource, recording_resource
+from masking.carriers.simulator.elements import LONGEST_CALL_S
 from masking.carriers.simulator.phones import WrongState
 from masking.carriers.simulator.records import CallRecord, Recording
 from masking.carriers.simulator.requests import NETWORK, Refused, body_of, e164
 from masking.carriers.simulator.rest_answers import authenticate, check_query, listed, told
-from masking.carriers.simulator.voice_xml import LONGEST_CALL_S
 
 _CALLS = r"/v1/Account/{auth_id}/Call/"
 _RECORDINGS = r"/v1/Account/{auth_id}/Recording/"
