@@ -32,11 +32,16 @@ SPEED = 100.0
 
 @dataclass
 class Application:
-    """What plays the masking gateway: answers with documents, and remembers what it was told."""
+    """What plays the masking gateway: answers with documents, and remembers what it was told.
+
+    Attributes:
+        failures: with which statuses it answers first, by path.
+    """
 
     base: str
     documents: dict[str, str] = field(default_factory=dict)
     status: int = 200
+    failures: dict[str, list[int]] = field(default_factory=dict)
     told: list[tuple[str, dict[str, str]]] = field(default_factory=list)
     unsigned: int = 0
     methods: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
@@ -48,8 +53,9 @@ class Application:
         if not is_signed_by(request.method, f"{self.base}{request.path_qs}", form, request.headers, [TOKEN]):
             self.unsigned += 1
         self.told.append((request.path, form))
-        document = self.documents.get(request.path, "")
-        return web.Response(text=document, content_type="application/xml", status=self.status)
+        document, failures = self.documents.get(request.path, ""), self.failures.get(request.path)
+        status = failures.pop(0) if failures else self.status
+        return web.Response(text=document, content_type="application/xml", status=status)
 
     def forms(self, path: str) -> list[dict[str, str]]:
         return [form for told, form in self.told if told == path]

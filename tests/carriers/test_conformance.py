@@ -202,6 +202,23 @@ async def test_what_it_tells_of_a_conversation_is_what_it_tells_when_it_is_asked
         assert getattr(recording, name) == getattr(asked.recordings[0], name), name
 
 
+async def test_what_we_could_not_take_at_first_is_told_again(carrier: Carrier) -> None:
+    carrier.answers(connect(record=True), "/answer")
+    carrier.application.documents["/greeting"] = carrier.webhooks.greeting("")
+    reports = ("/dial_event", "/hangup", "/recording")
+    questions = ("/answer", "/greeting", "/dial_done")
+    carrier.application.failures |= {path: [503] for path in (*reports, *questions)}
+    carrier.network.phone(BOB).behaviour = Behaviour(hangs_up_after=5)
+    call_uuid = await carrier.orders.place(carrier.order())
+    record = carrier.network.call(call_uuid)
+    assert record is not None
+    await carrier.over(record)
+    told = carrier.application.forms
+    assert [form["DialAction"] for form in told("/dial_event")] == ["answer", "answer", "connected", "hangup"]
+    assert {len(told(path)) for path in ("/hangup", "/recording", *questions)} == {2}
+    assert not told("/fallback")
+
+
 async def test_it_speaks_into_a_call_and_ends_it_and_what_has_ended_is_fine(carrier: Carrier) -> None:
     carrier.answers(connect())
     carrier.application.documents["/greeting"] = carrier.webhooks.greeting("")

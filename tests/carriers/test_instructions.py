@@ -254,7 +254,7 @@ async def test_stopping_takes_a_moment_also_when_nobody_takes_the_reports(
 async def test_lost_and_repeated_reports_still_arrive(network: Network, application: Application) -> None:
     base = application.base
     application.documents["/answer"] = (
-        f'<Response><Dial callbackUrl="{base}/dial"><Number>{BOB[1:]}</Number></Dial></Response>'
+        f'<Response><Dial callbackUrl="{base}/dial#rc=5"><Number>{BOB[1:]}</Number></Dial></Response>'
     )
     network.chaos = ChaosSwitches(drop=0.6, duplicate=0.5, delay=0.5, reorder=0.5, late_by=20, seed=11)
     network.phone(BOB).behaviour = Behaviour(hangs_up_after=1)

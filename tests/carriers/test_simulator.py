@@ -160,7 +160,6 @@ async def test_an_application_that_fails_ends_the_call(network: Network, applica
     await until(lambda: record.ended)
 
     assert record.caller.cause.code == 7011
-    assert len(application.forms("/answer")) == 3
 
 
 async def test_a_hidden_caller_and_a_call_to_oneself(network: Network, application: Application) -> None:

@@ -19,6 +19,7 @@ from masking.carriers.simulator.phones import PhoneView, State
 from masking.carriers.simulator.recordings import Recordings
 from masking.carriers.simulator.records import CallRecord
 from masking.carriers.simulator.server import build_app
+from masking.carriers.voice.setup import wanted_for
 from masking.ports import serving
 from tests.conftest import POOL
 from tests.integration.conftest import CARRIER_TOKEN, Receiver, System
@@ -66,9 +67,9 @@ async def telephone(system: System, tmp_path: Path, simulator_port: int, speed: 
     recordings, address = tmp_path / "recordings", f"http://127.0.0.1:{simulator_port}"
     async with ApplicationClient(CARRIER_TOKEN) as client, Phones(address) as phones:
         network = Network(client, SimulatedClock(speed), recordings, f"{address}/media")
-        base = f"{system.settings.base_url}/carrier/voice"
+        _, *urls = wanted_for(system.settings.base_url)
         for number, _ in POOL:
-            network.inventory.bind(number, voice_application(f"{base}/answer", f"{base}/hangup"))
+            network.inventory.bind(number, voice_application(*urls))
         async with serving(build_app(network), simulator_port):
             yield Telephone(phones, network.recordings)
             await network.close()

@@ -33,6 +33,7 @@ from masking.carriers.simulator.network import Network
 from masking.carriers.simulator.phones import Behaviour
 from masking.carriers.simulator.records import CallRecord
 from masking.carriers.simulator.server import build_app
+from masking.carriers.voice.setup import wanted_for
 from masking.contract import TASK_QUEUE
 from masking.domain.session import Bill
 from masking.health import is_polling
@@ -133,9 +134,9 @@ async def network(system: System, tmp_path: Path, simulator_port: int) -> AsyncI
     async with ApplicationClient(CARRIER_TOKEN) as client:
         recordings = tmp_path / "recordings"
         network = Network(client, SimulatedClock(SPEED), recordings, "http://carrier.example/media")
-        base = f"{system.settings.base_url}/carrier/voice"
+        _, *urls = wanted_for(system.settings.base_url)
         for number, _ in POOL + MORE_NUMBERS:
-            network.inventory.bind(number, voice_application(f"{base}/answer", f"{base}/hangup"))
+            network.inventory.bind(number, voice_application(*urls))
         async with serving(build_app(network), simulator_port):
             yield network
             await network.close()

@@ -13,6 +13,7 @@ import pytest
 from aiohttp import BasicAuth, web
 from typer.testing import CliRunner, Result
 
+from masking.carriers.callback_configuration import ASKED, TOLD
 from masking.carriers.simulator.network import Network
 from masking.cli import app
 from masking.gateway.metrics import Metrics
@@ -155,7 +156,9 @@ async def test_setup_plans_asks_changes_and_then_has_nothing_to_change(operator:
     ours = network.inventory.named(plan["application"])
     assert ours is not None
     hooks = f"{operator.environment['MASKING_PUBLIC_URL']}/carrier/voice"
-    assert [hook.url for hook in ours.runs] == [f"{hooks}/answer", f"{hooks}/hangup", f"{hooks}/fallback"]
+    assert [hook.url for hook in ours.runs] == [
+        f"{hooks}/answer{ASKED}", f"{hooks}/hangup{TOLD}", f"{hooks}/fallback{ASKED}",
+    ]  # fmt: skip
     assert {network.inventory.rented(number).app_id for number in NUMBERS} == {ours.app_id}  # type: ignore[union-attr]
     assert network.inventory.runs_on("+12025550000") is None, "a number that is not of our pool is left alone"
 
@@ -178,7 +181,7 @@ async def test_setup_mends_what_was_changed_and_names_numbers_that_are_not_rente
     assert [(each["kind"], each["what"]) for each in told["changes"]] == [
         ("update", "hangup_url"), ("attach", NUMBERS[1]),
     ]  # fmt: skip
-    assert ours.runs.hangup.url.endswith("/carrier/voice/hangup")
+    assert ours.runs.hangup.url.endswith(f"/carrier/voice/hangup{TOLD}")
 
 
 async def test_setup_refuses_a_gateway_that_plivo_cannot_reach(operator: Operator) -> None:

@@ -14,13 +14,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from masking.carriers.simulator.application import VoiceApplication, Webhook
 from masking.carriers.simulator.applications import Rented, StoredApplication
 from masking.carriers.simulator.call_resources import PAGING, Resource
-from masking.carriers.simulator.requests import NETWORK, Refused, body_of, e164
+from masking.carriers.simulator.requests import NETWORK, Refused, WebhookUrl, body_of, e164
 from masking.carriers.simulator.rest_answers import authenticate, check_query, listed, told
 
 _ACCOUNT = "/v1/Account/{auth_id}/"
 _APPLICATIONS, _NUMBERS = f"{_ACCOUNT}Application/", f"{_ACCOUNT}Number/"
 _NAME = r"^[A-Za-z0-9_-]{1,60}$"
-_URL = r"^(https?://\S+)?$"
 
 
 class _Asked(BaseModel):
@@ -28,11 +27,11 @@ class _Asked(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    answer_url: str | None = Field(default=None, pattern=_URL)
+    answer_url: WebhookUrl | None = None
     answer_method: Literal["POST", "GET"] = "POST"
-    hangup_url: str | None = Field(default=None, pattern=_URL)
+    hangup_url: WebhookUrl | None = None
     hangup_method: Literal["POST", "GET"] = "POST"
-    fallback_answer_url: str | None = Field(default=None, pattern=_URL)
+    fallback_answer_url: WebhookUrl | None = None
     fallback_method: Literal["POST", "GET"] = "POST"
     default_number_app: Literal[False] = False
     default_endpoint_app: Literal[False] = False

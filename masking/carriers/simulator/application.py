@@ -1,23 +1,26 @@
-"""How the network talks to the application behind a number: signed posts, with tries."""
+"""How the network talks to the application behind a number: signed requests, tried as their URLs say."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
+from urllib.parse import urldefrag
 
 import httpx
 
+from masking.carriers.callback_configuration import configuration_of
 from masking.carriers.signature import signed_headers
 from masking.carriers.simulator.chaos import NO_CHAOS, Chaos
 from masking.tls import trusted
 
 logger = logging.getLogger(__name__)
 
-ANSWER_TRIES = 3
-WEBHOOK_PAUSES_S = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0)
-TIMEOUT_S = 15.0
+PAUSES_S = (0.2, 0.5, 1.0, 2.0, 4.0)
+"""Before each further try. Plivo does not say how long it waits."""
+OK = 200
 
 Form = Mapping[str, str]
 Method = Literal["POST", "GET"]
@@ -65,7 +68,7 @@ class ApplicationClient:
     def __init__(self, token: str) -> None:
         self.token = token
         self.chaos: Chaos = NO_CHAOS
-        self._http = httpx.AsyncClient(timeout=TIMEOUT_S, follow_redirects=False, trust_env=False, verify=trusted())
+        self._http = httpx.AsyncClient(follow_redirects=False, trust_env=False, verify=trusted())
 
     async def __aenter__(self) -> ApplicationClient:
         return self
@@ -74,40 +77,59 @@ class ApplicationClient:
         await self._http.aclose()
 
     async def fetch(self, webhook: Webhook, form: Form) -> Document:
-        """Ask for instructions; a few tries.
+        """Ask for instructions.
 
         Raises:
-            Unreachable: none of them got a document.
+            Unreachable: no try got a document.
         """
-        for _ in range(ANSWER_TRIES):
-            response = await self._ask(webhook, form)
-            if response is not None and response.status_code == 200:
-                content_type = response.headers.get("Content-Type", "").split(";")[0].strip()
-                return Document(response.content, content_type)
-            await asyncio.sleep(WEBHOOK_PAUSES_S[0])
-        raise Unreachable
+        response = await self._tried(webhook, form, NO_CHAOS)
+        if response is None or response.status_code != OK:
+            raise Unreachable
+        content_type = response.headers.get("Content-Type", "").split(";")[0].strip()
+        return Document(response.content, content_type)
 
     async def tell(self, webhook: Webhook, form: Form) -> bool:
-        """Report an event; tries again for some seconds while the application is away. Whether it was taken."""
-        for pause in (*WEBHOOK_PAUSES_S, None):
-            response = None
-            if not self.chaos.loses_request():
-                response = await self._ask(webhook, form)
-                if response is not None and self.chaos.loses_answer():
-                    response = None
-            if response is not None and response.status_code < 500:
-                return response.is_success
-            if pause is not None:
-                await asyncio.sleep(pause)
-        logger.warning("an application did not take an event")
-        return False
+        """Report an event. Whether it was taken."""
+        response = await self._tried(webhook, form, self.chaos)
+        if response is None or response.status_code != OK:
+            logger.warning("an application did not take an event")
+            return False
+        return True
 
-    async def _ask(self, webhook: Webhook, form: Form) -> httpx.Response | None:
-        url, body = httpx.URL(webhook.url), dict(form)
+    async def _tried(self, webhook: Webhook, form: Form, chaos: Chaos) -> httpx.Response | None:
+        """The last answer, after as many tries as the URL's callback configuration wants; None where there was none."""
+        configuration = configuration_of(webhook.url)
+        response: httpx.Response | None = None
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(configuration.tt / 1000):
+                for pause in (0.0, *PAUSES_S[: configuration.rc]):
+                    await asyncio.sleep(pause)
+                    response, failure = await self._try(webhook, form, chaos)
+                    if failure not in configuration.rp:
+                        break
+        return response
+
+    async def _try(self, webhook: Webhook, form: Form, chaos: Chaos) -> tuple[httpx.Response | None, str]:
+        """An answer, or none, and how a retry policy calls what went wrong."""
+        if chaos.loses_request():
+            return None, "ct"
+        try:
+            response = await self._ask(webhook, form)
+        except (httpx.ConnectError, httpx.ConnectTimeout):
+            return None, "ct"
+        except httpx.HTTPError:
+            return None, "rt"
+        except httpx.InvalidURL:
+            return None, ""
+        if chaos.loses_answer():
+            return None, "rt"
+        return response, f"{response.status_code // 100}xx"
+
+    async def _ask(self, webhook: Webhook, form: Form) -> httpx.Response:
+        configuration = configuration_of(webhook.url)
+        timeout = httpx.Timeout(configuration.rt / 1000, connect=configuration.ct / 1000)
+        url, body = httpx.URL(urldefrag(webhook.url).url), dict(form)
         if webhook.method == "GET":
             url, body = url.copy_merge_params(body), {}
         headers = signed_headers(webhook.method, str(url), body, [self.token])
-        try:
-            return await self._http.request(webhook.method, url, data=body or None, headers=headers)
-        except (httpx.HTTPError, httpx.InvalidURL):
-            return None
+        return await self._http.request(webhook.method, url, data=body or None, headers=headers, timeout=timeout)

@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 from aiohttp import web
-from pydantic import BaseModel, ValidationError
+from pydantic import AfterValidator, BaseModel, StringConstraints, ValidationError
 
+from masking.carriers.callback_configuration import configuration_of
 from masking.carriers.simulator.network import Network
 
 NETWORK = web.AppKey("network", Network)
 
 _NUMBER = re.compile(r"\+[0-9]{6,15}")
+
+
+def _configured(url: str) -> str:
+    configuration_of(url)
+    return url
+
+
+WebhookUrl = Annotated[str, StringConstraints(pattern=r"^(https?://\S+)?$"), AfterValidator(_configured)]
+"""An address of the application, perhaps with a callback configuration; empty for none."""
 
 BodyT = TypeVar("BodyT", bound=BaseModel)
 

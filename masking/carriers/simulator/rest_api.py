@@ -15,7 +15,7 @@ from masking.carriers.simulator.call_resources import PAGING, call_resource, rec
 from masking.carriers.simulator.elements import LONGEST_CALL_S
 from masking.carriers.simulator.phones import WrongState
 from masking.carriers.simulator.records import CallRecord, Recording
-from masking.carriers.simulator.requests import NETWORK, Refused, body_of, e164
+from masking.carriers.simulator.requests import NETWORK, Refused, WebhookUrl, body_of, e164
 from masking.carriers.simulator.rest_answers import authenticate, check_query, listed, told
 
 _CALLS = r"/v1/Account/{auth_id}/Call/"
@@ -29,11 +29,11 @@ class PlaceCall(BaseModel):
 
     from_: str = Field(alias="from", pattern=r"^\+?[0-9]{6,15}$")
     to: str = Field(pattern=r"^\+?[0-9]{6,15}$")
-    answer_url: str = Field(pattern=r"^https?://")
+    answer_url: WebhookUrl = Field(min_length=1)
     answer_method: Literal["POST", "GET"] = "POST"
-    hangup_url: str = Field(default="", pattern=r"^(https?://.*)?$")
+    hangup_url: WebhookUrl = ""
     hangup_method: Literal["POST", "GET"] = "POST"
-    fallback_url: str = Field(default="", pattern=r"^(https?://.*)?$")
+    fallback_url: WebhookUrl = ""
     fallback_method: Literal["POST", "GET"] = "POST"
     ring_timeout: int = Field(default=120, ge=1, le=86400)
     time_limit: int = Field(default=14400, ge=1)
@@ -55,9 +55,9 @@ class TransferCall(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     legs: Literal["aleg", "bleg", "both"] = "aleg"
-    aleg_url: str = Field(default="", pattern=r"^(https?://.*)?$")
+    aleg_url: WebhookUrl = ""
     aleg_method: Literal["POST", "GET"] = "POST"
-    bleg_url: str = Field(default="", pattern=r"^(https?://.*)?$")
+    bleg_url: WebhookUrl = ""
     bleg_method: Literal["POST", "GET"] = "POST"
 
 

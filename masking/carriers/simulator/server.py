@@ -10,6 +10,7 @@ from typing import Any
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
 
+from masking.carriers.callback_configuration import ASKED, TOLD
 from masking.carriers.simulator import account_api, rest_api
 from masking.carriers.simulator.application import ApplicationClient, VoiceApplication
 from masking.carriers.simulator.applications import voice_application
@@ -17,7 +18,7 @@ from masking.carriers.simulator.chaos import ChaosSwitches
 from masking.carriers.simulator.clock import SimulatedClock
 from masking.carriers.simulator.network import Network
 from masking.carriers.simulator.phones import Behaviour, Digits, WrongState
-from masking.carriers.simulator.requests import NETWORK, Refused, body_of, e164
+from masking.carriers.simulator.requests import NETWORK, Refused, WebhookUrl, body_of, e164
 from masking.errors import StartupError
 from masking.lifeline import until_stopped
 from masking.ports import Place, listening
@@ -26,7 +27,7 @@ from masking.settings import Settings
 HOST = "127.0.0.1"
 
 _AUDIO = {"mp3": "audio/mpeg", "wav": "audio/wav"}
-_ANSWER_PATH, _HANGUP_PATH, _FALLBACK_PATH = "/carrier/voice/answer", "/carrier/voice/hangup", "/carrier/voice/fallback"
+_HOOKS = "/carrier/voice"
 _NAME = "masking"
 
 
@@ -35,8 +36,8 @@ class NumberBinding(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    answer_url: str = Field(pattern=r"^https?://")
-    hangup_url: str = Field(default="", pattern=r"^(https?://.*)?$")
+    answer_url: WebhookUrl = Field(min_length=1)
+    hangup_url: WebhookUrl = ""
 
 
 class DialOrder(BaseModel):
@@ -98,7 +99,8 @@ async def serve(settings: Settings) -> None:
         recordings = settings.data.absolute() / "recordings"
         network = Network(client, clock, recordings, f"{settings.simulator_url}/media")
         await asyncio.to_thread(network.recordings.seal_plain)
-        urls = (f"{settings.base_url}{path}" for path in (_ANSWER_PATH, _HANGUP_PATH, _FALLBACK_PATH))
+        hooks = f"{settings.base_url}{_HOOKS}"
+        urls = f"{hooks}/answer{ASKED}", f"{hooks}/hangup{TOLD}", f"{hooks}/fallback{ASKED}"
         application = network.inventory.create(_NAME, voice_application(*urls))
         for number in settings.demo_numbers:
             network.inventory.attach(number, application.app_id)

@@ -7,6 +7,7 @@ or a value out of its range refuses the whole document.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from urllib.parse import urldefrag
 from xml.etree.ElementTree import Element, ParseError, fromstring
 
 from masking.carriers.simulator.elements import (
@@ -104,7 +105,9 @@ def _wait(element: Element) -> Wait:
 
 def _redirect(element: Element) -> Redirect:
     given = attributes(element, method="POST")
-    return Redirect(webhook(element, text(element), given["method"], required=True, faults=REDIRECT))
+    # Plivo does not name its URL among those that a callback configuration is for.
+    url = urldefrag(text(element)).url
+    return Redirect(webhook(element, url, given["method"], required=True, faults=REDIRECT))
 
 
 def _hangup(element: Element) -> Hangup:

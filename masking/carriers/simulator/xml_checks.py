@@ -7,6 +7,7 @@ from typing import NamedTuple
 from xml.etree.ElementTree import Element
 
 from masking.carriers import hangup_causes as causes
+from masking.carriers.callback_configuration import configuration_of
 from masking.carriers.hangup_causes import HangupCause
 from masking.carriers.simulator.application import Webhook
 
@@ -97,5 +98,9 @@ def truth(element: Element, name: str, value: str) -> bool:
 def webhook(element: Element, url: str, method: str, *, required: bool = False, faults: Faults = NO_OWN) -> Webhook:
     """An address of the application, and how to ask there."""
     checked = url_of(element, url, required=required, cause=faults.url)
+    try:
+        configuration_of(url)
+    except ValueError as error:
+        raise RefusedXml(f"{element.tag}: {error}", faults.url) from None
     get = one_of(element, "method", method, ("POST", "GET"), cause=faults.method) == "GET"
     return Webhook(checked, "GET" if get else "POST")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from xml.etree.ElementTree import Element, SubElement, tostring
 
 from masking.carriers import words
+from masking.carriers.callback_configuration import ASKED, TOLD
 from masking.carriers.protocol import CallUrls
 from masking.domain.routing import Announce, AskPin, Busy, Connect, Decision, Refuse, SayEnded
 from masking.domain.wire_format import plivo_number
@@ -70,10 +71,10 @@ def _connect(response: Element, decision: Connect, urls: CallUrls) -> None:
             redirect="false",
             fileFormat=decision.record,
             maxLength=str(decision.call_time_limit),
-            callbackUrl=urls.recording,
+            callbackUrl=f"{urls.recording}{TOLD}",
             callbackMethod="POST",
         )
-    greeting = {"confirmSound": urls.greeting} if decision.play_to_callee else {}
+    greeting = {"confirmSound": f"{urls.greeting}{ASKED}"} if decision.play_to_callee else {}
     dial = SubElement(
         response,
         "Dial",
@@ -81,9 +82,9 @@ def _connect(response: Element, decision: Connect, urls: CallUrls) -> None:
             "callerId": plivo_number(decision.caller_id),
             "timeout": str(decision.ring_timeout),
             "timeLimit": str(decision.call_time_limit),
-            "action": urls.dial_done,
+            "action": f"{urls.dial_done}{ASKED}",
             "method": "POST",
-            "callbackUrl": urls.dial_event,
+            "callbackUrl": f"{urls.dial_event}{TOLD}",
             "callbackMethod": "POST",
             **greeting,
         },
@@ -99,7 +100,7 @@ def _ask_pin(response: Element, decision: AskPin, urls: CallUrls) -> None:
     digits = SubElement(
         response,
         "GetDigits",
-        action=urls.pin,
+        action=f"{urls.pin}{ASKED}",
         method="POST",
         timeout=str(PIN_TIMEOUT_S),
         numDigits=str(LONGEST_PIN),

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from decimal import Decimal, InvalidOperation
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urldefrag, urlsplit
 
 import httpx
 
 from masking.carriers.audio import audio_at
 from masking.carriers.call_details import CallDetails, Page, RecordingDetails
+from masking.carriers.callback_configuration import ASKED, TOLD
 from masking.carriers.errors import CarrierRefused, OutcomeUnknown
 from masking.carriers.leave import Leave
 from masking.carriers.protocol import Audio, CallOrder, CarrierAccount
@@ -48,11 +49,11 @@ class CallsApi:
         body = {
             "from": plivo_number(order.from_number),
             "to": plivo_number(order.to_number),
-            "answer_url": order.answer_url,
+            "answer_url": f"{order.answer_url}{ASKED}",
             "answer_method": "POST",
-            "hangup_url": order.hangup_url,
+            "hangup_url": f"{order.hangup_url}{TOLD}",
             "hangup_method": "POST",
-            "fallback_url": order.fallback_url,
+            "fallback_url": f"{order.fallback_url}{ASKED}",
             "fallback_method": "POST",
             "ring_timeout": order.ring_timeout,
             "time_limit": order.time_limit,
@@ -74,6 +75,7 @@ class CallsApi:
 
     async def transfer(self, call_uuid: str, url: str) -> bool:
         """Both legs, each asking by itself. Whether the call was still there."""
+        url = f"{url}{ASKED}"
         body = {"legs": "both", "aleg_url": url, "aleg_method": "POST", "bleg_url": url, "bleg_method": "POST"}
         answer = await self.rest.ask("POST", self._one(call_uuid), body, gone_is_fine=True)
         return answer.status_code != NOT_FOUND
@@ -119,7 +121,8 @@ class CallsApi:
 
     async def numbers(self) -> Mapping[str, str | None]:
         """By the Number and Application APIs, page by page."""
-        urls = {each.app_id: each.answer_url async for each in pages(self.rest, "Application/", ApplicationDetails)}
+        applications = [each async for each in pages(self.rest, "Application/", ApplicationDetails)]
+        urls = {each.app_id: urldefrag(each.answer_url).url for each in applications}
         return {
             f"+{plivo_number(each.number)}": urls.get(application_id(each.application) or "")
             async for each in pages(self.rest, "Number/", NumberDetails)

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Collection, Sequence
 from typing import Literal, NamedTuple
 from urllib.parse import quote, urlsplit
 
+from masking.carriers.callback_configuration import ASKED, TOLD
 from masking.carriers.errors import CarrierUnavailable
 from masking.carriers.protocol import PATH
 from masking.carriers.rest import RestApi
@@ -63,7 +64,8 @@ def wanted_for(base_url: str, name: str | None = None) -> Wanted:
     """
     host = re.sub(r"[^A-Za-z0-9]+", "-", urlsplit(base_url).netloc).strip("-")
     hooks = f"{base_url}{PATH}"
-    return Wanted(name or f"masking-{host}"[:LONGEST_NAME], f"{hooks}/answer", f"{hooks}/hangup", f"{hooks}/fallback")
+    urls = f"{hooks}/answer{ASKED}", f"{hooks}/hangup{TOLD}", f"{hooks}/fallback{ASKED}"
+    return Wanted(name or f"masking-{host}"[:LONGEST_NAME], *urls)
 
 
 def planned(
