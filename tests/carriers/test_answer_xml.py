@@ -10,6 +10,7 @@ from masking.carriers.simulator import elements as xml
 from masking.carriers.simulator.application import Webhook
 from masking.carriers.simulator.voice_xml import read_greeting, read_xml
 from masking.carriers.voice.answer_xml import answer_xml, greeting_xml, hangup_xml
+from masking.domain.limits import CALL_S
 from masking.domain.routing import Announce, AskPin, Busy, Connect, Decision, Reason, Refuse, SayEnded
 
 URLS = CallUrls(
@@ -25,7 +26,7 @@ decisions: st.SearchStrategy[Decision] = st.one_of(
         to=st.just("+12025550102"),
         caller_id=st.just("+12025550199"),
         ring_timeout=st.integers(5, 600),
-        call_time_limit=st.integers(60, 86400),
+        call_time_limit=st.just(CALL_S[0]) | st.integers(*CALL_S),
         record=st.sampled_from([None, "mp3", "wav"]),
         play_to_caller=audio,
         play_to_callee=audio,

@@ -39,6 +39,8 @@ from masking.carriers.simulator.xml_checks import (
 
 MAX_BYTES = 100 * 1024
 KEYS = "1234567890*#"
+LONGEST_NAME = 50
+VOICES = ("WOMAN", "MAN")
 
 
 def read_xml(document: bytes, content_type: str) -> list[Instruction]:
@@ -93,6 +95,8 @@ def _play(element: Element) -> Play:
 
 def _speak(element: Element) -> Speak:
     given = attributes(element, voice="WOMAN", language="en-US", loop="1")
+    if not given["voice"].startswith("Polly."):
+        one_of(element, "voice", given["voice"], VOICES)
     return Speak(text(element), whole(element, "loop", given["loop"], 0))
 
 
@@ -134,7 +138,8 @@ def _record(element: Element) -> Record:
     return Record(
         webhook(element, given["callbackUrl"], given["callbackMethod"]),
         one_of(element, "fileFormat", given["fileFormat"], ("mp3", "wav")),
-        whole(element, "maxLength", given["maxLength"], 1),
+        # More than 1: https://docs.plivo.com/docs/voice/xml/record
+        whole(element, "maxLength", given["maxLength"], 2),
     )
 
 
@@ -158,6 +163,8 @@ def _dial(element: Element) -> Dial:
     attributes(numbers[0])
     number = text(numbers[0]).removeprefix("+")
     caller_id = given["callerId"].removeprefix("+")
+    if len(given["callerName"]) > LONGEST_NAME:
+        raise RefusedXml(f"Dial: callerName may have {LONGEST_NAME} characters")
     for name, digits in (("Number", number), ("callerId", caller_id or "0")):
         if not (digits.isascii() and digits.isdecimal()):
             raise RefusedXml(f"Dial: {name} must be a number in E.164")

@@ -12,6 +12,8 @@ from masking.domain.wire_format import plivo_number
 
 PIN_TIMEOUT_S = 10
 LONGEST_PIN = 15
+SHORTEST_RECORDING_S = 2
+"""Plivo refuses a document with a lower `maxLength` (https://docs.plivo.com/docs/voice/xml/record)."""
 
 
 def answer_xml(decision: Decision, urls: CallUrls) -> str:
@@ -70,7 +72,7 @@ def _connect(response: Element, decision: Connect, urls: CallUrls) -> None:
             startOnDialAnswer="true",
             redirect="false",
             fileFormat=decision.record,
-            maxLength=str(decision.call_time_limit),
+            maxLength=str(max(SHORTEST_RECORDING_S, decision.call_time_limit)),
             callbackUrl=f"{urls.recording}{TOLD}",
             callbackMethod="POST",
         )
