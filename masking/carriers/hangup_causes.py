@@ -11,6 +11,20 @@ class HangupCause(NamedTuple):
     code: int
     name: str
 
+    @property
+    def standard(self) -> str:
+        """The standard telephony cause, which Plivo tells besides its own."""
+        return _STANDARD.get(self.code, "NORMAL_CLEARING")
+
+
+_STANDARD = {
+    1000: "ORIGINATOR_CANCEL",
+    3000: "NO_ANSWER",
+    3010: "USER_BUSY",
+    3020: "CALL_REJECTED",
+    3050: "UNALLOCATED_NUMBER",
+    6010: "NO_ANSWER",
+}
 
 UNKNOWN = HangupCause(0, "Unknown")
 CANCELED = HangupCause(1000, "Canceled")

@@ -7,9 +7,10 @@ import pytest
 
 from masking.carriers.simulator.application import Webhook
 from masking.carriers.simulator.call import Call
-from masking.carriers.simulator.call_parts import Order
+from masking.carriers.simulator.call_parts import Order, Transfer
 from masking.carriers.simulator.elements import Dial
 from masking.carriers.simulator.network import Network
+from masking.carriers.simulator.phones import Behaviour
 from masking.carriers.simulator.server import build_app
 from masking.carriers.simulator.voice_xml import read_xml
 from masking.ports import serving
@@ -51,9 +52,13 @@ async def test_the_rest_api_places_speaks_into_and_ends_calls_for_who_has_the_to
         said = await http.post(f"{calls}{call_uuid}/Speak/", json={"text": "Time is up.", "legs": "both"})
         assert said.status_code == 202
         assert heard(record) == heard(record, "callee") == ["Time is up."]
+        for leg in ({}, {"legs": "aleg"}, {"legs": "bleg"}):
+            assert (await http.post(f"{calls}{call_uuid}/Speak/", json={"text": "Hm.", **leg})).status_code == 202
+        assert (heard(record), heard(record, "callee")) == (["Time is up.", "Hm.", "Hm."], ["Time is up.", "Hm."])
         assert (await http.delete(f"{calls}{call_uuid}/")).status_code == 204
         await until(lambda: record.reported)
-        assert (await http.delete(f"{calls}{call_uuid}/")).status_code == 404
+        gone = await http.delete(f"{calls}{call_uuid}/")
+        assert (gone.status_code, gone.json()["error"], "api_id" in gone.json()) == (404, "not found", True)
     form = application.forms("/placed")[0]
     assert (form["Direction"], form["From"], form["To"]) == ("outbound", NUMBER[1:], ALICE[1:])
     ended = application.forms("/hangup")[0]
@@ -87,3 +92,33 @@ async def test_a_placed_calls_time_limit_ends_it(network: Network, application: 
     await until(lambda: record.reported)
     assert record.caller.cause.code == 6000
     assert 29 <= record.caller.duration <= 60
+
+
+async def test_a_call_that_is_ended_before_its_answer_is_canceled(network: Network, application: Application) -> None:
+    network.phone(ALICE).behaviour = Behaviour(on_ring="manual")
+    order = Order(Webhook(f"{application.base}/placed"), Webhook(f"{application.base}/hangup"), 20, 30)
+    record = network.place(NUMBER, ALICE, order)
+    await until(lambda: network.phone(ALICE).state == "ringing")
+    live = network.live(record.call_uuid)
+    assert live is not None
+    live.end()
+    await until(lambda: record.reported)
+    (told,) = application.forms("/hangup")
+    assert (told["HangupCauseCode"], told["HangupSource"], told["CallStatus"]) == ("1000", "API Request", "cancel")
+
+
+async def test_the_71st_transfer_of_a_call_ends_it_as_a_loop(network: Network, application: Application) -> None:
+    application.documents["/placed"] = application.documents["/on"] = '<Response><Wait length="600"/></Response>'
+    order = Order(Webhook(f"{application.base}/placed"), Webhook(f"{application.base}/hangup"), 20, 600)
+    record = network.place(NUMBER, ALICE, order)
+    await until(lambda: record.caller.answered_at is not None)
+    live, onward = network.live(record.call_uuid), Transfer(Webhook(f"{application.base}/on"), Webhook(""))
+    assert live is not None
+    asked = application.forms
+    for times in range(1, 71):
+        live.transfer(onward)
+        await until(lambda times=times: len(asked("/on")) == times)  # type: ignore[misc]
+    assert not record.ended
+    live.transfer(onward)
+    await until(lambda: record.reported)
+    assert (record.caller.cause.code, len(asked("/on"))) == (2060, 70)

@@ -202,7 +202,7 @@ async def test_a_caller_reaches_what_setup_set_up_and_the_fallback_when_it_fails
     await until(lambda: bool(application.forms(f"{hooks}/hangup")))
     assert "hello" in [line.detail for line in record.transcript]
 
-    application.documents[f"{hooks}/answer"] = "this is no XML"
+    application.failures[f"{hooks}/answer"] = [503] * 3
     application.documents[f"{hooks}/fallback"] = "<Response><Speak>sorry</Speak></Response>"
     record = network.dial(ALICE, NUMBER)
     await until(lambda: record.ended)

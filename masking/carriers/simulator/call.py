@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine
+from collections.abc import Collection, Coroutine
 from datetime import datetime
 from typing import Any
 from uuid import uuid4
@@ -22,6 +22,8 @@ from masking.carriers.simulator.ringing import engaged, ring
 
 RECORDING_READY_AFTER = 1.0
 HIDDEN = "anonymous"
+MOST_TRANSFERS = 70
+"""After which Plivo ends a call as a loop (https://www.plivo.com/docs/voice/api/call/transfer-a-call)."""
 
 
 class Call:
@@ -48,6 +50,7 @@ class Call:
         self._clock = network.clock
         self._stopped: asyncio.Future[CallEnded] = asyncio.get_running_loop().create_future()
         self._transfers: asyncio.Queue[Transfer] = asyncio.Queue()
+        self._transferred = 0
         self.record = _record_of(phone, number, self._clock.now(), ordered=order is not None)
         self._reporter = Reporter(network.client, self._clock, self.record)
         self._call = OngoingCall(network, phone, self.record, self._reporter)
@@ -72,21 +75,25 @@ class Call:
             for conversation in self._dialling.conversations:
                 await self._make_recording(conversation)
 
-    def end(self, cause: HangupCause = causes.NORMAL_HANGUP, source: str = "API Request") -> None:
-        """End the call, because the application asks for it or its time is up."""
-        if not self._stopped.done():
-            self._stopped.set_result(CallEnded(cause, source))
+    def end(self) -> None:
+        """End the call, because the application asks for it."""
+        answered = self.record.caller.answered_at is not None
+        self._stop(causes.NORMAL_HANGUP if answered else causes.CANCELED, "API Request")
 
     def transfer(self, transfer: Transfer) -> None:
-        """Have the call go on with other instructions."""
+        """Have the call go on with other instructions, unless it has been so too often."""
+        self._transferred += 1
+        if self._transferred > MOST_TRANSFERS:
+            self._stop(causes.LOOP_DETECTED, "Plivo")
         self._transfers.put_nowait(transfer)
 
-    def say(self, words: str) -> None:
-        """Let the legs that are connected hear something."""
-        self._call.note("caller", "heard", words)
+    def say(self, words: str, legs: Collection[str]) -> None:
+        """Let those of the legs that are connected hear something."""
         callee = self.record.callee
-        if callee is not None and callee.answered_at is not None and callee.ended_at is None:
-            self._call.note("callee", "heard", words)
+        talking = callee is not None and callee.answered_at is not None and callee.ended_at is None
+        for leg in legs:
+            if leg == "caller" or talking:
+                self._call.note(leg, "heard", words)
 
     async def _until_it_ends(self, instructions: Coroutine[Any, Any, None]) -> tuple[HangupCause, str]:
         """Follow instructions until they end, the caller leaves, or the application ends the call."""
@@ -150,7 +157,11 @@ class Call:
     def _end_in(self, seconds: int) -> None:
         """End the call in so many simulated seconds, unless it has ended by then."""
         loop = asyncio.get_running_loop()
-        loop.call_later(seconds / self._clock.speed, self.end, causes.SCHEDULED_HANGUP, "Plivo")
+        loop.call_later(seconds / self._clock.speed, self._stop, causes.SCHEDULED_HANGUP, "Plivo")
+
+    def _stop(self, cause: HangupCause, source: str) -> None:
+        if not self._stopped.done():
+            self._stopped.set_result(CallEnded(cause, source))
 
     async def _make_recording(self, conversation: Conversation) -> None:
         """Have the conversation's file made and reported, a moment after its end."""

@@ -89,7 +89,7 @@ class Dialling:
     async def _rung(self, phone: Phone, leg: Leg, ring_seconds: int) -> Outcome:
         record = self._call.record
         if leg.number == record.caller.number:
-            return Outcome("failed", causes.LOOP_DETECTED, "Plivo")
+            return Outcome("failed", causes.LOOP_DETECTED, "Plivo", rang=False)
         outcome = engaged(phone)
         if outcome is None:
             phone.occupy("ringing", record.call_uuid, leg.screen)

@@ -44,15 +44,17 @@ class Interpreter:
         await self._follow(self._read(Next(document, causes.INVALID_TRANSFER_XML)))
 
     async def _first_instructions(self, runs: VoiceApplication, form: Form) -> list[xml.Instruction]:
-        """What the answer URL says, or else the fallback: where that one has no document, or none that is valid."""
+        """What the answer URL says, or the fallback where that one cannot be reached.
+
+        A document that is not valid ends the call (https://www.plivo.com/docs/voice/concepts/callbacks).
+        """
         try:
             document = await self._call.fetched(runs.answer, form, causes.ANSWER_URL_UNREACHABLE)
-            return self._read(Next(document, causes.INVALID_ANSWER_XML))
         except CallEnded:
             if not runs.fallback.url:
                 raise
-        self._call.note("caller", "fell back")
-        document = await self._call.fetched(runs.fallback, form, causes.ANSWER_URL_UNREACHABLE)
+            self._call.note("caller", "fell back")
+            document = await self._call.fetched(runs.fallback, form, causes.ANSWER_URL_UNREACHABLE)
         return self._read(Next(document, causes.INVALID_ANSWER_XML))
 
     async def _follow(self, instructions: list[xml.Instruction]) -> None:
@@ -63,17 +65,24 @@ class Interpreter:
                 followed += 1
                 if followed > MAX_INSTRUCTIONS:
                     raise CallEnded(causes.LOOP_DETECTED, "Plivo")
-                going_on = await self._obey(instruction)
+                going_on = await self._obey(instruction, is_first=followed == 1)
                 if going_on is not None:
                     break
             if going_on is None:
                 return
             instructions = self._read(going_on)
 
-    async def _obey(self, instruction: xml.Instruction) -> Next | None:
-        """Carry out one instruction. The document that takes this one's place, if one does."""
+    async def _obey(self, instruction: xml.Instruction, *, is_first: bool) -> Next | None:
+        """Carry out one instruction. The document that takes this one's place, if one does.
+
+        A Wait that comes first lasts before the call is picked up (https://docs.plivo.com/docs/voice/xml/wait).
+        """
         if isinstance(instruction, xml.Hangup):
             self._hang_up(instruction)
+            return None
+        if is_first and isinstance(instruction, xml.Wait):
+            await listen(self._call, "caller", instruction)
+            self._call.caller_answered()
             return None
         self._call.caller_answered()
         match instruction:
@@ -101,12 +110,15 @@ class Interpreter:
     async def _dial(self, dial: xml.Dial) -> Next | None:
         wanted, self._wanted = self._wanted, None
         outcome = await self._dialling.dial(dial, wanted)
-        return await self._after(
-            dial.action,
-            {"DialStatus": outcome.status, "DialHangupCause": outcome.cause.name,
-             "DialALegUUID": self._call.record.call_uuid},
-            follows=dial.follows_action,
-        )  # fmt: skip
+        callee = self._call.record.callee
+        about = {
+            "DialStatus": outcome.status,
+            "DialRingStatus": "true" if outcome.rang else "false",
+            "DialHangupCause": outcome.cause.standard,
+            "DialALegUUID": self._call.record.call_uuid,
+            "DialBLegUUID": callee.leg_uuid if callee is not None and outcome.answered else "",
+        }
+        return await self._after(dial.action, about, follows=dial.follows_action)
 
     async def _get_digits(self, asked: xml.GetDigits) -> Next | None:
         phone = self._call.phone
@@ -119,12 +131,14 @@ class Interpreter:
         return await self._after(asked.action, {"Digits": digits}, follows=asked.follows_action)
 
     async def _after(self, action: Webhook, about: Form, *, follows: bool) -> Next | None:
-        """Tell an element's action what came of it."""
+        """Tell an element's action what came of it. One that is not followed fails no call, whatever it answers."""
         if not action.url:
             return None
         form = self._call.reporter.form(**about)
-        document = await self._call.fetched(action, form, causes.ACTION_URL_UNREACHABLE)
-        return Next(document, causes.INVALID_ACTION_XML) if follows else None
+        if not follows:
+            await self._call.network.client.tell(action, form)
+            return None
+        return Next(await self._call.fetched(action, form, causes.ACTION_URL_UNREACHABLE), causes.INVALID_ACTION_XML)
 
     async def _fetched(self, webhook: Webhook, unreachable: HangupCause) -> Document:
         return await self._call.fetched(webhook, self._call.reporter.form(), unreachable)

@@ -68,7 +68,11 @@ class Reporter:
         self._overtaken.add(asyncio.create_task(send()))
 
     def form(self, **more: str) -> dict[str, str]:
-        """What every request about the call says."""
+        """What every request about the call says; of one that an application ordered, also which order it was.
+
+        https://www.plivo.com/docs/voice/xml/request
+        """
+        ordered = ("ALegUUID", "ALegRequestUUID", "RequestUUID") if self._record.direction == "outbound" else ()
         return {
             "CallUUID": self._record.call_uuid,
             "From": self._record.from_number,
@@ -76,6 +80,7 @@ class Reporter:
             "Direction": self._record.direction,
             "CallStatus": "in-progress",
             "SessionStart": self._record.caller.began_at.strftime("%Y-%m-%d %H:%M:%S.%f"),
+            **dict.fromkeys(ordered, self._record.call_uuid),
             **more,
         }
 
@@ -102,7 +107,7 @@ class Reporter:
             DialBLegDuration=str(leg.duration),
             DialBLegBillDuration=str(leg.bill_duration),
             DialBLegTotalCost=str(leg.cost),
-            DialBLegHangupCause=_shouted(leg.cause.name),
+            DialBLegHangupCause=leg.cause.standard,
             DialBLegHangupCauseName=leg.cause.name,
             DialBLegHangupCauseCode=str(leg.cause.code),
             DialBLegHangupSource=leg.source,
@@ -113,19 +118,26 @@ class Reporter:
         leg = self._record.caller
         about = {
             "Event": "Hangup",
-            "CallStatus": "completed" if leg.answered_at else _UNANSWERED.get(leg.cause.code, "completed"),
+            "CallStatus": self._last_status(),
             "Duration": str(leg.duration),
             "BillDuration": str(leg.bill_duration),
             "TotalCost": str(leg.cost),
             "StartTime": _written(leg.began_at),
             "AnswerTime": _written(leg.answered_at),
             "EndTime": _written(leg.ended_at),
-            "HangupCause": _shouted(leg.cause.name),
+            "HangupCause": leg.cause.standard,
             "HangupCauseName": leg.cause.name,
             "HangupCauseCode": str(leg.cause.code),
             "HangupSource": leg.source,
         }
         self._tell(webhook, self.form(**{key: value for key, value in about.items() if value}))
+
+    def _last_status(self) -> str:
+        """Of a call that reached a number, it is always the same (https://www.plivo.com/docs/voice/xml/request)."""
+        leg = self._record.caller
+        if self._record.direction == "inbound" or leg.answered_at is not None:
+            return "completed"
+        return _UNANSWERED.get(leg.cause.code, "completed")
 
     def recorded(self, webhook: Webhook, recording: Recording) -> None:
         """The conversation's recording is ready."""
@@ -149,10 +161,6 @@ _UNANSWERED = {3010: "busy", 3020: "busy", 6010: "no-answer", 3000: "no-answer",
 
 def _digits(e164: str) -> str:
     return e164.removeprefix("+")
-
-
-def _shouted(name: str) -> str:
-    return name.upper().replace(" ", "_")
 
 
 def _written(moment: datetime | None) -> str:

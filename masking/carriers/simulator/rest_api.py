@@ -19,6 +19,7 @@ from masking.carriers.simulator.requests import NETWORK, Refused, WebhookUrl, bo
 from masking.carriers.simulator.rest_answers import authenticate, check_query, listed, told
 
 _CALLS = r"/v1/Account/{auth_id}/Call/"
+_LEGS = {"aleg": ("caller",), "bleg": ("callee",), "both": ("caller", "callee")}
 _RECORDINGS = r"/v1/Account/{auth_id}/Recording/"
 
 
@@ -112,7 +113,8 @@ async def _transfer(request: web.Request) -> web.Response:
 
 async def _speak(request: web.Request) -> web.Response:
     call = _live(request)
-    call.say((await body_of(request, Speech)).text)
+    asked = await body_of(request, Speech)
+    call.say(asked.text, _LEGS[asked.legs])
     return told(202, message="speak started")
 
 

@@ -14,11 +14,12 @@ from masking.carriers.simulator.phones import Phone, WrongState
 
 
 class Outcome(NamedTuple):
-    """How ringing ended: the Dial's status, and why the leg ended unless it was answered."""
+    """How dialling ended: the Dial's status, why the leg ended unless it was answered, and whether the phone rang."""
 
     status: str
     cause: HangupCause
     source: str
+    rang: bool = True
 
     @property
     def answered(self) -> bool:
@@ -32,7 +33,7 @@ ANSWERED = Outcome("completed", causes.NORMAL_HANGUP, "Callee")
 def engaged(phone: Phone) -> Outcome | None:
     """What comes of calling a phone that cannot ring; None when it can."""
     if phone.state != "idle" or phone.behaviour.on_ring == "busy":
-        return Outcome("busy", causes.BUSY_LINE, "Callee")
+        return Outcome("busy", causes.BUSY_LINE, "Callee", rang=False)
     return None
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
@@ -19,6 +18,7 @@ from masking.carriers.simulator.clock import SimulatedClock
 from masking.carriers.simulator.network import Network
 from masking.carriers.simulator.phones import Behaviour, Digits, WrongState
 from masking.carriers.simulator.requests import NETWORK, Refused, WebhookUrl, body_of, e164
+from masking.carriers.simulator.rest_answers import told
 from masking.errors import StartupError
 from masking.lifeline import until_stopped
 from masking.ports import Place, listening
@@ -207,13 +207,12 @@ async def _errors_as_json(
     try:
         return await handler(request)
     except Refused as refusal:
-        return _error(refusal.status, refusal.sentence)
+        status, sentence = refusal.status, refusal.sentence
     except WrongState as wrong:
-        return _error(409, str(wrong))
+        status, sentence = 409, str(wrong)
     except web.HTTPException as error:
-        return _error(error.status, error.reason)
-
-
-def _error(status: int, sentence: str) -> web.Response:
-    body: dict[str, Any] = {"error": sentence}
-    return web.json_response(body, status=status)
+        status, sentence = error.status, error.reason
+    # Every answer of Plivo's API has an id (https://plivo.com/docs/voice/api/response).
+    if request.path.startswith("/v1/Account/"):
+        return told(status, error=sentence)
+    return web.json_response({"error": sentence}, status=status)
