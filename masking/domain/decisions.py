@@ -82,9 +82,13 @@ def placed_call(call_uuid: str, route: Route, rates: CallRates | None = None) ->
     )
 
 
+def wrong_pin_id(call_uuid: str, wrong_pins: int) -> str:
+    """The id of a call's `wrong_pins`-th wrong PIN, however often the carrier tells it."""
+    return f"{call_uuid}:pin:{wrong_pins}"
+
+
 def wrong_pin(call_uuid: str, asked: Route, wrong_pins: int, decision: Decision, now: datetime) -> PinStatus:
     """What the session that asked hears of a wrong PIN, the `wrong_pins`-th of the call, and of what was decided."""
     call = call_of(call_uuid, asked, decision)
-    return PinStatus(
-        event_id=f"{call_uuid}:pin:{wrong_pins}", at=now, call=call, status="failed", retry_counter=wrong_pins
-    )
+    event_id = wrong_pin_id(call_uuid, wrong_pins)
+    return PinStatus(event_id=event_id, at=now, call=call, status="failed", retry_counter=wrong_pins)

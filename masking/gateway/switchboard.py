@@ -13,7 +13,7 @@ from urllib.parse import quote
 from aiohttp import web
 
 from masking.carriers.protocol import PATH, CallUrls, InboundCall
-from masking.domain.decisions import call_of, events_of, placed_call, ring_of, wrong_pin
+from masking.domain.decisions import call_of, events_of, placed_call, ring_of, wrong_pin, wrong_pin_id
 from masking.domain.events import AnyCarrierEvent
 from masking.domain.routing import (
     AskPin,
@@ -167,7 +167,10 @@ async def _decided_by_pin(
     connection: Connection, context: Context, inbound: InboundCall, digits: str, wrong_pins: int
 ) -> Decision:
     keyring, (call_uuid, caller, called) = context.keyring, inbound
-    guesses = await pin_failures.guesses(connection, keyring, called, caller, _window(context), in_turn=True)
+    this = wrong_pin_id(call_uuid, wrong_pins + 1)
+    guesses = await pin_failures.guesses(
+        connection, keyring, called, caller, _window(context), in_turn=True, other_than=this
+    )
     entered = await find_route_by_pin(connection, keyring, called, digits, caller, call_uuid) if digits else None
     asked = await find_route_that_asks(connection, keyring, called, caller, call_uuid) or entered
     if asked is None or asked.over or (entered is not None and entered.over):

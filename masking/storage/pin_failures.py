@@ -11,7 +11,14 @@ from masking.storage.routes import identity_hash
 
 
 async def guesses(
-    connection: Connection, keyring: Keyring, number: str, caller: str, window: timedelta, *, in_turn: bool = False
+    connection: Connection,
+    keyring: Keyring,
+    number: str,
+    caller: str,
+    window: timedelta,
+    *,
+    in_turn: bool = False,
+    other_than: str = "",
 ) -> Guesses:
     """How many PINs were wrong within the window: of `caller` on any number, and of anybody on `number`.
 
@@ -20,6 +27,7 @@ async def guesses(
         in_turn: wait until whoever enters a PIN there, or the same caller elsewhere, has been
             decided about, and let others wait until the transaction ends. So those who call
             many times at once have no more tries than others.
+        other_than: the id of the try that is to be decided about, which may be told again.
     """
     of_caller = _caller_hash(keyring, number, caller)
     async with connection.pipeline():
@@ -28,10 +36,11 @@ async def guesses(
             turns = [int.from_bytes(turn[:8], signed=True) for turn in (of_caller, keyring.lookup_hash("turn", number))]
             await connection.execute("SELECT pg_advisory_xact_lock(%s), pg_advisory_xact_lock(%s)", turns)
         counted = await connection.execute(
-            "SELECT"
-            " (SELECT count(*) FROM pin_failures WHERE caller_hash = %(caller)s AND failed_at > now() - %(window)s),"
-            " (SELECT count(*) FROM pin_failures WHERE virtual_number = %(number)s AND failed_at > now() - %(window)s)",
-            {"caller": of_caller, "number": number, "window": window},
+            "SELECT (SELECT count(*) FROM pin_failures WHERE caller_hash = %(caller)s"
+            " AND failed_at > now() - %(window)s AND event_id <> %(other_than)s),"
+            " (SELECT count(*) FROM pin_failures WHERE virtual_number = %(number)s"
+            " AND failed_at > now() - %(window)s AND event_id <> %(other_than)s)",
+            {"caller": of_caller, "number": number, "window": window, "other_than": other_than},
         )
         by_caller, on_number = await counted.fetchone() or (0, 0)
     return Guesses(by_caller=int(str(by_caller)), on_number=int(str(on_number)))

@@ -220,3 +220,18 @@ async def test_a_session_hears_of_so_many_declined_calls_and_wrong_pins_and_no_m
         counted = await connection.execute("SELECT declined_count, pin_count FROM unconnected")
         assert await counted.fetchall() == [(5, 5)]
     assert [outcome for outcome, *_ in pins(receiver)] == ["failed"] * 3 + ["AuthorizedCaller"]
+
+
+async def test_a_pin_that_the_carrier_posts_again_gets_the_same_answer_and_counts_once(
+    system: System, receiver: Receiver
+) -> None:
+    """As when it had our answer too late: also where this try is the last but one that the caller has."""
+    session = await create(system, receiver, **PIN)
+    number, call_uuid = session["number"], str(uuid4())
+    for _ in range(system.settings.pin_failures_per_caller - 2):
+        await call_and_press(system, number, STRANGER, "0000")
+    await ring_at(system, number, STRANGER, call_uuid)
+    for digits, wrong, element in (("0000", 0, "GetDigits"), ("1234", 1, "Dial")):
+        once, again = [await press(system, number, STRANGER, call_uuid, digits, wrong) for _ in range(2)]
+        assert once.find(element) is not None
+        assert ElementTree.tostring(again) == ElementTree.tostring(once)
