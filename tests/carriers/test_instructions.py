@@ -269,6 +269,16 @@ async def test_lost_and_repeated_reports_still_arrive(network: Network, applicat
     assert application.forms("/hangup")
 
 
+async def test_a_question_whose_answer_is_lost_is_asked_again(network: Network, application: Application) -> None:
+    application.documents["/answer"] = "<Response><Speak>Hello.</Speak></Response>"
+    network.chaos = ChaosSwitches(drop=0.9, seed=2)
+    for _ in range(4):
+        record = network.dial(ALICE, NUMBER)
+        await until(lambda record=record: record.ended)  # type: ignore[misc]
+        assert heard(record) == ["Hello."]
+    assert 4 < len(application.forms("/answer")) < 8
+
+
 def test_magic_numbers_provoke_outcomes_by_themselves() -> None:
     assert born_behaviour("+12025550180").on_ring == "busy"
     assert born_behaviour("+14155550182").on_ring == "ignore"

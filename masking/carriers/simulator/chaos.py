@@ -13,7 +13,8 @@ class ChaosSwitches(BaseModel):
     """How often each fault happens to a report (an event, a recording), from 0 (never) to 1 (always).
 
     Attributes:
-        drop: a try is lost, on its way there or its answer on the way back; the network tries again.
+        drop: a try is lost, on its way there or its answer on the way back; the network tries again. Of a question
+            what to do only the first answer is.
         duplicate: it is sent once more, later.
         delay: it comes late, and all later ones of its call with it.
         reorder: it comes late, and later ones of its call overtake it.
