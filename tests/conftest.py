@@ -32,6 +32,7 @@ from masking.storage.accounts import ensure_account, ensure_numbers
 from masking.storage.database import Database
 from masking.storage.migrate import migrate
 from masking.temporal import data_converter, masking_plugin
+from tests.ending import end_without_shutting_down
 from tests.servers import SharedServer, temporal_server
 
 if TYPE_CHECKING:
@@ -173,6 +174,11 @@ async def database(pool: Database, tables: Tables, keyring: Keyring) -> Database
         await ensure_account(connection, keyring, ACCOUNT, TOKEN)
         await ensure_numbers(connection, ACCOUNT, POOL)
     return pool
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Have the process end as its tests did, whatever Temporal's core does by then."""
+    end_without_shutting_down(session)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -63,3 +64,17 @@ def test_a_process_that_is_aborted_leaves_no_core_file() -> None:
     kept, most = done.stdout.split()
     assert most != "0", "else this shows nothing"
     assert kept == "True"
+
+
+@pytest.mark.parametrize(("what", "status"), [("assert True", 0), ("assert False", 1)])
+def test_a_run_of_tests_ends_as_they_did_whatever_temporals_core_does_then(
+    tmp_path: Path, what: str, status: int
+) -> None:
+    (tmp_path / "test_it.py").write_text(f"def test_it() -> None:\n    {what}\n")
+    script = (
+        "import atexit, os, sys, pytest\n"
+        "atexit.register(os.abort)\n"
+        f"sys.exit(pytest.main(['-p', 'tests.conftest', '-p', 'no:cacheprovider', {str(tmp_path)!r}]))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=60, check=False)
+    assert done.returncode == status, done.stdout
