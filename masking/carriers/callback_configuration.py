@@ -1,7 +1,9 @@
 """How often and how long a webhook is tried: Plivo's callback configuration, which is the fragment of its URL.
 
 https://www.plivo.com/docs/voice/concepts/callback-configurations. By itself Plivo tries again once, and only where it
-had no answer in time. The fragment is part neither of the request nor of its signature (plivo-wire.md §5.11).
+had no answer in time. It names the URLs that may have one: `answer_url`, `fallback_url`, `hangup_url`, `action` and
+`callback_url`; those of a `Redirect`, a `confirmSound` and a transfer are not among them. The fragment is part neither
+of the request nor of its signature (plivo-wire.md §5.11).
 """
 
 from __future__ import annotations

@@ -8,9 +8,11 @@ from typing import Any
 import httpx
 import pytest
 
+from masking.carriers.simulator import interpreter
 from masking.carriers.simulator.call import Call
+from masking.carriers.simulator.call_parts import OngoingCall
+from masking.carriers.simulator.elements import Play
 from masking.carriers.simulator.phones import Behaviour
-from masking.carriers.simulator.voice_xml import Play
 from tests.conftest import ACCOUNT, TOKEN
 from tests.integration.conftest import Receiver, System
 from tests.integration.telephone import Telephone, heard, heard_on, speed, telephone
@@ -97,11 +99,11 @@ def audio_ends(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
     """The audio that is played goes on until this is set."""
     ends = asyncio.Event()
 
-    async def listen(call: Call, leg: str, sound: Play) -> None:
-        call._note(leg, "heard", sound.url)
+    async def listen(call: OngoingCall, leg: str, sound: Play) -> None:
+        call.note(leg, "heard", sound.url)
         await ends.wait()
 
-    monkeypatch.setattr(Call, "_listen", listen)
+    monkeypatch.setattr(interpreter, "listen", listen)
     return ends
 
 

@@ -76,7 +76,7 @@ def _connect(response: Element, decision: Connect, urls: CallUrls) -> None:
             callbackUrl=f"{urls.recording}{TOLD}",
             callbackMethod="POST",
         )
-    greeting = {"confirmSound": f"{urls.greeting}{ASKED}"} if decision.play_to_callee else {}
+    greeting = {"confirmSound": urls.greeting} if decision.play_to_callee else {}
     dial = SubElement(
         response,
         "Dial",

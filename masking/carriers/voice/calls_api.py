@@ -75,7 +75,6 @@ class CallsApi:
 
     async def transfer(self, call_uuid: str, url: str) -> bool:
         """Both legs, each asking by itself. Whether the call was still there."""
-        url = f"{url}{ASKED}"
         body = {"legs": "both", "aleg_url": url, "aleg_method": "POST", "bleg_url": url, "bleg_method": "POST"}
         answer = await self.rest.ask("POST", self._one(call_uuid), body, gone_is_fine=True)
         return answer.status_code != NOT_FOUND
