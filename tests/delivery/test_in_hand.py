@@ -37,7 +37,7 @@ async def sender(
 ) -> AsyncIterator[CallbackSender]:
     """It looks for nothing by itself."""
     monkeypatch.setattr("masking.delivery.sender.LOOK_EVERY_S", 3600.0)
-    async with sending(database, keyring) as sender:
+    async with sending(database, keyring, read_timeout=100) as sender:
         yield sender
 
 
@@ -59,7 +59,7 @@ async def held(database: Database) -> int:
 
 
 async def let_go_of_all(database: Database) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while await held(database):  # noqa: ASYNC110
             await asyncio.sleep(0.02)
 
@@ -101,12 +101,12 @@ async def test_what_another_sender_has_in_hand_is_not_overtaken(
     session = await queue.session()
     await queue.put(session, customer.url(), 1)
     async with database.transaction() as connection:
-        await claim(connection, keyring, 1, timedelta(seconds=1))
+        await claim(connection, keyring, 1, timedelta(hours=1))
     activities = SessionActivities(database, keyring, sender)
     await activities.record_session(RecordSession(session=session, callbacks=told(session, customer.url(), 2)))
     await asyncio.sleep(0.5)
     assert customer.taken == []
-    await asyncio.sleep(0.6)
+    await queue.claims_end()
     sender.wake()
     await until(lambda: len(customer.taken) == 2)
     assert customer.taken == ["1", "2"]
