@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import psutil
@@ -62,7 +63,7 @@ def masking(env: dict[str, str], *arguments: str) -> Result:
     return done
 
 
-def until(condition: Callable[[], object], within: float = 30.0) -> None:
+def until(condition: Callable[[], object], within: float = 60.0) -> None:
     deadline = time.monotonic() + within
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
@@ -129,7 +130,14 @@ class Run:
         return next(process for process in self.tree() if part in command_of(process))
 
     def create(self, **arguments: Any) -> dict[str, Any]:
-        response = self.http.post(f"{self.api}/", json={"first_party": FIRST, "second_party": SECOND} | arguments)
+        """A session of a customer who asks again where the outcome is not known in time, as on a busy machine."""
+        body = {"first_party": FIRST, "second_party": SECOND} | arguments
+        key, deadline = {"Idempotency-Key": str(uuid4())}, time.monotonic() + 60
+        while True:
+            response = self.http.post(f"{self.api}/", json=body, headers=key)
+            if response.status_code != 503 or time.monotonic() > deadline:
+                break
+            time.sleep(0.3)
         assert response.status_code == 201, response.text
         session: dict[str, Any] = response.json()["session"]
         return session
@@ -139,6 +147,13 @@ class Run:
         assert response.status_code == 200, response.text
         session: dict[str, Any] = response.json()["response"]
         return session
+
+    def expire(self, uuid: str) -> None:
+        """The same for its end."""
+        deadline = time.monotonic() + 60
+        while (response := self.http.delete(f"{self.api}/{uuid}/")).status_code == 503 and time.monotonic() < deadline:
+            time.sleep(0.3)
+        assert response.status_code == 200 or "already expired" in response.text, response.text
 
     def phone(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         response = self.http.request(method, f"{self.ready['simulator_url']}/v1/phones/{path}", json=body)

@@ -150,7 +150,7 @@ async def test_a_forwarder_that_has_some_of_its_events_in_hand_is_waited_for(
         await asyncio.sleep(0.1)
         assert not taking.done()
         # Temporal has just told it that the workflow is no more. It waits for nobody who waits for it.
-        await asyncio.wait_for(inbox.postpone(forwarding, session.session_uuid, timedelta(minutes=5)), 0.5)
+        await asyncio.wait_for(inbox.postpone(forwarding, session.session_uuid, timedelta(minutes=5)), 20)
     assert len(in_hand) == 2
     assert (await taking).again == 5
 

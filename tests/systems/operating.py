@@ -142,7 +142,7 @@ class Operator:
         session = self.session(to)
         self(f"masking phones call {FIRST} {plus(session)} --hangs-up-after 30")
         uuid: str = session["session_uuid"]
-        self.system.http.delete(f"{self.system.api}/{uuid}/").raise_for_status()
+        self.system.expire(uuid)
         with psycopg.connect(self.database_url, autocommit=True) as connection:
             closed = "SELECT FROM sessions WHERE session_uuid = %s AND settled_at IS NOT NULL"
             until(lambda: connection.execute(closed, (uuid,)).fetchone() is not None)

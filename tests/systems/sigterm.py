@@ -16,6 +16,7 @@ import psycopg
 from aiohttp import web
 from temporalio.client import Client
 
+from masking.client import DEFAULT_TIMEOUT
 from masking.embedded.postgres import running_database_url
 from masking.ports import serving
 from masking.tls import trusted
@@ -23,6 +24,8 @@ from tests.integration.conftest import free_port
 from tests.processes.running import Run
 
 IN_FLIGHT = 24
+ANSWERED_WITHIN = 0.9 * DEFAULT_TIMEOUT
+"""After so long at least a gateway may answer that it does not know."""
 SLOW_S = 1.0
 
 
@@ -109,30 +112,37 @@ async def the_gateway_answers_every_request_that_it_accepted(run: Run, http: htt
     chance = random.Random(seed)
     gateway = run.named("masking.gateway")
     await created(run, http, 9999)
-    sent = Sent()
-    begun = [asyncio.create_task(create(run, http, n, sent)) for n in range(IN_FLIGHT)]
-    # On a busy machine we may take seconds to send all of them, and a gateway waits for none that long.
-    async with asyncio.timeout(20):
-        while sent.count < IN_FLIGHT:  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
-    await asyncio.sleep(chance.uniform(0, 0.1))
-    assert not all(each.done() for each in begun), "they were over too early to be interrupted"
+    for first in range(1000, 2000, IN_FLIGHT):
+        sent = Sent()
+        begun = [asyncio.create_task(create(run, http, first + n, sent)) for n in range(IN_FLIGHT)]
+        # On a busy machine we may take seconds to send all of them, and a gateway waits for none that long.
+        async with asyncio.timeout(60):
+            while sent.count < IN_FLIGHT:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        await asyncio.sleep(chance.uniform(0, 0.1))
+        if not all(each.done() for each in begun):
+            break
+        # They were over too early to be interrupted: others are begun.
     gateway.send_signal(signal.SIGTERM)
     await asyncio.sleep(0.05)
-    later = [asyncio.create_task(create(run, http, IN_FLIGHT + n)) for n in range(5)]
+    later = [asyncio.create_task(create(run, http, 2000 + n)) for n in range(5)]
 
     answers = await asyncio.gather(*begun)
-    assert {answer.status_code for answer in answers} == {201}
+    # On a busy machine an outcome may not be known in time, which is answered as well.
+    unknown = [n for n, answer in enumerate(answers) if answer.status_code == 503 and answer.elapsed > ANSWERED_WITHIN]
+    assert {answer.status_code for n, answer in enumerate(answers) if n not in unknown} <= {201}
     for each in await asyncio.gather(*later, return_exceptions=True):
         refused = isinstance(each, httpx.ConnectError)
         assert refused or (isinstance(each, httpx.Response) and each.status_code == 201), each
     await another(run, "masking.gateway", gateway.pid)
-    uuids = {answer.json()["session_uuid"] for answer in answers}
-    async with asyncio.timeout(30):
+    uuids = {answer.json()["session_uuid"] for n, answer in enumerate(answers) if n not in unknown}
+    async with asyncio.timeout(60):
         while not await healthy(run, http):  # noqa: ASYNC110 it is another process
             await asyncio.sleep(0.1)
     for uuid in uuids:
         assert (await http.get(f"{run.api}/{uuid}/")).status_code == 200
+    for n in unknown:
+        await created(run, http, first + n)
 
 
 async def healthy(run: Run, http: httpx.AsyncClient) -> bool:
@@ -149,7 +159,7 @@ async def the_worker_finishes_what_it_began(
     uuids = [await created(run, http, n, callback_url=url) for n in range(100, 108)]
     for uuid in uuids[:4]:
         await expire(run, http, uuid)
-    await asyncio.wait_for(customer.answering.wait(), 20)
+    await asyncio.wait_for(customer.answering.wait(), 60)
     creating = [asyncio.create_task(created(run, http, n, callback_url=url)) for n in range(108, 116)]
     expiring = [asyncio.create_task(expire(run, http, uuid)) for uuid in uuids[4:]]
     await asyncio.sleep(0.1)
