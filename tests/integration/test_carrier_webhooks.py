@@ -221,7 +221,7 @@ async def test_no_encoding_of_a_body_keeps_calls_waiting(system: System) -> None
         headers = {"Content-Type": f"application/x-www-form-urlencoded; charset={charset}"}
         before = time.process_time()
         assert (await system.http.post(url, content=body, headers=headers)).status_code == 400
-        assert time.process_time() - before < 0.2
+        assert time.process_time() - before < 1
 
 
 @pytest.mark.parametrize("path", ["/carrier/voice/answer", "/carrier/plivo/sessions/a/b"])
