@@ -252,7 +252,7 @@ async def test_plivo_calls_the_first_party(
     await phones.behave(FIRST, Behaviour(on_ring="ignore" if "first" in ending else "manual"))
     await phones.behave(SECOND, Behaviour(on_ring="busy" if "busy" in ending else "answer", hangs_up_after=61))
     it = await play(front, system, telephone, receiver, initiate_call_to_first_party=True, record=True, ring_timeout=20)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not (calls := await phones.calls()):  # noqa: ASYNC110 the network sets no event
             await asyncio.sleep(0.05)
     (placed,) = calls

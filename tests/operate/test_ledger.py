@@ -29,8 +29,14 @@ from tests.storage.test_ledger import closed, settle, told, with_fee
 pytestmark = pytest.mark.anyio
 
 HEADER = "Call UUID,call_direction,Call Duration,billed_duration,total_amount,end_time"
-NEXT_MONTH = (datetime.now(UTC).replace(day=1) + timedelta(days=32)).strftime("%Y-%m")
-THIS_MONTH = datetime.now(UTC).strftime("%Y-%m")
+
+
+def this_month() -> str:
+    return datetime.now(UTC).strftime("%Y-%m")
+
+
+def next_month() -> str:
+    return (datetime.now(UTC).replace(day=1) + timedelta(days=32)).strftime("%Y-%m")
 
 
 class Operator:
@@ -102,22 +108,22 @@ async def test_a_sessions_entries_are_shown_with_their_causes_and_sums(operator:
 
 
 async def test_a_month_is_exported_to_the_last_digit(operator: Operator, session: Session) -> None:
-    exported = await operator.runs("export", "--month", THIS_MONTH)
+    exported = await operator.runs("export", "--month", this_month())
     rows = list(csv.DictReader(io.StringIO(exported.stdout)))
     owed = sum(Decimal(row["amount"]) for row in rows if row["debit"] == f"receivable:{ACCOUNT}")
     assert owed == bill(session).total_amount
     assert len({row["entry_id"] for row in rows}) == len(rows) == 5
 
-    lines = (await operator.runs("export", "--month", THIS_MONTH, "--format", "json", "--account", ACCOUNT)).stdout
+    lines = (await operator.runs("export", "--month", this_month(), "--format", "json", "--account", ACCOUNT)).stdout
     assert [{name: str(value) for name, value in json.loads(line).items()} for line in lines.splitlines()] == rows
-    other = await operator.runs("export", "--month", NEXT_MONTH)
+    other = await operator.runs("export", "--month", next_month())
     assert (other.exit_code, len(other.stdout.splitlines())) == (0, 1), "a line of names, and nothing else"
 
 
 async def test_a_subaccount_has_no_month_of_its_own(operator: Operator, session: Session) -> None:
     """Its entries are its main account's: nothing would pass for all that it owes."""
     del session
-    done = await operator.runs("export", "--month", THIS_MONTH, "--account", "SATESTACCOUNT0000000")
+    done = await operator.runs("export", "--month", this_month(), "--account", "SATESTACCOUNT0000000")
     assert (done.exit_code, done.stdout) == (2, "")
     assert "--account must be the auth id of a main account" in done.stderr
 
@@ -126,7 +132,7 @@ async def test_a_carrier_that_says_the_same_differs_in_nothing(operator: Operato
     both = [record("caller", session, duration=80), record("callee", session, duration=75)]
     assert await operator.reconciled(*both, code=0) == []
     unanswered_and_free = f"no-such-leg,outbound,0,0,0.00000,{ended(session)}"
-    assert await operator.reconciled(*both, unanswered_and_free, month=THIS_MONTH, code=0) == []
+    assert await operator.reconciled(*both, unanswered_and_free, month=this_month(), code=0) == []
     words = await operator.runs("reconcile", str(operator.file))
     assert words.stdout == "3 records compared, 0 differences.\n"
 
@@ -141,7 +147,7 @@ async def test_differences_are_told_as_they_are_found(
 
     monkeypatch.setattr(ledger, "legs_ended_in", stopped)
     operator.file.write_text("\n".join([HEADER, record("caller", session, duration=80, amount="0.5")]) + "\n")
-    done = await operator.runs("reconcile", str(operator.file), "--month", THIS_MONTH)
+    done = await operator.runs("reconcile", str(operator.file), "--month", this_month())
     assert (done.exit_code, done.stdout.startswith("amount differs: leg call-1-caller ")) == (130, True)
 
 
@@ -151,7 +157,7 @@ async def test_each_difference_is_listed_with_its_likely_cause(operator: Operato
         record("caller", session, duration=81, billed=120, amount="0.0200"),
         record("callee", session, duration=75, amount="0.0125"),
         record("callee", session, duration=75),
-        month=THIS_MONTH,
+        month=this_month(),
     )
     assert found == [
         ["duration differs", "call-1-caller", "80 s", "81 s", "seconds that have begun are counted by one and not by"
@@ -191,7 +197,7 @@ async def test_legs_that_only_one_of_them_has_are_listed(
         ("missing at the carrier", "call-1-callee", "it ended near the period's edge, and may be in the neighbouring"
          " file"),
     ]  # fmt: skip
-    assert (await operator.reconciled(record("caller", session, duration=80), month=NEXT_MONTH, code=0)) == []
+    assert (await operator.reconciled(record("caller", session, duration=80), month=next_month(), code=0)) == []
 
 
 async def test_another_currency_and_an_unknown_cost_are_told(
