@@ -11,6 +11,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
+from masking.carriers.simulator.audio import MAX_SECONDS
 from masking.carriers.simulator.network import Network
 from masking.carriers.simulator.phones import Behaviour
 from masking.carriers.simulator.recordings import Recordings
@@ -38,7 +39,7 @@ async def test_a_conversation_is_recorded_in_a_real_audio_file(
     assert form["CallUUID"] == record.call_uuid
     assert form["RecordUrl"] == f"http://carrier.example/media/{form['RecordingID']}.{file_format}"
     seconds = int(form["RecordingDuration"])
-    assert 4 <= seconds <= 15
+    assert 4 <= seconds < 600
     assert 4000 <= int(form["RecordingEndMs"]) - int(form["RecordingStartMs"]) <= seconds * 1000
     name = f"{form['RecordingID']}.{file_format}"
     (file,) = (tmp_path / "recordings").iterdir()
@@ -55,7 +56,7 @@ async def test_a_conversation_is_recorded_in_a_real_audio_file(
     else:
         with wave.open(io.BytesIO(content)) as audio:
             assert (audio.getnchannels(), audio.getframerate()) == (2, 8000)
-            assert audio.getnframes() == seconds * 8000
+            assert audio.getnframes() == min(seconds, MAX_SECONDS) * 8000
             assert len(set(audio.readframes(8000))) > 50
 
 
