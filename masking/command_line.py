@@ -61,9 +61,9 @@ def say_some(
     typer.echo(how_many(len(shown), state, more=more))
 
 
-def how_many(shown: int, state: str, *, more: bool) -> str:
+def how_many(shown: int, state: str, *, more: bool, see: str = "--limit") -> str:
     """The last line of a list: how many there are, or that there are more than are shown."""
-    return f"{shown} {state} shown; there are more: see --limit." if more else f"{shown} {state}."
+    return f"{shown} {state} shown; there are more: see {see}." if more else f"{shown} {state}."
 
 
 def screen(*, soft_wrap: bool = False) -> Console:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from masking.command_line import AsJson, how_many, or_exit, plain, say
+from masking.command_line import AsJson, or_exit, say
 from masking.errors import MaskingError
 from masking.operate.arguments import auth_id, inventory_number
 from masking.operate.columns import Columns
 from masking.operate.console import on_system
 from masking.operate.known import account_must_be_known
 from masking.operate.number_file import new_number, read_numbers
+from masking.operate.pages import Limit, print_list
 from masking.operate.system import OperatedSystem
 from masking.storage.database import Connection
 from masking.storage.numbers import (
@@ -34,7 +34,6 @@ app = typer.Typer(name="numbers", no_args_is_help=True, add_completion=False)
 
 EXIT_IN_USE = 1
 SHOWN = 20
-LISTED, PAGE = 50, 1000
 COLUMNS = {"number": "number", "account": "account_id"} | {
     name: name for name in ("country", "area", "carrier", "state", "live", "cooling")
 }
@@ -94,64 +93,25 @@ def list_(
     account: Account = None,
     country: Annotated[str | None, typer.Option(help="ISO country.")] = None,
     state: Annotated[State | None, typer.Option(help="State.")] = None,
-    limit: Annotated[
-        int | None,
-        typer.Option(
-            help=f"The first so many; {LISTED} when left out, or all with --json.",
-            min=1,
-            max=1_000_000,
-            show_default=False,
-        ),
-    ] = None,
+    limit: Limit = None,
     as_json: AsJson = False,
 ) -> None:
     """List numbers, with the sessions that live on them and those that still hold them after their end."""
-    most = limit or (None if as_json else LISTED)
-    write = _json_writer() if as_json else _line_writer()
 
-    async def print_all(system: OperatedSystem) -> tuple[int, bool]:
-        shown, last = 0, None
-        while True:
-            # A statement and a transaction for each page: whoever reads slowly keeps neither open.
-            left = PAGE if most is None else min(PAGE, most - shown)
-            async with system.database.transaction() as connection:
-                page = await list_numbers(
-                    connection, account_id=account, country=country and country.upper(), state=state, limit=left + 1,
-                    after=last,
-                )  # fmt: skip
-                if not page and not shown:
-                    await account_must_be_known(connection, account)
-            write(page[:left])
-            shown, more = shown + len(page[:left]), len(page) > left
-            if not more or shown == most:
-                return shown, more
-            last = page[left - 1]
+    async def read(system: OperatedSystem, after: StoredNumber | None, most: int) -> list[StoredNumber]:
+        async with system.database.transaction() as connection:
+            found = await list_numbers(
+                connection, account_id=account, country=country and country.upper(), state=state, limit=most,
+                after=after,
+            )  # fmt: skip
+            if not found and after is None:
+                await account_must_be_known(connection, account)
+            return found
 
-    shown, more = on_system(print_all)
-    typer.echo(f'], "more": {json.dumps(more)}}}' if as_json else how_many(shown, "numbers", more=more))
+    def cells(number: StoredNumber) -> list[str]:
+        return [str(getattr(number, name)) for name in COLUMNS.values()]
 
-
-def _line_writer() -> Callable[[Sequence[StoredNumber]], None]:
-    columns = Columns(*COLUMNS, right=("live", "cooling"))
-
-    def write(page: Sequence[StoredNumber]) -> None:
-        rows = ([str(getattr(each, name)) for name in COLUMNS.values()] for each in page)
-        if page:
-            typer.echo("\n".join(columns.lines(rows)))
-
-    return write
-
-
-def _json_writer() -> Callable[[Sequence[StoredNumber]], None]:
-    """Writes one object, without its end."""
-    begin = '{"numbers": ['
-
-    def write(page: Sequence[StoredNumber]) -> None:
-        nonlocal begin
-        typer.echo(begin + ", ".join(json.dumps(plain(each)) for each in page), nl=False)
-        begin = ", "
-
-    return write
+    print_list("numbers", read, Columns(*COLUMNS, right=("live", "cooling")), cells, limit, as_json=as_json)
 
 
 @app.command()
