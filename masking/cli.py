@@ -36,9 +36,11 @@ GROUPS = {
         ("masking.operate.numbers", "masking.operate.number_questions", "masking.operate.plan"),
     ),
     "sessions": Group(
-        "Sessions: what happened in one, ending many, those that do not end, and having lost ones go on.",
+        "Sessions: which there are, what happened in one, ending many, those that do not end, and having lost ones"
+        " go on.",
         (
             "masking.operate.sessions",
+            "masking.operate.session_list",
             "masking.operate.expire",
             "masking.operate.overdue",
             "masking.operate.resume",

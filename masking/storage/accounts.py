@@ -251,8 +251,18 @@ async def is_subaccount_of(connection: Connection, auth_id: str, parent_id: str)
 
 async def must_exist(connection: Connection, auth_id: str) -> None:
     """Raise `AccountError` where there is no such account or subaccount."""
-    if not AUTH_ID.fullmatch(auth_id) or not await _exists(connection, auth_id):
+    await principal_of(connection, auth_id)
+
+
+async def principal_of(connection: Connection, auth_id: str) -> Principal:
+    """Whose sessions an account or subaccount has. Raises `AccountError` where there is none."""
+    row: tuple[str | None] | None = None
+    if AUTH_ID.fullmatch(auth_id):
+        found = await connection.execute("SELECT parent_id FROM accounts WHERE auth_id = %s", (auth_id,))
+        row = await found.fetchone()  # type: ignore[assignment] # an auth id
+    if row is None:
         raise AccountError("there is no account with this auth id; list them with `masking accounts list`")
+    return Principal(auth_id, None) if row[0] is None else Principal(row[0], auth_id)
 
 
 async def auth_tokens(connection: Connection, keyring: Keyring, auth_id: str) -> Sequence[str]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Literal, NamedTuple
 
 from psycopg.rows import class_row
 
 from masking.domain.session import Session
-from masking.privacy.keyring import Keyring
+from masking.domain.terms import Carrier
+from masking.privacy.keyring import Keyring, Unreadable
 from masking.storage.accounts import Principal
 from masking.storage.database import Connection
 from masking.storage.routes import identity_hash
@@ -93,6 +95,90 @@ async def list_sessions_from(
     return _page(rows[::-1], keyring, newer=more, older=True)
 
 
+class ListedSession(NamedTuple):
+    """A session as operators' lists show it: what is stored in the clear.
+
+    Attributes:
+        account: who has it: an account's or a subaccount's auth id.
+        status: in the API's words.
+    """
+
+    session_uuid: str
+    account: str
+    virtual_number: str
+    status: str
+    created_at: datetime
+    expires_at: datetime
+
+
+async def list_every_session(
+    connection: Connection,
+    keyring: Keyring,
+    owner: Principal | None,
+    wanted: SessionFilter,
+    party: str | None,
+    after: Position | None,
+    limit: int,
+) -> list[ListedSession]:
+    """Up to `limit` sessions of an account, or of all, that a filter lets through, newest first.
+
+    Args:
+        party: a number, E.164, that is either party of theirs.
+        after: where they begin.
+    """
+    values: dict[str, object] = {"limit": limit}
+    sides = [wanted]
+    if party is not None:
+        sides = [wanted._replace(first_party=party), wanted._replace(second_party=party)]
+    newest = []
+    for side in sides:
+        of_one = _Query(connection, *_conditions(keyring, owner, side, "a.auth_id"))
+        where, more = of_one.where(after)
+        newest.append(f"(SELECT session_uuid, created_at FROM sessions WHERE {where} {_NEWEST})")  # noqa: S608
+        values |= more
+    async with connection.cursor(row_factory=class_row(ListedSession)) as cursor:
+        # Of each account and side by an index, as the API's lists; no index has the sessions of all in their order.
+        await cursor.execute(
+            "SELECT s.session_uuid, coalesce(s.subaccount_id, s.account_id) AS account, s.virtual_number,"  # noqa: S608
+            " CASE WHEN s.expires_at <= now() THEN 'expired' ELSE s.status END AS status, s.created_at, s.expires_at"
+            f" FROM (SELECT found.* FROM accounts a CROSS JOIN LATERAL ({' UNION '.join(newest)}) found"
+            "  WHERE a.parent_id IS NULL AND (%(account)s::text IS NULL OR a.auth_id = %(account)s)"
+            f"  {_NEWEST}) page JOIN sessions s USING (session_uuid) ORDER BY s.created_at DESC, s.session_uuid DESC",
+            values,
+        )
+        return await cursor.fetchall()
+
+
+_NEWEST = "ORDER BY created_at DESC, session_uuid DESC LIMIT %(limit)s"
+
+
+async def place_after(connection: Connection, session_uuid: str) -> Position | None:
+    """The place after a session; None if there is no such session."""
+    found = await connection.execute("SELECT created_at FROM sessions WHERE session_uuid = %s", (session_uuid,))
+    row: tuple[datetime] | None = await found.fetchone()  # type: ignore[assignment] # a timestamp
+    return None if row is None else Position("after", row[0], session_uuid)
+
+
+async def carriers_of(
+    connection: Connection, keyring: Keyring, session_uuids: Sequence[str]
+) -> dict[str, Carrier | None]:
+    """Who masks each of some sessions, which takes reading them; None where it cannot be read."""
+
+    def carrier(session: SealedSession) -> Carrier | None:
+        try:
+            return session.opened(keyring).carrier
+        except Unreadable:
+            return None
+
+    async with connection.cursor(row_factory=class_row(SealedSession)) as cursor:
+        await cursor.execute(
+            "SELECT session_uuid, key_id, wrapped_key, sealed_session FROM sessions"
+            " WHERE session_uuid = ANY(%s) AND status <> 'erased'",
+            (list(session_uuids),),
+        )
+        return {row.session_uuid: carrier(row) for row in await cursor.fetchall()}
+
+
 class _Row(NamedTuple):
     session_uuid: str
     key_id: str
@@ -120,7 +206,7 @@ class _Query(NamedTuple):
 
     async def total(self, position: Position | None = None) -> int:
         """How many sessions there are; from a position on, if there is one."""
-        where, values = self._where(position)
+        where, values = self.where(position)
         rows = await self.connection.execute(f"SELECT count(*) FROM sessions WHERE {where}", values)  # noqa: S608 fixed fragments only
         (found,) = await rows.fetchone() or (0,)
         return int(str(found))
@@ -128,7 +214,7 @@ class _Query(NamedTuple):
     async def rows(self, limit: int, offset: int, position: Position | None = None) -> list[_Row]:
         """Sessions from the newest on, or away from a position. They are found in the index alone; only those of
         the page are read whole."""
-        where, values = self._where(position)
+        where, values = self.where(position)
         direction = "ASC" if position is not None and position.direction == "before" else "DESC"
         order = f"created_at {direction}, session_uuid {direction}"
         async with self.connection.cursor(row_factory=class_row(_Row)) as cursor:
@@ -141,7 +227,8 @@ class _Query(NamedTuple):
             )
             return await cursor.fetchall()
 
-    def _where(self, position: Position | None) -> tuple[str, dict[str, object]]:
+    def where(self, position: Position | None) -> tuple[str, dict[str, object]]:
+        """The conditions as one, from a position on, and the values."""
         if position is None:
             return " AND ".join(self.conditions), self.values
         beyond = "<" if position.direction == "after" else ">"
@@ -150,23 +237,20 @@ class _Query(NamedTuple):
         return " AND ".join([*self.conditions, place]), {**self.values, **values}
 
 
-# No session of the account lasts longer, so whatever expires after a time was created at most so long before it.
-_LONGEST = "(SELECT (max(duration) + 1) * interval '1 second' FROM sessions WHERE account_id = %(account)s)"
-# Expired means expired, also before the workflow could write it down.
-_ALIVE = f"expires_at > now() AND created_at > now() - {_LONGEST}"
-_STATUS = {
-    "active": f"(status <> 'expired' AND {_ALIVE})",
-    "in-progress": f"(status = 'in-progress' AND {_ALIVE})",
-    "expired": "(status = 'expired' OR expires_at <= now())",
-}
+def _conditions(
+    keyring: Keyring, owner: Principal | None, wanted: SessionFilter, account: str = "%(account)s"
+) -> tuple[list[str], dict[str, object]]:
+    """SQL conditions of fixed fragments, and the values they refer to.
 
-
-def _conditions(keyring: Keyring, owner: Principal, wanted: SessionFilter) -> tuple[list[str], dict[str, object]]:
-    """SQL conditions of fixed fragments, and the values they refer to."""
-    conditions = ["account_id = %(account)s", "status <> 'erased'"]
-    found: dict[str, object] = {"account": owner.account_id}
+    Args:
+        owner: None for whichever account it is.
+        account: the main account, as SQL.
+    """
+    subaccount = owner and owner.subaccount_id
+    conditions = [f"account_id = {account}", "status <> 'erased'"]
+    found: dict[str, object] = {"account": owner and owner.account_id}
     equal = {
-        "subaccount_id": owner.subaccount_id or wanted.subaccount,
+        "subaccount_id": subaccount or wanted.subaccount,
         "virtual_number": wanted.virtual_number,
         "first_party_hash": identity_hash(keyring, "number", wanted.first_party) if wanted.first_party else None,
         "second_party_hash": identity_hash(keyring, "number", wanted.second_party) if wanted.second_party else None,
@@ -175,16 +259,28 @@ def _conditions(keyring: Keyring, owner: Principal, wanted: SessionFilter) -> tu
         if value is not None:
             conditions.append(f"{column} = %({column})s")
             found[column] = value
-    if owner.subaccount_id is not None and wanted.subaccount not in (None, owner.subaccount_id):
+    if subaccount is not None and wanted.subaccount not in (None, subaccount):
         conditions.append("false")
+    # No session of the account lasts longer, so whatever expires after a time was created at most so long before it.
+    longest = f"(SELECT (max(duration) + 1) * interval '1 second' FROM sessions WHERE account_id = {account})"  # noqa: S608
     if wanted.status != "all":
-        conditions.append(_STATUS[wanted.status])
+        conditions.append(_status(wanted.status, longest))
     for index, bound in enumerate(wanted.bounds):
         value = f"%(bound{index})s"
         conditions.append(f"{bound.column} {bound.operator} {value}")
         found[f"bound{index}"] = bound.value
         if bound.column == "expires_at":
             # Which the index on the time of creation can use.
-            implied = value if bound.operator in ("<", "<=") else f"{value} - {_LONGEST}"
+            implied = value if bound.operator in ("<", "<=") else f"{value} - {longest}"
             conditions.append(f"created_at {bound.operator} {implied}")
     return conditions, found
+
+
+def _status(status: str, longest: str) -> str:
+    """Expired means expired, also before the workflow could write it down."""
+    alive = f"expires_at > now() AND created_at > now() - {longest}"
+    return {
+        "active": f"(status <> 'expired' AND {alive})",
+        "in-progress": f"(status = 'in-progress' AND {alive})",
+        "expired": "(status = 'expired' OR expires_at <= now())",
+    }[status]

@@ -34,6 +34,7 @@ OF_A_SESSION = (
 OF_AN_ACCOUNT = (
     "numbers list --account {}",
     "numbers explain +12025550142 +12025550143 --account {}",
+    "sessions list --account {}",
     "sessions overdue --account {}",
     "ledger export --month 2026-11 --account {}",
     "accounts disable {}",

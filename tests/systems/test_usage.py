@@ -314,6 +314,11 @@ def operations(operator: Operator) -> None:
     operator("masking inbox list")
     operator("masking inbox retry")
     operator(f"masking inbox corrections {uuid}")
+    mine = f"masking sessions list --account {operator.account} --party {FIRST} --carrier voice"
+    when = "--created-after 2026-01-01 --created-before 2999-01-01"
+    listed = operator.told(f"{mine} {when} --status expired --limit 50")["sessions"]
+    (number,) = (each["virtual_number"] for each in listed if each["session_uuid"] == uuid)
+    assert uuid not in operator(f"masking sessions list --number {number} --after {uuid}")
     assert operator.told(f"masking sessions overdue --account {operator.account} --limit 5")["sessions"] == []
     lost = [operator.session()["session_uuid"] for _ in range(2)]
     temporal = f"127.0.0.1:{operator.system.env['MASKING_TEMPORAL_PORT']}"
