@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 from datetime import UTC, datetime, timedelta
-from typing import Any, Self
 
 import pytest
-from psycopg import AsyncCursor
-from psycopg.rows import tuple_row
 from typer.testing import CliRunner, Result
 
 from masking.cli import app
@@ -20,7 +16,6 @@ from masking.domain.terms import Carrier
 from masking.operate import pages, session_list
 from masking.privacy.keyring import Keyring
 from masking.storage.database import Database
-from masking.storage.session_list import Bound, SessionFilter, list_every_session, place_after
 from masking.storage.sessions import insert_session
 from tests.conftest import ACCOUNT, KEYS, POOL
 from tests.domain.conversation import FIRST, SECOND
@@ -185,41 +180,3 @@ async def test_what_is_not_there_is_no_empty_list(
     del keep
     done = await runs(migrated_url, *arguments, "--json")
     assert (done.exit_code, done.stdout, done.stderr) == (2, "", f"masking: {told}\n")
-
-
-class Explaining(AsyncCursor[Any]):
-    """Asks how a query would be carried out."""
-
-    async def execute(self, query: Any, params: Any = None, **_: object) -> Self:
-        self.row_factory = tuple_row
-        return await super().execute(f"EXPLAIN (FORMAT JSON) {query}", params)
-
-
-@pytest.mark.parametrize(
-    ("wanted", "party", "indexes"),
-    [
-        (SessionFilter(), None, {"sessions_by_account"}),
-        (SessionFilter(status="active"), None, {"sessions_by_account", "sessions_by_duration"}),
-        (SessionFilter(status="expired"), None, {"sessions_by_account"}),
-        (SessionFilter(bounds=(Bound("created_at", "<", datetime.now(UTC)),)), None, {"sessions_by_account"}),
-        (SessionFilter(subaccount=SUBACCOUNT), None, {"sessions_by_subaccount"}),
-        (SessionFilter(virtual_number=NUMBER), None, {"sessions_by_number"}),
-        (SessionFilter(), FIRST, {"sessions_by_first_party", "sessions_by_second_party"}),
-    ],
-)
-async def test_a_page_is_found_in_the_order_of_an_index_of_each_account(
-    keep: Kept, database: Database, keyring: Keyring, wanted: SessionFilter, party: str | None, indexes: set[str]
-) -> None:
-    session = await keep()
-    async with database.transaction() as connection:
-        await connection.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off")
-        place = await place_after(connection, session)
-        factory, connection.cursor_factory = connection.cursor_factory, Explaining
-        try:
-            plan = json.dumps(await list_every_session(connection, keyring, None, wanted, party, place, 50))
-        finally:
-            connection.cursor_factory = factory
-    assert set(re.findall(r'"Index Name": "(sessions_by_\w+)"', plan)) == indexes
-    # Of each account only a page is read, however many it has.
-    assert plan.count('"Node Type": "Limit"') >= 1 + len(indexes - {"sessions_by_duration"})
-    assert not re.search(r'"Node Type": "Seq Scan"[^{}]*"Relation Name": "sessions"', plan)
