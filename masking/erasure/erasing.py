@@ -33,7 +33,11 @@ class Outcome(NamedTuple):
 
 
 async def erase_all(
-    database: Database, keyring: Keyring, session_uuids: Sequence[str], temporal: Callable[[], Awaitable[Client]]
+    database: Database,
+    keyring: Keyring,
+    session_uuids: Sequence[str],
+    temporal: Callable[[], Awaitable[Client]],
+    done: Callable[[int], None] = lambda _: None,
 ) -> list[Outcome]:
     """Destroy the keys of all, have Temporal delete its copies, and certify what is gone in both. Safe to repeat.
 
@@ -42,25 +46,28 @@ async def erase_all(
     Args:
         temporal: the client of the server that has them; asked for once keys are destroyed. It may raise
             `StartupError`.
+        done: is told of each that it is done with.
     """
     outcomes: dict[str, Outcome] = {}
     destroyed: list[Erased] = []
     for session_uuid in session_uuids:
         async with database.transaction() as connection:
-            done = await erase(connection, session_uuid)
-        if isinstance(done, str):
-            outcomes[session_uuid] = Outcome(session_uuid, None, done)
-        elif done.certificate is not None:
-            outcomes[session_uuid] = Outcome(session_uuid, done.certificate, "")
+            erased = await erase(connection, session_uuid)
+        if isinstance(erased, str):
+            outcomes[session_uuid] = Outcome(session_uuid, None, erased)
+        elif erased.certificate is not None:
+            outcomes[session_uuid] = Outcome(session_uuid, erased.certificate, "")
         else:
-            destroyed.append(done)
+            destroyed.append(erased)
+            continue
+        done(1)
     if destroyed:
         try:
             client = await temporal()
         except StartupError as error:
             outcomes |= _not_deleted(destroyed, f" ({error})")
         else:
-            outcomes |= await _certified(database, keyring, client, destroyed)
+            outcomes |= await _certified(database, keyring, client, destroyed, done)
     return [outcomes[session_uuid] for session_uuid in session_uuids]
 
 
@@ -69,7 +76,7 @@ def _not_deleted(destroyed: Sequence[Erased], why: str = "") -> dict[str, Outcom
 
 
 async def _certified(
-    database: Database, keyring: Keyring, client: Client, destroyed: Sequence[Erased]
+    database: Database, keyring: Keyring, client: Client, destroyed: Sequence[Erased], done: Callable[[int], None]
 ) -> dict[str, Outcome]:
     outcomes = _not_deleted(destroyed)
     runs: dict[str, set[str]] = {}
@@ -85,6 +92,7 @@ async def _certified(
                 async with database.transaction() as connection:
                     certificate = await certify(connection, each.session_uuid, certificate)
                 outcomes[each.session_uuid] = Outcome(each.session_uuid, certificate, "")
+        done(1)
     return outcomes
 
 

@@ -14,6 +14,7 @@ from masking.operate.arguments import OfSession, session_id
 from masking.operate.console import on_system
 from masking.operate.known import session_must_be_known
 from masking.operate.looking import operator_looks
+from masking.operate.progress import progress
 from masking.operate.system import OperatedSystem
 from masking.storage.batches import in_batches
 from masking.storage.callback_endpoints import FailingEndpoint, failing
@@ -129,7 +130,11 @@ def replay_(
     or_exit(lambda: _check_replayable(chosen))
 
     async def again(system: OperatedSystem) -> int:
-        count = await in_batches(system.database, lambda connection, after: replay_some(connection, chosen, after))
+        total = None if callbacks is None else len(callbacks)
+        with progress("Replaying callbacks", total, quiet=as_json) as done:
+            count = await in_batches(
+                system.database, lambda connection, after: replay_some(connection, chosen, after), done
+            )
         if not count:
             async with system.database.transaction() as connection:
                 await session_must_be_known(connection, session)

@@ -29,7 +29,7 @@ from masking.operate.many import (
     check_chosen,
     confirm,
     in_turns,
-    progress,
+    outcomes_shown,
     tell_failed,
 )
 from masking.operate.sessions import app
@@ -173,7 +173,7 @@ async def _expire_all(found: list[str], reason: str, many: int, *, quiet: bool) 
     from masking.operate.temporal_client import operated_client
 
     client = await operated_client(load_settings())
-    with progress("Ending sessions", len(found), quiet=quiet) as done:
+    with outcomes_shown("Ending sessions", len(found), quiet=quiet) as done:
         outcomes = await expire_all(MaskingClient(client), found, reason, many, done)
     await asyncio.sleep(0.05)
     return outcomes

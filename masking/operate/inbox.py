@@ -12,6 +12,7 @@ from masking.command_line import AsJson, plain, say, say_some
 from masking.operate.arguments import OfSession, Session
 from masking.operate.console import on_system
 from masking.operate.known import session_must_be_known
+from masking.operate.progress import progress
 from masking.operate.system import OperatedSystem
 from masking.storage.batches import in_batches
 from masking.storage.corrections import Correction, corrections_of
@@ -51,7 +52,11 @@ def _line(event: Standing) -> str:
 def retry_(as_json: AsJson = False) -> None:
     """Let events that wait for a later try, or could not be read, be tried at once: after keys were mended, say."""
 
-    count = on_system(lambda system: in_batches(system.database, retry_some))
+    async def again(system: OperatedSystem) -> int:
+        with progress("Retrying events", quiet=as_json) as done:
+            return await in_batches(system.database, retry_some, done)
+
+    count = on_system(again)
     say({"retried": count}, f"{count} events will be tried again.", as_json=as_json)
 
 

@@ -14,6 +14,7 @@ from masking.command_line import AsJson, or_exit, say
 from masking.errors import StartupError
 from masking.operate import ingress
 from masking.operate.console import on_system
+from masking.operate.progress import progress
 from masking.operate.system import OperatedSystem, with_keys_file
 from masking.privacy.key_files import add_master_key, load_keyring
 from masking.privacy.keyring import FOLLOW_EVERY_S
@@ -81,9 +82,6 @@ def rewrap(as_json: AsJson = False) -> None:
     After a rotation it waits a few seconds first, until no process encrypts with an older one any more.
     """
 
-    from rich.console import Console
-    from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
-
     async def move(system: OperatedSystem) -> tuple[int, int]:
         if (wait := _left_to_follow()) > 0:
             typer.echo(f"Waiting {wait:.0f} s: until then a process may encrypt with an older key.", err=True)
@@ -91,17 +89,14 @@ def rewrap(as_json: AsJson = False) -> None:
         current, moved, unreadable = system.keyring.current, 0, 0
         async with system.database.transaction() as connection:
             total = sum(use.how_many for use in await uses(connection) if use.key_id != current)
-        columns = (*Progress.get_default_columns(), MofNCompleteColumn(), TimeElapsedColumn())
-        console = Console(stderr=True)
-        with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-            task = progress.add_task("Moving", total=total)
+        with progress("Moving keys and tokens", total, quiet=as_json) as done:
             for place in PLACES:
                 after: tuple[object, ...] | None = None
                 while True:
                     async with system.database.transaction() as connection:
                         batch = await rewrap_some(connection, system.keyring, place, after)
                     moved, unreadable, after = moved + batch.moved, unreadable + batch.unreadable, batch.last
-                    progress.advance(task, batch.moved + batch.unreadable)
+                    done(batch.moved + batch.unreadable)
                     if after is None:
                         break
         async with system.database.transaction() as connection:

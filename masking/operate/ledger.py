@@ -24,6 +24,7 @@ from masking.operate.call_records import read_call_records
 from masking.operate.columns import Columns
 from masking.operate.console import on_system
 from masking.operate.known import account_must_be_known, session_must_be_known
+from masking.operate.progress import Done, progress
 from masking.operate.system import OperatedSystem
 from masking.storage.accounts import AUTH_ID
 from masking.storage.ledger import (
@@ -105,8 +106,11 @@ def export(
             system.database.transaction() as connection,
             aclosing(posted_in(connection, period, account)) as entries,
         ):
-            async for entry in entries:
-                write(_entry_for_machines(entry))
+            # On a screen, the entries themselves tell.
+            with progress("Exporting entries", quiet=sys.stdout.isatty()) as done:
+                async for entry in entries:
+                    write(_entry_for_machines(entry))
+                    done(1)
         sys.stdout.flush()
 
     on_system(print_all)
@@ -155,7 +159,8 @@ def reconcile(
             told = None if period is None else {"begin": period.begin.isoformat(), "end": period.end.isoformat()}
             opening = json.dumps({"records": len(records), "period": told, "differences": []})
             typer.echo(opening.removesuffix("]}"), nl=False)
-        await _compare(system, records, period, tell)
+        with progress("Comparing records", len(records), quiet=as_json) as done:
+            await _compare(system, records, period, tell, done)
 
     on_system(compare)
     looked = "" if period is not None else " Legs that the file lacks were not looked for: name its --month."
@@ -165,32 +170,29 @@ def reconcile(
 
 
 async def _compare(
-    system: OperatedSystem, records: Sequence[CarrierRecord], period: Period | None, tell: Callable[[Difference], None]
+    system: OperatedSystem,
+    records: Sequence[CarrierRecord],
+    period: Period | None,
+    tell: Callable[[Difference], None],
+    done: Done,
 ) -> None:
     """Tells each difference as it is found: in a wrong month every leg is one."""
-    from rich.console import Console
-    from rich.progress import Progress
-
     seen: set[str] = set()
-    console = Console(stderr=True)
-    # What goes to a file must not be shown here instead.
-    with Progress(
-        console=console, transient=True, disable=not console.is_terminal, redirect_stdout=sys.stdout.isatty()
-    ) as progress:
-        for start in progress.track(range(0, len(records), BATCH), description="comparing"):
-            batch = records[start : start + BATCH]
-            ids = [record.leg_uuid for record in batch]
-            async with system.database.transaction() as connection:
-                ours = await legs_by_id(connection, ids)
-                unposted = await why_unposted(connection, [leg_uuid for leg_uuid in ids if leg_uuid not in ours])
-            for record in batch:
-                if record.leg_uuid in seen:
-                    tell(twice(record))
-                    continue
-                seen.add(record.leg_uuid)
-                why = unposted.get(record.leg_uuid, UNHEARD)
-                for difference in differences(record, ours.get(record.leg_uuid), why.unposted, why.session_uuid):
-                    tell(difference)
+    for start in range(0, len(records), BATCH):
+        batch = records[start : start + BATCH]
+        ids = [record.leg_uuid for record in batch]
+        async with system.database.transaction() as connection:
+            ours = await legs_by_id(connection, ids)
+            unposted = await why_unposted(connection, [leg_uuid for leg_uuid in ids if leg_uuid not in ours])
+        for record in batch:
+            if record.leg_uuid in seen:
+                tell(twice(record))
+                continue
+            seen.add(record.leg_uuid)
+            why = unposted.get(record.leg_uuid, UNHEARD)
+            for difference in differences(record, ours.get(record.leg_uuid), why.unposted, why.session_uuid):
+                tell(difference)
+        done(len(batch))
     if period is not None:
         async with (
             system.database.transaction() as connection,

@@ -13,6 +13,7 @@ import typer
 
 from masking.errors import MaskingError
 from masking.operate.arguments import AUTH_ID, UUID, auth_id
+from masking.operate.progress import progress
 
 EXIT_SOME_FAILED = 1
 AT_ONCE = 20
@@ -91,31 +92,22 @@ async def in_turns(
 
 
 @contextmanager
-def progress(title: str, total: int, *, quiet: bool) -> Iterator[Callable[[Outcome], None]]:
-    """A bar for whoever is at the terminal; what it gives is told what came of each.
+def outcomes_shown(title: str, total: int, *, quiet: bool) -> Iterator[Callable[[Outcome], None]]:
+    """Shows the progress; what it gives is told what came of each. Whoever stops it learns how far it came."""
+    counted = Counter[str]()
+    try:
+        with progress(title, total, quiet=quiet) as one_more:
 
-    Whoever stops it learns how far it came.
-    """
-    from rich.console import Console
-    from rich.progress import Progress
+            def done(outcome: Outcome) -> None:
+                counted[outcome.state] += 1
+                one_more(1)
 
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=quiet or not console.is_terminal) as shown:
-        task = shown.add_task(title, total=total)
-        counted = Counter[str]()
-
-        def done(outcome: Outcome) -> None:
-            counted[outcome.state] += 1
-            shown.advance(task)
-
-        try:
             yield done
-        except asyncio.CancelledError:
-            # Ctrl-C; whatever is under way may be done, too.
-            shown.stop()
-            so_far = ", ".join(f"{count} {state.replace('_', ' ')}" for state, count in counted.items())
-            typer.echo(f"masking: stopped after {counted.total()} of {total}{so_far and f': {so_far}'}", err=True)
-            raise
+    except asyncio.CancelledError:
+        # Ctrl-C; whatever is under way may be done, too.
+        so_far = ", ".join(f"{count} {state.replace('_', ' ')}" for state, count in counted.items())
+        typer.echo(f"masking: stopped after {counted.total()} of {total}{so_far and f': {so_far}'}", err=True)
+        raise
 
 
 def tell_failed(outcomes: Sequence[Outcome], what: str) -> None:

@@ -9,13 +9,14 @@ import phonenumbers
 from masking.e164 import country_of, valid_e164
 from masking.errors import MaskingError
 from masking.operate.csv_lines import Lines, opened, taken
+from masking.operate.progress import Done
 from masking.storage.accounts import AUTH_ID
 from masking.storage.numbers import NewNumber
 
 COLUMNS = ("number", "account", "country", "area", "carrier", "capabilities")
 
 
-def read_numbers(path: Path, account_id: str | None) -> list[NewNumber]:
+def read_numbers(path: Path, account_id: str | None, done: Done) -> list[NewNumber]:
     """The numbers of a file.
 
     Columns: `number` (E.164); `account`, unless `account_id` is given for all; `country` (ISO,
@@ -33,7 +34,7 @@ def read_numbers(path: Path, account_id: str | None) -> list[NewNumber]:
                                f"{', '.join(COLUMNS)})")  # fmt: skip
         if len(set(file.columns)) < len(file.columns):
             raise MaskingError(f"{path}: the first line names a column twice")
-        return _checked(file, account_id)
+        return _checked(file, account_id, done)
 
 
 def new_number(
@@ -78,10 +79,11 @@ def checked_number(number: str) -> str:
     return phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
 
 
-def _checked(lines: Lines, account_id: str | None) -> list[NewNumber]:
+def _checked(lines: Lines, account_id: str | None, done: Done) -> list[NewNumber]:
     first_line: dict[str, int] = {}
 
     def take(line: int, row: dict[str, str]) -> NewNumber:
+        done(1)
         new = new_number(
             row.get("number", ""),
             row.get("account") or account_id or "",

@@ -16,6 +16,7 @@ from masking.operate.console import on_system
 from masking.operate.known import account_must_be_known
 from masking.operate.number_file import new_number, read_numbers
 from masking.operate.pages import Limit, print_list
+from masking.operate.progress import progress
 from masking.operate.system import OperatedSystem
 from masking.storage.database import Connection
 from masking.storage.numbers import (
@@ -52,7 +53,12 @@ def import_(
     as_json: AsJson = False,
 ) -> None:
     """Add the numbers of a file: all of them, or none when a line is wrong."""
-    numbers = or_exit(lambda: read_numbers(file, account))
+
+    def read() -> list[NewNumber]:
+        with progress("Reading numbers", quiet=as_json) as done:
+            return read_numbers(file, account, done)
+
+    numbers = or_exit(read)
     if dry_run:
 
         async def check(system: OperatedSystem) -> None:
@@ -140,8 +146,9 @@ def remove(number: Number, or_drain: OrDrain = False, as_json: AsJson = False) -
 
 def _add(numbers: list[NewNumber], *, as_json: bool) -> None:
     async def keep(system: OperatedSystem) -> int:
-        async with system.database.transaction() as connection:
-            return await add_numbers(connection, numbers)
+        with progress("Adding numbers", len(numbers), quiet=as_json) as done:
+            async with system.database.transaction() as connection:
+                return await add_numbers(connection, numbers, done)
 
     new = on_system(keep)
     known = len(numbers) - new

@@ -56,7 +56,7 @@ def plan(
     """
     demands = or_exit(lambda: read_history(history))
     seconds = or_exit(lambda: load_settings().pair_grace) if grace is None else grace
-    plans = _plans(demands, seconds, refusal_rate)
+    plans = _plans(demands, seconds, refusal_rate, quiet=as_json)
     if as_json:
         told = [_for_machines(each) for each in plans]
         typer.echo(json.dumps({"refusal_rate": refusal_rate, "grace": seconds, "countries": told}))
@@ -98,13 +98,13 @@ def most_per_span(levels: Sequence[Level], spans: int) -> list[int]:
     return most
 
 
-def _plans(demands: Sequence[Demand], grace: int, refusal_rate: float) -> list[Plan]:
+def _plans(demands: Sequence[Demand], grace: int, refusal_rate: float, *, quiet: bool) -> list[Plan]:
     by_country: defaultdict[str, list[Demand]] = defaultdict(list)
     for demand in demands:
         by_country[demand.country].append(demand)
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+    with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as progress:
         task = progress.add_task("", total=None)
 
         def one(country: str) -> Plan:

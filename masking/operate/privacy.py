@@ -18,6 +18,7 @@ from masking.operate.arguments import OfSession, Session, Sessions, moment
 from masking.operate.console import on_system
 from masking.operate.known import session_must_be_known
 from masking.operate.many import confirm
+from masking.operate.progress import progress
 from masking.operate.system import OperatedSystem
 from masking.privacy.certificates import is_genuine, public_key
 from masking.settings import age, load_settings
@@ -96,7 +97,7 @@ def erase_(
             begin = ", " if as_json else ""
 
     try:
-        on_system(lambda system: _erase_all(system, found, tell))
+        on_system(lambda system: _erase_all(system, found, tell, quiet=as_json))
     except KeyboardInterrupt:
         typer.echo("masking: stopped; `masking privacy erase --unfinished` finishes what was begun", err=True)
         raise
@@ -214,9 +215,10 @@ async def _against(system: OperatedSystem, session_uuids: Sequence[str]) -> dict
     return reasons
 
 
-async def _erase_all(system: OperatedSystem, session_uuids: Sequence[str], tell: Callable[[Outcome], None]) -> None:
+async def _erase_all(
+    system: OperatedSystem, session_uuids: Sequence[str], tell: Callable[[Outcome], None], *, quiet: bool
+) -> None:
     # They load Temporal's client.
-    from rich.console import Console
     from temporalio.client import Client
 
     from masking.erasure.erasing import erase_all
@@ -230,13 +232,11 @@ async def _erase_all(system: OperatedSystem, session_uuids: Sequence[str], tell:
         client = client or await connect(system.keyring, environment=temporal_environment(load_settings()))
         return client
 
-    console = Console(stderr=True)
     for begin in range(0, len(session_uuids), BATCH):
-        how_far = f"{begin} of {len(session_uuids)} are done; " if begin else ""
-        # Not while something is printed: it would be printed to where this is.
-        with console.status(f"{how_far}Temporal deletes its copies; that may take a minute"):
-            batch = session_uuids[begin : begin + BATCH]
-            outcomes = await erase_all(system.database, system.keyring, batch, temporal)
+        batch = session_uuids[begin : begin + BATCH]
+        # Not while something is printed: a terminal would fold it.
+        with progress("Erasing sessions", len(session_uuids), quiet=quiet, so_far=begin) as done:
+            outcomes = await erase_all(system.database, system.keyring, batch, temporal, done)
         for each in outcomes:
             tell(each)
 

@@ -17,9 +17,10 @@ from masking.operate.many import (
     check_chosen,
     confirm,
     in_turns,
-    progress,
+    outcomes_shown,
     tell_failed,
 )
+from masking.operate.progress import progress
 from masking.operate.resume import AT_ONCE, AtOnce
 from masking.operate.sessions import app
 from masking.settings import load_settings
@@ -79,7 +80,8 @@ async def _done(sessions: list[str] | None, at_once: int, *, restores: bool, qui
     from masking.operate.restoring import restoring
 
     async with restoring(load_settings(), at_once) as restorer:
-        found = sorted(set(sessions)) if sessions else await restorer.all()
+        with progress("Listing sessions", quiet=quiet or bool(sessions)) as listed:
+            found = sorted(set(sessions)) if sessions else await restorer.all(listed)
         one, title = (restorer.restore, "Restoring sessions") if restores else (restorer.look, "Looking at sessions")
-        with progress(title, len(found), quiet=quiet) as done:
+        with outcomes_shown(title, len(found), quiet=quiet) as done:
             return await in_turns(found, at_once, one, done)

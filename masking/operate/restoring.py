@@ -22,6 +22,7 @@ from masking.contract import (
 from masking.domain.session import Bill, Phase, SessionSnapshot
 from masking.errors import MaskingError
 from masking.operate.many import FAILED, Outcome
+from masking.operate.progress import Done
 from masking.operate.resuming import RESUMED, Resumer, resuming, telling
 from masking.privacy.payload_codec import EncryptingCodec
 from masking.settings import Settings
@@ -65,9 +66,12 @@ class Restorer:
         self._database, self._keyring, self._client = resumer.database, resumer.keyring, resumer.client
         self._resumer = resumer
 
-    async def all(self) -> list[str]:
+    async def all(self, done: Done) -> list[str]:
         """The sessions to look at: those that run, and those of which the database lacks callbacks."""
-        running = [session_of(each.id) async for each in self._client.list_workflows(_RUNNING)]
+        running = []
+        async for each in self._client.list_workflows(_RUNNING):
+            running.append(session_of(each.id))
+            done(1)
         async with self._database.transaction() as connection:
             lacking = await lacking_callbacks(connection)
         return sorted({*lacking, *(each for each in running if each is not None)})

@@ -21,7 +21,7 @@ from masking.operate.many import (
     check_chosen,
     confirm,
     in_turns,
-    progress,
+    outcomes_shown,
     tell_failed,
 )
 from masking.operate.sessions import app
@@ -121,5 +121,5 @@ async def _resumed(found: list[str], at_once: int, temporal_lost: bool, *, quiet
 async def _each(
     one: Callable[[str], Awaitable[Outcome]], title: str, found: list[str], at_once: int, *, quiet: bool
 ) -> list[Outcome]:
-    with progress(title, len(found), quiet=quiet) as done:
+    with outcomes_shown(title, len(found), quiet=quiet) as done:
         return await in_turns(found, at_once, one, done)

@@ -15,6 +15,7 @@ from masking.errors import MaskingError
 from masking.operate.arguments import auth_id, inventory_number, moment, session_id
 from masking.operate.columns import Columns
 from masking.operate.pages import PAGE, Limit, print_list
+from masking.operate.progress import progress
 from masking.operate.sessions import app
 from masking.operate.system import OperatedSystem
 from masking.storage.accounts import principal_of
@@ -81,17 +82,19 @@ def list_(
             place = await _begin(connection, after) if last is None else _behind(last)
             at_once = most if carrier is None else PAGE
             found: list[ListedSession] = []
-            while len(found) < most:
-                page = await list_every_session(connection, system.keyring, owner, wanted, of_party, place, at_once)
-                if carrier is None:
-                    found = page
-                else:
-                    masked_by = await carriers_of(connection, system.keyring, [each.session_uuid for each in page])
-                    found += [each for each in page if masked_by.get(each.session_uuid) == carrier]
-                    unreadable.update(session_uuid for session_uuid, by in masked_by.items() if by is None)
-                if len(page) < at_once:
-                    break
-                place = _behind(page[-1])
+            with progress("Reading sessions", quiet=as_json or carrier is None) as done:
+                while len(found) < most:
+                    page = await list_every_session(connection, system.keyring, owner, wanted, of_party, place, at_once)
+                    if carrier is None:
+                        found = page
+                    else:
+                        masked_by = await carriers_of(connection, system.keyring, [each.session_uuid for each in page])
+                        found += [each for each in page if masked_by.get(each.session_uuid) == carrier]
+                        unreadable.update(session_uuid for session_uuid, by in masked_by.items() if by is None)
+                    done(len(page))
+                    if len(page) < at_once:
+                        break
+                    place = _behind(page[-1])
             if not found and last is None and number is not None and not await was_ours(connection, number):
                 raise MaskingError("this number is not in the inventory, and no session was ever on it")
             return found[:most]

@@ -16,6 +16,7 @@ import typer
 from masking.command_line import AsJson, or_exit, printable
 from masking.errors import MaskingError, StartupError
 from masking.operate.audit import KeyOption, Offline, Signer, app, keys_for, own_signer
+from masking.operate.progress import progress
 from masking.operate.sessions import Numbers
 from masking.operate.system import operated_system
 from masking.settings import load_settings
@@ -134,9 +135,6 @@ _CONCLUSIONS = {
 
 
 def _verify_all(place: str | None, key: Path | None, offline: bool, signer: str | None, *, as_json: bool) -> str:
-    from rich.console import Console
-    from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
-
     from masking.audit.chosen_archive import open_archive
     from masking.audit.many import verify_many
 
@@ -144,14 +142,15 @@ def _verify_all(place: str | None, key: Path | None, offline: bool, signer: str 
         raise MaskingError("--key is of one session; the keys of an archive come from this system")
     place = place or load_settings().archive_place
     archive = open_archive(place)
-    columns = (*Progress.get_default_columns(), MofNCompleteColumn(), TimeElapsedColumn())
-    console = Console(stderr=True)
     counts: Counter[str] = Counter({PROVEN: 0, DIFFERS: 0, NOT_DONE: 0})
     altered, reasons = [], Counter[str]()
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        bar = progress.add_task("Listing", total=None)
-        names = sorted(progress.track(archive.names(), task_id=bar))
-        progress.update(bar, description="Verifying", completed=0, total=len(names))
+    names = list[str]()
+    with progress("Listing packs", quiet=as_json) as done:
+        for name in archive.names():
+            names.append(name)
+            done(1)
+    names.sort()
+    with progress("Verifying packs", len(names), quiet=as_json) as done:
         for task, full in verify_many(_tasks(archive, place, names, offline, signer)):
             report = _shown(full, numbers=False)
             counts[report.outcome] += 1
@@ -159,7 +158,7 @@ def _verify_all(place: str | None, key: Path | None, offline: bool, signer: str 
                 altered.append((archive.where(task.name), report))
             elif report.outcome == NOT_DONE:
                 reasons[next(each.findings[0] for each in report.checks if each.state == NOT_DONE)] += 1
-            progress.advance(bar)
+            done(1)
     if as_json:
         told = {"packs": len(names), **counts, "differ": [_plain(where, report) for where, report in altered]}
         typer.echo(json.dumps(told))

@@ -29,17 +29,21 @@ async def batch(connection: Connection, statement: str, parameters: dict[str, ob
     return Batch(count, last if count == AT_ONCE else None)
 
 
-async def in_batches(database: Database, some: Callable[[Connection, int], Awaitable[Batch]]) -> int:
+async def in_batches(
+    database: Database, some: Callable[[Connection, int], Awaitable[Batch]], done: Callable[[int], None]
+) -> int:
     """Change all rows, in a transaction for each batch. How many there were.
 
     Args:
         some: changes those behind a number, beginning with 0.
+        done: is told how many more are changed.
     """
     count, after = 0, 0
     while True:
         async with database.transaction() as connection:
-            done = await some(connection, after)
-        count += done.how_many
-        if done.last is None:
+            changed = await some(connection, after)
+        count += changed.how_many
+        done(changed.how_many)
+        if changed.last is None:
             return count
-        after = done.last
+        after = changed.last

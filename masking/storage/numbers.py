@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Literal, NamedTuple
 
@@ -68,14 +68,23 @@ class Holder(NamedTuple):
     expires_at: datetime
 
 
-async def add_numbers(connection: Connection, numbers: Sequence[NewNumber]) -> int:
+async def add_numbers(
+    connection: Connection, numbers: Sequence[NewNumber], done: Callable[[int], None] = lambda _: None
+) -> int:
     """Add numbers, in their order, or describe anew those that the account has already. How many are new.
+
+    Args:
+        done: is told how many more are added.
 
     Raises:
         NumberError: an account does not exist, or another account has one of them; then none is added.
     """
     await must_be_addable(connection, numbers)
-    return sum([await _add(connection, part) for part in _parts(numbers)])
+    new = 0
+    for part in _parts(numbers):
+        new += await _add(connection, part)
+        done(len(part))
+    return new
 
 
 async def must_be_addable(connection: Connection, numbers: Sequence[NewNumber]) -> None:

@@ -243,11 +243,11 @@ async def test_what_was_erased_before_a_command_is_stopped_is_certified_and_told
     first, second = await settled(system, receiver), await settled(system, receiver, first_party="12025550103")
     erase_all, batches = erasing.erase_all, list[list[str]]()
 
-    async def stopped(database: Any, keyring: Any, uuids: list[str], temporal: Any) -> list[erasing.Outcome]:
+    async def stopped(database: Any, keyring: Any, uuids: list[str], temporal: Any, done: Any) -> list[erasing.Outcome]:
         batches.append(list(uuids))
         if len(batches) > 1:
             raise KeyboardInterrupt
-        return await erase_all(database, keyring, uuids, temporal)
+        return await erase_all(database, keyring, uuids, temporal, done)
 
     monkeypatch.setattr(erasing, "erase_all", stopped)
     monkeypatch.setattr(privacy, "BATCH", 1)

@@ -8,7 +8,7 @@ from contextlib import suppress
 
 import pytest
 
-from masking.operate.many import FAILED, NotMeant, Outcome, confirm, in_turns, progress
+from masking.operate.many import FAILED, NotMeant, Outcome, confirm, in_turns, outcomes_shown
 
 pytestmark = pytest.mark.anyio
 
@@ -23,7 +23,7 @@ async def test_whoever_stops_it_learns_how_far_it_came(capsys: pytest.CaptureFix
         return Outcome(session_uuid, FAILED if session_uuid == "b" else "over already")
 
     async def work() -> None:
-        with progress("Ending sessions", 4, quiet=False) as done:
+        with outcomes_shown("Ending sessions", 4, quiet=False) as done:
             await in_turns(["a", "b", "c", "d"], 1, one, done)
 
     working = asyncio.create_task(work())
