@@ -5,14 +5,17 @@ from __future__ import annotations
 import httpx
 import pytest
 
+from masking.carriers.errors import CarrierUnavailable
 from masking.carriers.simulator.application import Webhook
 from masking.carriers.simulator.call import Call
 from masking.carriers.simulator.call_parts import Order, Transfer
 from masking.carriers.simulator.elements import Dial
 from masking.carriers.simulator.network import Network
 from masking.carriers.simulator.phones import Behaviour
+from masking.carriers.simulator.request_limit import RequestLimit
 from masking.carriers.simulator.server import build_app
 from masking.carriers.simulator.voice_xml import read_xml
+from masking.carriers.voice.calls_api import CallsApi
 from masking.ports import serving
 from tests.carriers.conftest import ALICE, BOB, NUMBER, TOKEN, Application, heard, until
 from tests.integration.conftest import free_port
@@ -122,3 +125,16 @@ async def test_the_71st_transfer_of_a_call_ends_it_as_a_loop(network: Network, a
     live.transfer(onward)
     await until(lambda: record.reported)
     assert (record.caller.cause.code, len(asked("/on"))) == (2060, 70)
+
+
+async def test_an_account_that_asks_more_than_300_times_in_5_s_is_refused_until_some_have_passed(
+    network: Network, api: CallsApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr(network, "request_limit", RequestLimit(lambda: now))
+    for _ in range(300):
+        await api.find_call("none")
+    with pytest.raises(CarrierUnavailable, match="takes no more requests"):
+        await api.find_call("none")
+    now += 5
+    await api.find_call("none")

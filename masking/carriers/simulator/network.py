@@ -16,6 +16,7 @@ from masking.carriers.simulator.clock import SimulatedClock
 from masking.carriers.simulator.phones import Phone, WrongState
 from masking.carriers.simulator.recordings import Recordings
 from masking.carriers.simulator.records import CallRecord, Leg
+from masking.carriers.simulator.request_limit import RequestLimit
 
 REMEMBERED_CALLS = 2000
 CREDIT = "100.00000"
@@ -40,6 +41,7 @@ class Network:
         self._live: dict[str, Call] = {}
         self._running: set[asyncio.Task[None]] = set()
         self.inventory = Inventory()
+        self.request_limit = RequestLimit()
         self.credit = CREDIT
         """What the customer has left to spend, as the REST API writes it."""
 

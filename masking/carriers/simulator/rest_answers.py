@@ -16,7 +16,7 @@ _AUTH_ID = re.compile(r"(MA|SA)[A-Z0-9]{18}")
 
 
 def authenticate(request: web.Request) -> str:
-    """The account that asks. Raises `Refused` 401."""
+    """The account that asks. Raises `Refused` 401, and 429 where it asks too often."""
     auth_id = request.match_info["auth_id"]
     try:
         given = aiohttp.BasicAuth.decode(request.headers.get("Authorization", ""), encoding="utf-8")
@@ -25,6 +25,8 @@ def authenticate(request: web.Request) -> str:
     right = hmac.compare_digest(given.password.encode(), request.app[NETWORK].token.encode())
     if not (right and _AUTH_ID.fullmatch(auth_id) and given.login == auth_id):
         raise Refused(401, "authentication failed")
+    if not request.app[NETWORK].request_limit.takes(auth_id):
+        raise Refused(429, "too many requests")
     return auth_id
 
 
