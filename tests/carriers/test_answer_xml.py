@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from inspect import signature
+from xml.etree.ElementTree import fromstring
+
 from hypothesis import given
 from hypothesis import strategies as st
+from plivo import plivoxml
 
 from masking.carriers.protocol import CallUrls
 from masking.carriers.simulator import elements as xml
@@ -68,6 +73,14 @@ def test_every_decision_is_a_document_the_carrier_takes(decision: Decision) -> N
         case _:
             assert kinds[-1] is xml.Hangup
             assert xml.Dial not in kinds
+
+
+@given(decisions)
+def test_every_attribute_that_we_write_is_known_to_plivos_own_builders(decision: Decision) -> None:
+    for element in fromstring(answer_xml(decision, URLS)).iter():
+        builder = getattr(plivoxml, f"{element.tag}Element")
+        known = {re.sub(r"_(\w)", lambda found: found[1].upper(), name) for name in signature(builder).parameters}
+        assert set(element.attrib) <= known
 
 
 def test_the_greeting_may_be_gone() -> None:
