@@ -89,6 +89,7 @@ class CarrierAccount(NamedTuple):
 class Webhooks(Protocol):
     """How a carrier tells of calls, and what it takes for an answer. No I/O.
 
+    It must tell again what we answered with a 5xx: where its own rule is another, `answer` says so with its URLs.
     Every reading is tolerant: a field that is missing or malformed must not lose the event.
     """
 
