@@ -18,7 +18,7 @@ from masking.tls import trusted
 
 logger = logging.getLogger(__name__)
 
-PAUSES_S = (0.2, 0.5, 1.0, 2.0, 4.0)
+PAUSES_S = (0.2, 0.8, 2.0, 4.0, 9.0)
 """Before each further try. Plivo does not say how long it waits."""
 OK = 200
 
