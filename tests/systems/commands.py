@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 
+from masking.carriers.callback_configuration import ASKED
 from tests.processes.running import FIRST, SECOND, Run, until
 
 PEOPLE = (FIRST, SECOND, "+12025550111", "+12025550112", "+12025550150", "+12025550180", "+12025550188")
@@ -147,7 +148,7 @@ def a_person_calls_watches_presses_keys_and_makes_chaos(run: Run, folder: Path) 
     unknown = run.masking("phones", "transcript", "nothing")
     assert (unknown.exit_code, unknown.stderr) == (2, "masking: the simulator refused: there is no such call\n")
     assert guest["call_uuid"] in run.masking("phones", "calls").stdout
-    answer_url = f"{run.ready['api_url']}/carrier/voice/answer"
+    answer_url = f"{run.ready['api_url']}/carrier/voice/answer{ASKED}"
     in_service = run.told("phones", "numbers")["numbers"]
     assert {(each["number"], each["answer_url"]) for each in in_service} >= {(number, answer_url)}
     assert f"{number}  {answer_url}\n" in run.masking("phones", "numbers").stdout
