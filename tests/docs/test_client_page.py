@@ -22,6 +22,7 @@ from masking.settings import DEMO_AUTH_ID
 from tests.conftest import ACCOUNT, KEYS
 from tests.integration.conftest import (
     System,
+    answered_within,
     creates,
     more_settings,
     namespace_of_its_own,
@@ -32,7 +33,7 @@ from tests.integration.conftest import (
 )
 from tests.integration.test_command_line_client import PAGE, commands, sh
 
-__all__ = ["creates", "more_settings", "settings", "simulator_port", "system", "worker"]
+__all__ = ["answered_within", "creates", "more_settings", "settings", "simulator_port", "system", "worker"]
 
 pytestmark = pytest.mark.anyio
 
