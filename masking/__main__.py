@@ -1,7 +1,16 @@
-"""`python -m masking`."""
+"""The command `masking`, also as `python -m masking`."""
 
 from __future__ import annotations
 
-from masking.cli import main
+from masking.loading import loading
 
-main()
+
+def main() -> None:
+    """Load the command line, and run what it says."""
+    with loading():
+        from masking.cli import main as run
+    run()
+
+
+if __name__ == "__main__":
+    main()

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import os
 import sys
 from collections.abc import Callable, Coroutine
 from importlib import import_module
-from importlib.metadata import version
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, NoReturn
 
 import typer
 from typer.core import TyperGroup
 
 from masking.command_line import AsJson
 from masking.errors import StartupError
+from masking.loading import loading
 from masking.process import EXIT_CANNOT_START, configure_logging, end_with, run_process
-from masking.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from masking.settings import Settings
 
 
 class Group(NamedTuple):
@@ -88,12 +89,14 @@ class _Groups(TyperGroup):
         group = GROUPS[cmd_name]
         if self._only_lists:
             return TyperGroup(name=cmd_name, help=group.help)
-        first, *_ = [import_module(name) for name in group.modules]
+        with loading():
+            first, *_ = [import_module(name) for name in group.modules]
         command = typer.main.get_command(first.app)
         command.help = group.help
         return command
 
 
+EXIT_INTERRUPTED = 130
 CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 app = typer.Typer(
@@ -109,6 +112,8 @@ app = typer.Typer(
 
 def _version(asked: bool) -> None:
     if asked:
+        from importlib.metadata import version
+
         typer.echo(version("masking"))
         raise typer.Exit
 
@@ -171,6 +176,8 @@ def simulator() -> None:
 @app.command()
 def migrate() -> None:
     """Bring the tables of DATABASE_URL to this version."""
+    import asyncio
+
     from masking.storage.database import database_url
     from masking.storage.migrate import migrate as bring_up_to_date
 
@@ -207,6 +214,10 @@ def health(process: Annotated[Literal["gateway", "worker"], typer.Argument(help=
 
 def _exit_with(main: Callable[[Settings], Coroutine[Any, Any, int]]) -> NoReturn:
     """Run a command that ends by itself, and exit with what it returns."""
+    import asyncio
+
+    from masking.settings import load_settings
+
     try:
         settings = load_settings()
         configure_logging(settings, "masking")
@@ -228,6 +239,9 @@ def _written_or_told() -> None:
             stream.reconfigure(errors="backslashreplace")
     try:
         app()
+    except KeyboardInterrupt:
+        # Before a command has begun; then Typer does so.
+        sys.exit(EXIT_INTERRUPTED)
     except OSError as error:
         if error.errno not in CANNOT_WRITE:
             raise

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from typing import NamedTuple
@@ -58,6 +57,8 @@ class OncePerOutage(logging.Filter):
 def _passes(fault: BaseException | None) -> bool:
     """Whether an activity that failed so need only be tried again."""
     # Takes long to load, and what has no database has no such fault.
+    import asyncio
+
     import psycopg
 
     return isinstance(fault, psycopg.Error | ArchiveAway | asyncio.CancelledError)

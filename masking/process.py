@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import resource
 import sys
 from collections.abc import Callable, Coroutine
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from masking.errors import StartupError
 from masking.log_format import LogFormatter
 from masking.log_lines import OncePerOutage
-from masking.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from masking.settings import Settings
 
 EXIT_CANNOT_START = 2
 
@@ -23,6 +24,11 @@ OURS = ("masking", "workflows", "activities", "temporalio.workflow", "temporalio
 
 def run_process(main: Callable[[Settings], Coroutine[Any, Any, None]], name: str) -> NoReturn:
     """Run what one process of ours is for, and exit: 0 when told to stop, 2 when it cannot start."""
+    # `masking --help` needs neither, and they take as long as all else of it.
+    import asyncio
+
+    from masking.settings import load_settings
+
     try:
         settings = load_settings()
         configure_logging(settings, name)
