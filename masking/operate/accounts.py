@@ -13,7 +13,7 @@ from masking.command_line import AsJson, plain, say
 from masking.domain.terms import Carrier
 from masking.operate.arguments import AuthId, auth_id
 from masking.operate.columns import Columns
-from masking.operate.console import on_system
+from masking.operate.console import in_transaction, on_system
 from masking.operate.system import OperatedSystem
 from masking.storage.accounts import (
     Account,
@@ -87,12 +87,7 @@ def create(
 @app.command(name="list")
 def list_(as_json: AsJson = False) -> None:
     """List the accounts, each main account before its subaccounts."""
-
-    async def find(system: OperatedSystem) -> list[Account]:
-        async with system.database.transaction() as connection:
-            return await list_accounts(connection)
-
-    accounts = on_system(find)
+    accounts = in_transaction(list_accounts)
     if as_json:
         typer.echo(json.dumps({"accounts": [plain(account) for account in accounts]}))
         return
@@ -133,12 +128,7 @@ def carrier_(
     as_json: AsJson = False,
 ) -> None:
     """Choose who masks an account's sessions. Those that are open keep the carrier that they began with."""
-
-    async def choose(system: OperatedSystem) -> None:
-        async with system.database.transaction() as connection:
-            await set_carrier(connection, auth_id, carrier.carrier)
-
-    on_system(choose)
+    in_transaction(lambda connection: set_carrier(connection, auth_id, carrier.carrier))
     words = f"New sessions of {auth_id} are masked by: {carrier.value}."
     say({"auth_id": auth_id, "carrier": carrier.carrier}, words, as_json=as_json)
 
@@ -156,12 +146,7 @@ def recordings(
 
     Only where MASKING_RECORDINGS names a place for them: elsewhere they are at the carrier alone, and stay there.
     """
-
-    async def choose(system: OperatedSystem) -> None:
-        async with system.database.transaction() as connection:
-            await set_deletion(connection, auth_id, at_carrier.delete)
-
-    on_system(choose)
+    in_transaction(lambda connection: set_deletion(connection, auth_id, at_carrier.delete))
     words = f"Once they are fetched, new recordings of {auth_id} at the carrier: {at_carrier.value}."
     say({"auth_id": auth_id, "delete_recordings": at_carrier.delete}, words, as_json=as_json)
 
@@ -169,24 +154,14 @@ def recordings(
 @app.command()
 def disable(auth_id: AuthId, as_json: AsJson = False) -> None:
     """Let nobody in with an account, nor with its subaccounts. Its sessions run to their end."""
-
-    async def end(system: OperatedSystem) -> None:
-        async with system.database.transaction() as connection:
-            await disable_account(connection, auth_id)
-
-    on_system(end)
+    in_transaction(lambda connection: disable_account(connection, auth_id))
     say({"auth_id": auth_id, "disabled": True}, f"{auth_id} is disabled.", as_json=as_json)
 
 
 @app.command()
 def enable(auth_id: AuthId, as_json: AsJson = False) -> None:
     """Let an account in again that was disabled, with the tokens that it has. Disabled subaccounts stay disabled."""
-
-    async def undo(system: OperatedSystem) -> None:
-        async with system.database.transaction() as connection:
-            await enable_account(connection, auth_id)
-
-    on_system(undo)
+    in_transaction(lambda connection: enable_account(connection, auth_id))
     say({"auth_id": auth_id, "disabled": False}, f"{auth_id} is enabled.", as_json=as_json)
 
 

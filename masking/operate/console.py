@@ -9,6 +9,7 @@ from typing import TypeVar
 from masking.command_line import or_exit
 from masking.operate.system import OperatedSystem, operated_system
 from masking.settings import load_settings
+from masking.storage.database import Connection
 
 ResultT = TypeVar("ResultT")
 
@@ -21,3 +22,13 @@ def on_system(action: Callable[[OperatedSystem], Awaitable[ResultT]]) -> ResultT
             return await action(system)
 
     return or_exit(lambda: asyncio.run(act()))
+
+
+def in_transaction(action: Callable[[Connection], Awaitable[ResultT]]) -> ResultT:
+    """Run one action that needs no keys, in a transaction of the system's database; and exit as `on_system` does."""
+
+    async def act(system: OperatedSystem) -> ResultT:
+        async with system.database.transaction() as connection:
+            return await action(connection)
+
+    return on_system(act)

@@ -10,12 +10,13 @@ import typer
 
 from masking.command_line import AsJson, plain, say, say_some
 from masking.operate.arguments import OfSession, Session
-from masking.operate.console import on_system
+from masking.operate.console import in_transaction, on_system
 from masking.operate.known import session_must_be_known
 from masking.operate.progress import progress
 from masking.operate.system import OperatedSystem
 from masking.storage.batches import in_batches
 from masking.storage.corrections import Correction, corrections_of
+from masking.storage.database import Connection
 from masking.storage.inbox import Standing, retry_some, standing
 
 app = typer.Typer(name="inbox", no_args_is_help=True, add_completion=False)
@@ -33,14 +34,13 @@ def list_(
 ) -> None:
     """List events, oldest first: which session, which signal, since when. Never what they say."""
 
-    async def find(system: OperatedSystem) -> list[Standing]:
-        async with system.database.transaction() as connection:
-            found = await standing(connection, state, limit + 1, session)
-            if not found:
-                await session_must_be_known(connection, session)
-            return found
+    async def find(connection: Connection) -> list[Standing]:
+        found = await standing(connection, state, limit + 1, session)
+        if not found:
+            await session_must_be_known(connection, session)
+        return found
 
-    say_some("events", on_system(find), _line, state, limit, as_json=as_json)
+    say_some("events", in_transaction(find), _line, state, limit, as_json=as_json)
 
 
 def _line(event: Standing) -> str:
@@ -64,14 +64,13 @@ def retry_(as_json: AsJson = False) -> None:
 def corrections(session: Session, as_json: AsJson = False) -> None:
     """Tell what late events added to a session's bill after it was closed. The bill itself never changes."""
 
-    async def find(system: OperatedSystem) -> list[Correction]:
-        async with system.database.transaction() as connection:
-            found = await corrections_of(connection, session)
-            if not found:
-                await session_must_be_known(connection, session)
-            return found
+    async def find(connection: Connection) -> list[Correction]:
+        found = await corrections_of(connection, session)
+        if not found:
+            await session_must_be_known(connection, session)
+        return found
 
-    found = on_system(find)
+    found = in_transaction(find)
     if as_json:
         told = [plain(each) | {"amount": format(each.amount, "f")} for each in found]
         typer.echo(json.dumps({"corrections": told}))

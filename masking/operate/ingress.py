@@ -11,12 +11,11 @@ import typer
 
 from masking.command_line import AsJson, or_exit, say
 from masking.errors import MaskingError
-from masking.operate.console import on_system
+from masking.operate.console import in_transaction, on_system
 from masking.operate.system import OperatedSystem
 from masking.privacy.ingress import ingress_file, ingress_key_id
 from masking.privacy.key_files import write_key_file
 from masking.storage.ingress_keys import (
-    IngressKey,
     destroy,
     list_ingress_keys,
     make_ahead,
@@ -31,12 +30,7 @@ app = typer.Typer(
 @app.command(name="list")
 def list_(as_json: AsJson = False) -> None:
     """List them by day (UTC): the master key that wraps each, and how many sessions that lived on it are left."""
-
-    async def look(system: OperatedSystem) -> list[IngressKey]:
-        async with system.database.transaction() as connection:
-            return await list_ingress_keys(connection)
-
-    found = on_system(look)
+    found = in_transaction(list_ingress_keys)
     if as_json:
         told = [
             {
@@ -101,13 +95,9 @@ def destroy_(
     if not yes:
         or_exit(lambda: _refuse("this cannot be undone: add --yes"))
 
-    async def undo(system: OperatedSystem) -> None:
-        async with system.database.transaction() as connection:
-            reason = await destroy(connection, which)
-        if reason is not None:
-            raise MaskingError(f"{ingress_key_id(which)} was not destroyed: {reason}")
-
-    on_system(undo)
+    reason = in_transaction(lambda connection: destroy(connection, which))
+    if reason is not None:
+        or_exit(lambda: _refuse(f"{ingress_key_id(which)} was not destroyed: {reason}"))
     say({"destroyed": ingress_key_id(which)}, f"{ingress_key_id(which)} is destroyed.", as_json=as_json)
 
 

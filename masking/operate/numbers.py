@@ -12,7 +12,7 @@ from masking.command_line import AsJson, or_exit, say
 from masking.errors import MaskingError
 from masking.operate.arguments import auth_id, inventory_number
 from masking.operate.columns import Columns
-from masking.operate.console import on_system
+from masking.operate.console import in_transaction, on_system
 from masking.operate.known import account_must_be_known
 from masking.operate.number_file import new_number, read_numbers
 from masking.operate.pages import Limit, print_list
@@ -60,12 +60,7 @@ def import_(
 
     numbers = or_exit(read)
     if dry_run:
-
-        async def check(system: OperatedSystem) -> None:
-            async with system.database.transaction() as connection:
-                await must_be_addable(connection, numbers)
-
-        on_system(check)
+        in_transaction(lambda connection: must_be_addable(connection, numbers))
         say({"checked": len(numbers)}, f"{len(numbers)} numbers could be imported.", as_json=as_json)
         return
     _add(numbers, as_json=as_json)
@@ -163,14 +158,13 @@ def _change(
     *,
     as_json: bool,
 ) -> None:
-    async def act(system: OperatedSystem) -> tuple[list[Holder], str]:
-        async with system.database.transaction() as connection:
-            holders = await change(connection)
-            if holders and or_drain:
-                await set_state(connection, number, "draining")
-            return holders, became if not holders else "draining" if or_drain else "unchanged"
+    async def act(connection: Connection) -> tuple[list[Holder], str]:
+        holders = await change(connection)
+        if holders and or_drain:
+            await set_state(connection, number, "draining")
+        return holders, became if not holders else "draining" if or_drain else "unchanged"
 
-    holders, state = on_system(act)
+    holders, state = in_transaction(act)
     told: dict[str, object] = {
         "number": number,
         "state": state,

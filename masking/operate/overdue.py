@@ -7,12 +7,12 @@ from typing import Annotated
 import typer
 
 from masking.command_line import AsJson, say_some
-from masking.operate.console import on_system
+from masking.operate.console import in_transaction
 from masking.operate.known import account_must_be_known
 from masking.operate.many import Account
 from masking.operate.sessions import app
-from masking.operate.system import OperatedSystem
 from masking.settings import load_settings
+from masking.storage.database import Connection
 from masking.storage.overdue import Overdue, overdue
 
 
@@ -27,14 +27,13 @@ def overdue_(
     Their workflow waits for a worker, is stuck, or was lost: `masking sessions resume --dry-run` tells those apart.
     """
 
-    async def find(system: OperatedSystem) -> list[Overdue]:
-        async with system.database.transaction() as connection:
-            found = await overdue(connection, load_settings().closes_within, limit + 1, account)
-            if not found:
-                await account_must_be_known(connection, account)
-            return found
+    async def find(connection: Connection) -> list[Overdue]:
+        found = await overdue(connection, load_settings().closes_within, limit + 1, account)
+        if not found:
+            await account_must_be_known(connection, account)
+        return found
 
-    say_some("sessions", on_system(find), _line, "overdue", limit, as_json=as_json)
+    say_some("sessions", in_transaction(find), _line, "overdue", limit, as_json=as_json)
 
 
 def _line(session: Overdue) -> str:

@@ -15,13 +15,14 @@ from masking.e164 import valid_e164
 from masking.errors import MaskingError
 from masking.log_format import redacted
 from masking.operate.arguments import OfSession, Session, Sessions, moment
-from masking.operate.console import on_system
+from masking.operate.console import in_transaction, on_system
 from masking.operate.known import session_must_be_known
 from masking.operate.many import confirm
 from masking.operate.progress import progress
 from masking.operate.system import OperatedSystem
 from masking.privacy.certificates import is_genuine, public_key
 from masking.settings import age, load_settings
+from masking.storage.database import Connection
 from masking.storage.erasure import Chosen, LegalHold, find, hold, holds, reasons_against, release
 from masking.storage.looks import Look, looks
 
@@ -127,12 +128,11 @@ def hold_(
     """Keep a session from being erased."""
     or_exit(lambda: _check_reason(reason))
 
-    async def keep(system: OperatedSystem) -> None:
-        async with system.database.transaction() as connection:
-            if not await hold(connection, session, reason):
-                raise MaskingError("there is no session with this id, or it was erased")
+    async def keep(connection: Connection) -> None:
+        if not await hold(connection, session, reason):
+            raise MaskingError("there is no session with this id, or it was erased")
 
-    on_system(keep)
+    in_transaction(keep)
     typer.echo("It is kept.")
 
 
@@ -140,12 +140,11 @@ def hold_(
 def release_(session: Session) -> None:
     """Let a session be erased again."""
 
-    async def let_go(system: OperatedSystem) -> None:
-        async with system.database.transaction() as connection:
-            if not await release(connection, session):
-                raise MaskingError("there is no legal hold on this session; list them with `masking privacy holds`")
+    async def let_go(connection: Connection) -> None:
+        if not await release(connection, session):
+            raise MaskingError("there is no legal hold on this session; list them with `masking privacy holds`")
 
-    on_system(let_go)
+    in_transaction(let_go)
     typer.echo("It may be erased.")
 
 
@@ -154,12 +153,8 @@ def holds_(
     limit: Annotated[int, typer.Option(help="The oldest so many.", min=1, max=10_000)] = 50, as_json: AsJson = False
 ) -> None:
     """List the legal holds."""
-
-    async def look(system: OperatedSystem) -> list[LegalHold]:
-        async with system.database.transaction() as connection:
-            return await holds(connection, limit + 1)
-
-    say_some("holds", on_system(look), _line, "held", limit, as_json=as_json)
+    found = in_transaction(lambda connection: holds(connection, limit + 1))
+    say_some("holds", found, _line, "held", limit, as_json=as_json)
 
 
 @app.command(name="looks")
@@ -174,14 +169,13 @@ def looks_(
 ) -> None:
     """List who looked at what is otherwise hidden, newest first: decoded payloads, numbers, answers to callbacks."""
 
-    async def find_looks(system: OperatedSystem) -> list[Look]:
-        async with system.database.transaction() as connection:
-            found = await looks(connection, session_uuid=session, since=since, limit=limit + 1)
-            if not found:
-                await session_must_be_known(connection, session)
-            return found
+    async def find_looks(connection: Connection) -> list[Look]:
+        found = await looks(connection, session_uuid=session, since=since, limit=limit + 1)
+        if not found:
+            await session_must_be_known(connection, session)
+        return found
 
-    say_some("looks", on_system(find_looks), _look_line, "looks", limit, as_json=as_json)
+    say_some("looks", in_transaction(find_looks), _look_line, "looks", limit, as_json=as_json)
 
 
 @app.command()
