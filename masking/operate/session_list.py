@@ -76,6 +76,13 @@ def list_(
     wanted = SessionFilter(virtual_number=number, status=status or "all", bounds=tuple(bounds))
     unreadable: set[str] = set()
 
+    async def fitting(system: OperatedSystem, connection: Connection, page: list[ListedSession]) -> list[ListedSession]:
+        if carrier is None:
+            return page
+        masked_by = await carriers_of(connection, system.keyring, [each.session_uuid for each in page])
+        unreadable.update(session_uuid for session_uuid, by in masked_by.items() if by is None)
+        return [each for each in page if masked_by.get(each.session_uuid) == carrier]
+
     async def read(system: OperatedSystem, last: ListedSession | None, most: int) -> list[ListedSession]:
         async with system.database.transaction() as connection:
             owner = None if account is None else await principal_of(connection, account)
@@ -85,12 +92,7 @@ def list_(
             with progress("Reading sessions", quiet=as_json or carrier is None) as done:
                 while len(found) < most:
                     page = await list_every_session(connection, system.keyring, owner, wanted, of_party, place, at_once)
-                    if carrier is None:
-                        found = page
-                    else:
-                        masked_by = await carriers_of(connection, system.keyring, [each.session_uuid for each in page])
-                        found += [each for each in page if masked_by.get(each.session_uuid) == carrier]
-                        unreadable.update(session_uuid for session_uuid, by in masked_by.items() if by is None)
+                    found += await fitting(system, connection, page)
                     done(len(page))
                     if len(page) < at_once:
                         break
