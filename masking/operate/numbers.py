@@ -141,7 +141,7 @@ def remove(number: Number, or_drain: OrDrain = False, as_json: AsJson = False) -
 
 def _add(numbers: list[NewNumber], *, as_json: bool) -> None:
     async def keep(system: OperatedSystem) -> int:
-        with progress("Adding numbers", len(numbers), quiet=as_json) as done:
+        with progress("Adding numbers", len(numbers), quiet=as_json or len(numbers) == 1) as done:
             async with system.database.transaction() as connection:
                 return await add_numbers(connection, numbers, done)
 

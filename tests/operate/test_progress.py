@@ -36,7 +36,7 @@ LONG = [
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    (tmp_path / "numbers.csv").write_text("number\n+12125550101\n")
+    (tmp_path / "numbers.csv").write_text("number\n+12125550101\n+12125550102\n")
     (tmp_path / "records.csv").write_text("call_uuid,amount\na-leg,0.1\n")
     (tmp_path / "packs").mkdir()
     return tmp_path
@@ -102,3 +102,10 @@ def test_where_nobody_looks_nothing_is_loaded_for_it(monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(sys.modules, "rich.progress", None)
     with progress("Counting", 7, quiet=False) as done:
         done(1)
+
+
+@pytest.mark.usefixtures("at_terminal")
+async def test_one_number_is_no_long_work(database: Database, migrated_url: str, folder: Path) -> None:
+    del database
+    done = await runs(migrated_url, f"numbers add +12125550101 --account {ACCOUNT}", folder)
+    assert (done.exit_code, done.stderr) == (0, "")
