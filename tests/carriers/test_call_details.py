@@ -50,7 +50,7 @@ async def test_a_carrier_that_stalls_can_be_asked_again(http: httpx.AsyncClient)
     stalled = asyncio.Event()
     port = free_port()
     async with await asyncio.start_server(stall, "127.0.0.1", port):
-        http.timeout = httpx.Timeout(0.1)
+        http.timeout = httpx.Timeout(30, read=0.1)
         api = CallsApi(http, f"http://127.0.0.1:{port}", AUTH_ID, TOKEN)
         for ask in (api.find_call, api.legs_of, api.recordings_of):
             with pytest.raises(CarrierUnavailable, match="did not answer: ReadTimeout") as raised:

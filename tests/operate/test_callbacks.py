@@ -159,7 +159,7 @@ async def test_each_try_is_shown_and_what_was_answered_only_when_asked_for(
     (callback,) = ids(session, 1)
     (told,) = (await operator.told("show", callback))["tries"]
     assert (told["outcome"], told["status"], told["answer"]) == ("HTTP 500", 500, None)
-    assert 0 <= told["duration_ms"] < 1000
+    assert 0 <= told["duration_ms"] < 60_000
     assert await looked(database) == []
     (told,) = (await operator.told("show", callback, "--answers"))["tries"]
     assert told["answer"] == customer.says

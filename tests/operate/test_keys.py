@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +16,7 @@ from typer.testing import CliRunner, Result
 from masking.cli import app
 from masking.errors import StartupError
 from masking.operate import keys
+from masking.privacy import keyring as keyrings
 from masking.privacy.key_files import load_keyring
 from masking.privacy.keyring import Keyring, Unreadable
 from masking.settings import Settings
@@ -122,13 +125,23 @@ async def readable_or_not(database: Database, keyring: Keyring, uuids: list[str]
 async def test_what_a_process_wrote_before_it_took_up_a_new_key_is_moved_too(
     database: Database, operator: Operator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keys, "FOLLOWED_WITHIN_S", 3.0)
+    monkeypatch.setattr(keys, "FOLLOWED_WITHIN_S", 60.0)
+    waits, written = threading.Event(), threading.Event()
+
+    async def until_written(seconds: float) -> None:
+        assert 0 < seconds <= 60
+        waits.set()
+        assert await asyncio.to_thread(written.wait, 60)
+
+    monkeypatch.setattr(keys, "asyncio", SimpleNamespace(sleep=until_written, to_thread=asyncio.to_thread))
+    monkeypatch.setattr(keyrings, "FOLLOW_EVERY_S", 3600.0)
     running = operator.keyring
-    assert running.current == "k1", "for the next seconds"
+    assert running.current == "k1", "it has not looked since"
     assert await operator.told("rotate") == {"current": "k2"}
     moving = asyncio.create_task(operator.runs("rewrap"))
-    await asyncio.sleep(0.5)
+    assert await asyncio.to_thread(waits.wait, 60)
     uuids = await some_sessions(database, running)
+    written.set()
     done = await moving
     assert (done.exit_code, done.stdout) == (0, "4 keys and tokens were moved to the current master key.\n")
     assert "until then a process may encrypt with an older key" in done.stderr

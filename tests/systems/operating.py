@@ -11,7 +11,7 @@ import signal
 import sys
 from pathlib import Path
 from subprocess import PIPE, Popen
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
 from typer.testing import CliRunner, Result
@@ -54,15 +54,22 @@ class MadeRun(Run):
         os.killpg(self.process.pid, signal.SIGINT)
 
 
+class Others(NamedTuple):
+    """What goes on in an account of its own, whose sessions and numbers nobody else touches."""
+
+    begun: Popen[str]
+    account: str
+
+
 class Operator:
     """Runs commands beside the system, and keeps what was run.
 
     Args:
         endpoint: a customer's, for callbacks.
-        others: an account on which something else goes on meanwhile.
+        others: what goes on meanwhile, on an account of its own.
     """
 
-    def __init__(self, system: Run, endpoint: str, folder: Path, others: str = "") -> None:
+    def __init__(self, system: Run, endpoint: str, folder: Path, others: Others | None = None) -> None:
         self.system, self.endpoint, self.folder, self.others = system, endpoint, folder, others
         self.account = str(system.ready["auth_id"])
         self.environment = {**system.env, "MASKING_OPERATOR": "docs", "COLUMNS": "200"}
@@ -124,10 +131,13 @@ class Operator:
             connection.execute(f"DELETE FROM routes WHERE session_uuid IN ({of_account})", (self.account,))
 
     def wait_for_others(self) -> None:
-        """Return when no session of the others goes on, now that they had some."""
+        """Return when nothing goes on any more with the others, nor any session of theirs."""
+        others = self.others
+        assert others is not None
+        until(lambda: others.begun.poll() is not None, within=180)
         with psycopg.connect(self.database_url, autocommit=True) as connection:
             settled = "SELECT bool_and(settled_at IS NOT NULL) FROM sessions WHERE account_id = %s"
-            until(lambda: connection.execute(settled, (self.others,)).fetchone() == (True,), within=60)
+            until(lambda: connection.execute(settled, (others.account,)).fetchone() == (True,))
 
     def keyring(self) -> Keyring:
         return load_keyring(Settings(keys_file=Path(self.system.env["MASKING_DATA"]) / "keys.json"))

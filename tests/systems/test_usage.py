@@ -15,9 +15,8 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from subprocess import Popen
 from threading import Thread
-from typing import Any, NamedTuple
+from typing import Any
 
 import httpx
 import pytest
@@ -28,7 +27,7 @@ from masking.storage.ingress_keys import make_ahead
 from tests.archives import s3_environment
 from tests.docs.blocks import ROOT, Block, blocks, commands, synopses, usages
 from tests.processes.running import FIRST, SECOND, Run, environment, until
-from tests.systems.operating import MadeRun, Operator, end, make, plus
+from tests.systems.operating import MadeRun, Operator, Others, end, make, plus
 
 pytestmark = [pytest.mark.processes, pytest.mark.long, pytest.mark.timeout(300)]
 
@@ -106,8 +105,8 @@ def system(tmp_path_factory: pytest.TempPathFactory, bucket: dict[str, str]) -> 
 
 
 @pytest.fixture
-def operator(system: Run, endpoint: str, tmp_path: Path, evening: Evening) -> Operator:
-    return Operator(system, endpoint, tmp_path, evening.account)
+def operator(system: Run, endpoint: str, tmp_path: Path, evening: Others) -> Operator:
+    return Operator(system, endpoint, tmp_path, evening)
 
 
 @pytest.fixture(scope="module")
@@ -124,15 +123,8 @@ def versioned(system: Run, endpoint: str, tmp_path_factory: pytest.TempPathFacto
     assert json.loads(operator.bash(described))["routingConfig"]["currentVersionBuildID"] == "docs"
 
 
-class Evening(NamedTuple):
-    """What goes on in an account of its own, whose sessions and numbers nobody else touches."""
-
-    begun: Popen[str]
-    account: str
-
-
 @pytest.fixture(scope="module")
-def evening(system: Run, endpoint: str, versioned: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Evening]:
+def evening(system: Run, endpoint: str, versioned: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Others]:
     """The courier's evening of the page. It goes on for more than a minute, beside everything else."""
     del versioned
     operator = Operator(system, endpoint, tmp_path_factory.mktemp("evening"))
@@ -143,7 +135,7 @@ def evening(system: Run, endpoint: str, versioned: None, tmp_path_factory: pytes
     operator.environment["MASKING_DEMO_AUTH_ID"] = account
     _, command = commands(GRACE.text)
     begun = operator.begin(f"{command} --json")
-    yield Evening(begun, account)
+    yield Others(begun, account)
     end(begun)
 
 
@@ -385,7 +377,7 @@ def test_what_a_page_lists_is_run(page: str, operator: Operator) -> None:
             assert not missing, f"{block}: `{' '.join(listed.words)}` was not run with {missing}"
 
 
-def test_two_who_meet_again_once_their_number_rests_no_more_get_it_again(operator: Operator, evening: Evening) -> None:
+def test_two_who_meet_again_once_their_number_rests_no_more_get_it_again(operator: Operator, evening: Others) -> None:
     told = json.loads(operator.ended(evening.begun, within=180))
     assert told["ok"], told["failure"]
     (missed,) = [each["what"] for each in told["timeline"] if "misses an umbrella" in each["what"]]
