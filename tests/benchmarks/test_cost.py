@@ -13,6 +13,7 @@ from benchmarks.told_call import CALLBACKS, request
 from tests.conftest import ACCOUNT
 from tests.integration.conftest import (
     System,
+    answered_within,
     creates,
     more_settings,
     settings,
@@ -22,7 +23,16 @@ from tests.integration.conftest import (
     worker,
 )
 
-__all__ = ["creates", "more_settings", "settings", "simulator_port", "system", "task_queue", "worker"]
+__all__ = [
+    "answered_within",
+    "creates",
+    "more_settings",
+    "settings",
+    "simulator_port",
+    "system",
+    "task_queue",
+    "worker",
+]
 
 pytestmark = pytest.mark.anyio
 
