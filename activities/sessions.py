@@ -15,12 +15,13 @@ from temporalio.exceptions import ApplicationError
 from activities.starts import HouseTerms, Starts, impossible, must_be_its_own
 from masking.contract import PIN_TAKEN, POOL_EXHAUSTED
 from masking.domain.agreement import Agreement, Left
+from masking.domain.bill.charges import Bill
 from masking.domain.callbacks import Callback
 from masking.domain.deadlines import waiting_for
 from masking.domain.events import Side
 from masking.domain.lifecycle import settled
 from masking.domain.model import Model
-from masking.domain.session import REVISION, Bill, Session
+from masking.domain.session import REVISION, Session
 from masking.domain.terms import Terms
 from masking.e164 import countries_beside, country_of
 from masking.errors import SessionGone, Superseded

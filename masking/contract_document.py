@@ -23,8 +23,9 @@ from masking.contract import (
     ErrorType,
     session_workflow_id,
 )
+from masking.domain.bill.charges import Bill
 from masking.domain.events import CarrierEvents
-from masking.domain.session import Bill, SessionSnapshot
+from masking.domain.snapshot import SessionSnapshot
 from masking.domain.terms import Change, Expire, Extend, SessionRequest
 from masking.lookup import ATTRIBUTES, kinds
 from masking.nexus import ENDPOINT, SERVICE, MaskingService

@@ -12,8 +12,9 @@ import nexusrpc
 from pydantic import Field, model_validator
 
 from masking.client.new_session import NewSession
+from masking.domain.bill.charges import Bill
 from masking.domain.model import Model
-from masking.domain.session import Bill, SessionSnapshot
+from masking.domain.snapshot import SessionSnapshot
 from masking.domain.terms import Change
 
 SERVICE = "Masking"

@@ -25,7 +25,8 @@ from masking.client import (
 from masking.client.errors import failure_of
 from masking.client.starting import SUMMARY, Starter
 from masking.contract import MEMO_REQUEST, TASK_QUEUE, WORKFLOW_TYPE, session_of, session_workflow_id
-from masking.domain.session import Bill, SessionSnapshot
+from masking.domain.bill.charges import Bill
+from masking.domain.snapshot import SessionSnapshot
 from masking.domain.terms import SessionRequest
 from masking.errors import KeysAway
 from masking.lookup import PartyHash

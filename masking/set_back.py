@@ -14,7 +14,7 @@ from temporalio.client import Client
 
 from masking.client.errors import FAULTS
 from masking.contract import UPDATE_RECORD_AGAIN, session_workflow_id
-from masking.domain.session import SessionSnapshot
+from masking.domain.snapshot import SessionSnapshot
 from masking.last_written import LastWritten
 from masking.lookout import Lookout
 from masking.storage.database import Database

@@ -17,7 +17,8 @@ with workflow.unsafe.imports_passed_through():
     from masking.domain.counterpart.told import ToldSession
     from masking.domain.lifecycle import Rejected, changed, check_changeable, expired, remarked
     from masking.domain.limits import fault_of_change
-    from masking.domain.session import Phase, Session, SessionSnapshot, snapshot
+    from masking.domain.session import Phase, Session
+    from masking.domain.snapshot import SessionSnapshot, snapshot
     from masking.domain.terms import Change, Terms
 
 from workflows.answered_updates import AnsweredUpdates

@@ -23,6 +23,7 @@ with workflow.unsafe.imports_passed_through():
         WORKFLOW_TYPE,
         refusal_type,
     )
+    from masking.domain.bill.charges import Bill, bill
     from masking.domain.callbacks import Callback
     from masking.domain.counterpart.following import followed
     from masking.domain.counterpart.reconciling import reconciled
@@ -37,7 +38,8 @@ with workflow.unsafe.imports_passed_through():
         stepped,
     )
     from masking.domain.resuming import owes_first_call
-    from masking.domain.session import Bill, Phase, Session, SessionSnapshot, bill, snapshot
+    from masking.domain.session import Phase, Session
+    from masking.domain.snapshot import SessionSnapshot, snapshot
     from masking.domain.start import SessionStart
     from masking.domain.story import story
     from masking.domain.terms import Change, Expire, Extend

@@ -8,12 +8,13 @@ from decimal import Decimal
 from typing import Any, NamedTuple, TypeVar
 
 from masking.audit.contents import Settlement, StoredCorrection, StoredSession, VirtualNumber
+from masking.domain.bill.charges import Bill, Charge, bill
 from masking.domain.bill.corrections import corrected, correction
 from masking.domain.bill.ledger import Kind, LedgerEntry, Sums, correction_entries, entries_of, sums_by_currency
 from masking.domain.callbacks import Callback
 from masking.domain.events import AnyCarrierEvent, Call
 from masking.domain.model import Model
-from masking.domain.session import Bill, Charge, Session, bill
+from masking.domain.session import Session
 from masking.domain.terms import Terms
 
 HIDDEN = "(not shown)"

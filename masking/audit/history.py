@@ -16,10 +16,11 @@ from masking.audit.opening import WrongContents
 from masking.audit.pack import Header, Record
 from masking.audit.payloads import unsealed
 from masking.contract import EVENTS, SIGNAL_EVENTS, WORKFLOW_TYPE, session_workflow_id
+from masking.domain.bill.charges import Bill
 from masking.domain.events import AnyCarrierEvent, CarrierEvents
 from masking.domain.lifecycle import refused, requested
 from masking.domain.model import Model
-from masking.domain.session import Bill, Session
+from masking.domain.session import Session
 from masking.domain.start import SessionStart
 from masking.privacy.session_cipher import SessionCipher
 

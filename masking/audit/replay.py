@@ -33,11 +33,12 @@ from activities.sessions import RecordSession
 from masking.audit.history import resets, signals_in, start_in
 from masking.audit.resumed import Led, Resumed, combined, in_chains, taken_version
 from masking.contract import session_workflow_id
+from masking.domain.bill.charges import Bill
 from masking.domain.callbacks import Callback
 from masking.domain.events import AnyCarrierEvent, CarrierEvents
 from masking.domain.hearing import heard
 from masking.domain.lifecycle import settled
-from masking.domain.session import Bill, Session
+from masking.domain.session import Session
 from masking.domain.start import SessionStart
 from masking.log_format import redacted
 from workflows.masking_session import MaskingSession

@@ -15,8 +15,9 @@ from masking.audit.opening import Contents, WrongContents, opened
 from masking.audit.pack import Code, Header, Pack, signed_part
 from masking.audit.replay import Replayed, replay
 from masking.audit.signing import is_signed
+from masking.domain.bill.charges import Bill
 from masking.domain.model import Model
-from masking.domain.session import Bill, Session
+from masking.domain.session import Session
 from masking.privacy.keyring import Unreadable
 
 MOST_TOLD = 50

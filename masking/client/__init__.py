@@ -29,7 +29,9 @@ from masking.client.events import (
 )
 from masking.client.new_session import NewSession, session_uuid_of
 from masking.client.sessions import DEFAULT_TIMEOUT, MaskingClient
-from masking.domain.session import Bill, Phase, SessionSnapshot, Status
+from masking.domain.bill.charges import Bill
+from masking.domain.session import Phase, Status
+from masking.domain.snapshot import SessionSnapshot
 from masking.domain.terms import Change, PinTerms
 
 __all__ = [

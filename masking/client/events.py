@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Literal
 
+from masking.domain.bill.charges import Bill
 from masking.domain.model import Model
-from masking.domain.session import Bill
 from masking.domain.told_calls import ToldCall
 
 

@@ -11,7 +11,7 @@ from temporalio.converter import DataConverter, WorkflowSerializationContext
 
 from masking.client.errors import UnfitClient
 from masking.contract import ENCRYPTED, session_workflow_id
-from masking.domain.session import Bill, Charge
+from masking.domain.bill.charges import Bill, Charge
 
 REMEDY = (
     "connect it with plugins=[masking_plugin(keyring)] or data_converter=data_converter(keyring),"

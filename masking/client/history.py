@@ -29,10 +29,12 @@ from masking.contract import (
     UPDATE_MODIFY,
     UPDATE_OPENED,
 )
+from masking.domain.bill.charges import Bill
 from masking.domain.events import CarrierEvents
 from masking.domain.limits import within_calendar
 from masking.domain.model import Model
-from masking.domain.session import Bill, Phase, SessionSnapshot
+from masking.domain.session import Phase
+from masking.domain.snapshot import SessionSnapshot
 from masking.domain.start import SessionStart
 from masking.domain.told_calls import ToldCall, ToldCalls, told_calls
 from masking.errors import KeysAway, MaskingError

@@ -22,8 +22,9 @@ from masking.client.new_session import NamedSession, NewSession
 from masking.client.sessions import MaskingClient
 from masking.client.starting import SUMMARY
 from masking.contract import MEMO_REQUEST, TASK_QUEUE, WORKFLOW_TYPE, session_workflow_id
+from masking.domain.bill.charges import Bill
 from masking.domain.model import Model
-from masking.domain.session import Bill, SessionSnapshot
+from masking.domain.snapshot import SessionSnapshot
 from masking.domain.terms import Change
 from masking.lookup import told_at_start
 

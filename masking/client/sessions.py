@@ -26,7 +26,8 @@ from masking.contract import (
     UPDATE_OPENED,
     session_workflow_id,
 )
-from masking.domain.session import Bill, SessionSnapshot
+from masking.domain.bill.charges import Bill
+from masking.domain.snapshot import SessionSnapshot
 from masking.domain.terms import Change, Expire, Extend, SessionRequest
 from masking.lookup import PartyHash
 

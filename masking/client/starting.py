@@ -18,7 +18,8 @@ from masking.client.errors import FAULTS, IdempotencyConflict, NumberPoolExhaust
 from masking.client.fitness import check_encryption
 from masking.client.new_session import NewSession
 from masking.contract import MEMO_REQUEST, MEMO_RESUMES, UPDATE_OPENED, WORKFLOW_TYPE, session_workflow_id
-from masking.domain.session import Bill, SessionSnapshot
+from masking.domain.bill.charges import Bill
+from masking.domain.snapshot import SessionSnapshot
 from masking.domain.start import SessionStart
 from masking.domain.terms import SessionRequest
 from masking.lookup import PartyHash, told_at_start

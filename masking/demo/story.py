@@ -14,7 +14,7 @@ from masking.carriers.simulator.phones import Behaviour
 from masking.demo.plivo_sdk import PlivoSdk
 from masking.demo.receiver import Callback, Receiver
 from masking.demo.timeline import StepFailed, Timeline, check
-from masking.domain.session import Bill
+from masking.domain.bill.charges import Bill
 from masking.provision import DemoAccount
 from masking.run.system import ReadySystem
 

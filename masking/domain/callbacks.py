@@ -10,6 +10,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Literal, assert_never
 
+from masking.domain.bill.charges import Charge, interaction_charge, leg_charge
 from masking.domain.events import (
     Answer,
     AnyCarrierEvent,
@@ -27,7 +28,7 @@ from masking.domain.events import (
 )
 from masking.domain.interaction import Interaction
 from masking.domain.model import Model
-from masking.domain.session import Charge, Session, interaction_charge, leg_charge
+from masking.domain.session import Session
 from masking.domain.terms import Method
 from masking.domain.wire_format import plivo_number, plivo_time
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
+from masking.domain.bill.charges import bill, interaction_charge
 from masking.domain.deadlines import waiting_for
 from masking.domain.events import RecordingCompleted, RecordingFailed
 from masking.domain.interaction import Interaction, Leg
-from masking.domain.session import Phase, Session, bill, interaction_charge
+from masking.domain.session import Phase, Session
 
 _HEADLINES = {
     Phase.OPENING: "Opening: looking for a virtual number",

@@ -10,10 +10,11 @@ from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 
+from masking.domain.bill.charges import bill, leg_charge
 from masking.domain.events import Declined, Hangup, PinStatus, RecordingCompleted, RecordingFailed, Side
 from masking.domain.interaction import Interaction
 from masking.domain.model import Model
-from masking.domain.session import Phase, Session, bill, leg_charge
+from masking.domain.session import Phase, Session
 
 
 class Happened(StrEnum):

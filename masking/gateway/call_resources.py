@@ -6,11 +6,12 @@ from decimal import Decimal
 
 from aiohttp import web
 
+from masking.domain.bill.charges import Charge, leg_charge, leg_price
 from masking.domain.bill.money import QUANTUM
 from masking.domain.callbacks import media_url
 from masking.domain.events import LegName, RecordingCompleted
 from masking.domain.interaction import Interaction, Leg
-from masking.domain.session import Charge, Session, leg_charge, leg_price
+from masking.domain.session import Session
 from masking.domain.wire_format import plivo_number, record_time
 from masking.gateway.authentication import PATH_AUTH_ID, PRINCIPAL
 from masking.gateway.context import CONTEXT

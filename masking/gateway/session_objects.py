@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from masking.domain.bill.charges import bill, interaction_charge
 from masking.domain.events import RecordingCompleted
 from masking.domain.interaction import Interaction
-from masking.domain.session import Session, bill, interaction_charge
+from masking.domain.session import Session
 from masking.domain.terms import Terms
 from masking.domain.wire_format import plivo_number, plivo_time
 from masking.gateway.resources import InteractionObject, Json, ListedSession, SessionObject

@@ -19,7 +19,9 @@ from masking.contract import (
     session_of,
     session_workflow_id,
 )
-from masking.domain.session import Bill, Phase, SessionSnapshot
+from masking.domain.bill.charges import Bill
+from masking.domain.session import Phase
+from masking.domain.snapshot import SessionSnapshot
 from masking.errors import MaskingError
 from masking.operate.many import FAILED, Outcome
 from masking.operate.progress import Done

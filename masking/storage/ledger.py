@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 from psycopg.rows import class_row
 
+from masking.domain.bill.charges import Bill
 from masking.domain.bill.ledger import SETTLEMENT, LedgerEntry
 from masking.domain.bill.reconciliation import LedgerLeg, Unposted, as_leg
-from masking.domain.session import Bill
 from masking.storage.database import Connection
 
 FETCHED = 1000

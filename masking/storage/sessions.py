@@ -8,11 +8,12 @@ from typing import NamedTuple
 
 from psycopg.rows import class_row
 
+from masking.domain.bill.charges import Bill, bill
 from masking.domain.bill.ledger import entries_of
 from masking.domain.callbacks import Callback
 from masking.domain.events import Side
 from masking.domain.interaction import Interaction, resource_ids
-from masking.domain.session import Bill, Session, bill
+from masking.domain.session import Session
 from masking.domain.terms import Terms
 from masking.errors import SessionGone
 from masking.privacy.keyring import Keyring

@@ -30,9 +30,9 @@ from masking.audit.pack import Code, Header, Pack, Record, read, written
 from masking.audit.payloads import resealed, unsealed
 from masking.audit.replay import Replayed, replay
 from masking.audit.signing import Signer, data_key_id
+from masking.domain.bill.charges import bill
 from masking.domain.bill.ledger import entries_of
 from masking.domain.model import Model
-from masking.domain.session import bill
 from masking.privacy.payload_codec import EncryptingCodec
 from masking.privacy.session_cipher import SessionCipher
 from masking.storage.ledger import PostedEntry

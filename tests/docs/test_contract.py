@@ -15,8 +15,9 @@ from masking.cli import app
 from masking.client import NewSession
 from masking.contract import EVENTS, SIGNAL_EVENTS, UPDATE_RECORD_AGAIN
 from masking.contract_document import contract_document
+from masking.domain.bill.charges import bill
 from masking.domain.lifecycle import opened, requested
-from masking.domain.session import bill, snapshot
+from masking.domain.snapshot import snapshot
 from masking.lookup import kinds
 from masking.nexus import MaskingService
 from tests.conftest import ACCOUNT

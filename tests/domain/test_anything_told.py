@@ -10,12 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
+from masking.domain.bill.charges import bill
 from masking.domain.callbacks import Callback
 from masking.domain.deadlines import calls_deadline, overdue_calls, own_deadline, waiting_for
 from masking.domain.events import AnyCarrierEvent, CarrierEvents, LegName, Side
 from masking.domain.hearing import heard
 from masking.domain.lifecycle import Rejected, changed, elapsed, expired, given_up, settled
-from masking.domain.session import Phase, Session, bill, snapshot
+from masking.domain.session import Phase, Session
+from masking.domain.snapshot import snapshot
 from masking.domain.story import story
 from masking.domain.terms import Change
 from masking.domain.timeline import timeline

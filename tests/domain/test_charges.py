@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from masking.domain.bill.charges import LegCost, bill, leg_charge, leg_cost, leg_price
 from masking.domain.bill.money import CallRates, CarrierCharge, LegRates, Rate
 from masking.domain.events import Call, Hangup, LegName
 from masking.domain.lifecycle import opened, refused, requested
-from masking.domain.session import LegCost, bill, leg_charge, leg_cost, leg_price
 from tests.domain.conversation import START, VIRTUAL, active_session, answered_call, call, hangup, hear, request
 
 RATES = CallRates(

@@ -5,10 +5,11 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from masking.domain.bill.charges import Charge, bill
 from masking.domain.bill.corrections import corrected, correction
 from masking.domain.events import AnyCarrierEvent, Hangup, Side
 from masking.domain.lifecycle import elapsed, given_up, settled
-from masking.domain.session import Charge, Phase, Session, bill
+from masking.domain.session import Phase, Session
 from tests.domain.conversation import (
     active_session,
     answered_call,

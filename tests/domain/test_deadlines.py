@@ -7,6 +7,7 @@ from datetime import datetime
 
 import pytest
 
+from masking.domain.bill.charges import bill
 from masking.domain.deadlines import (
     Deadline,
     calls_deadline,
@@ -18,7 +19,7 @@ from masking.domain.deadlines import (
 )
 from masking.domain.events import LegName
 from masking.domain.lifecycle import changed, elapsed, given_up, settled
-from masking.domain.session import Phase, Session, bill
+from masking.domain.session import Phase, Session
 from masking.domain.terms import Change
 from tests.domain.conversation import active_session, answered_call, at, call, hangup, hear, request
 

@@ -7,10 +7,10 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from masking.domain.bill.charges import bill
 from masking.domain.callbacks import Callback
 from masking.domain.events import AnyCarrierEvent, PinStatus, Placed, Side
 from masking.domain.routing import Reason
-from masking.domain.session import bill
 from tests.domain.conversation import (
     active_session,
     answered_call,

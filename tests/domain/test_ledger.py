@@ -9,6 +9,7 @@ from fractions import Fraction
 from hypothesis import given
 from hypothesis import strategies as st
 
+from masking.domain.bill.charges import bill
 from masking.domain.bill.corrections import corrected
 from masking.domain.bill.ledger import (
     LedgerEntry,
@@ -20,7 +21,7 @@ from masking.domain.bill.ledger import (
 )
 from masking.domain.bill.money import QUANTUM, CallRates, CarrierCharge, LegRates, Rate
 from masking.domain.events import AnyCarrierEvent, Call, Hangup, LegName
-from masking.domain.session import Session, bill
+from masking.domain.session import Session
 from masking.gateway.call_resources import leg_object
 from masking.gateway.session_objects import session_object
 from tests.domain.conversation import ACCOUNT, active_session, at, hear, request

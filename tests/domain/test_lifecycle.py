@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import pytest
 
+from masking.domain.bill.charges import bill
 from masking.domain.deadlines import waiting_for
 from masking.domain.events import Hangup, LegName, PinStatus, Side
 from masking.domain.lifecycle import (
@@ -23,7 +24,8 @@ from masking.domain.lifecycle import (
     took,
 )
 from masking.domain.routing import Reason
-from masking.domain.session import Phase, Session, Status, bill, snapshot
+from masking.domain.session import Phase, Session, Status
+from masking.domain.snapshot import snapshot
 from masking.domain.story import story
 from masking.domain.terms import Change
 from tests.domain.conversation import (

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from masking.domain.bill.charges import bill
 from masking.domain.deadlines import calls_deadline, own_deadline
 from masking.domain.lifecycle import changed, requested
 from masking.domain.limits import fault_of_change, fault_of_request
-from masking.domain.session import bill
 from masking.domain.terms import Change, PinTerms
 from tests.domain.conversation import START, active_session, answered_call, at, call, hear, request
 

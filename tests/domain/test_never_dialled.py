@@ -7,12 +7,13 @@ from decimal import Decimal
 
 import pytest
 
+from masking.domain.bill.charges import Charge, bill
 from masking.domain.bill.corrections import corrected, correction
 from masking.domain.bill.ledger import entries_of
 from masking.domain.events import AnyCarrierEvent, LegName, Ring
 from masking.domain.interaction import resource_ids
 from masking.domain.lifecycle import elapsed, given_up, settled
-from masking.domain.session import Charge, Phase, Session, bill
+from masking.domain.session import Phase, Session
 from masking.domain.story import story
 from masking.domain.timeline import Happened, timeline
 from tests.domain.conversation import active_session, answered_call, at, call, hangup, hear, unheard_call

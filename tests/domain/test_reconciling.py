@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from masking.carriers.plivo.callbacks import About, read_callback
 from masking.carriers.plivo.session_resource import read_session
+from masking.domain.bill.charges import bill, interaction_charge
 from masking.domain.bill.corrections import corrected
 from masking.domain.counterpart.following import opened_at_carrier
 from masking.domain.counterpart.reconciling import reconciled
@@ -17,7 +18,7 @@ from masking.domain.deadlines import waiting_for
 from masking.domain.events import AnyCarrierEvent, Side
 from masking.domain.hearing import heard
 from masking.domain.lifecycle import requested
-from masking.domain.session import REVISION, Session, bill, interaction_charge
+from masking.domain.session import REVISION, Session
 from tests.carriers.plivo.truth import PLIVO_UUID, Talk, Truth, digest
 from tests.domain.conversation import START, STRANGER, VIRTUAL, at, request
 

@@ -9,12 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from masking.domain.bill.charges import bill
 from masking.domain.callbacks import Callback
 from masking.domain.events import AnyCarrierEvent
 from masking.domain.hearing import heard
 from masking.domain.lifecycle import elapsed, remarked
 from masking.domain.resuming import NOT_CALLED, lacking, owes_first_call, resumed, start_of_resumed
-from masking.domain.session import Session, bill
+from masking.domain.session import Session
 from masking.domain.story import story
 from masking.domain.timeline import Happened, timeline
 from tests.carriers.plivo.truth import Truth

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from masking.domain.bill.charges import bill
 from masking.domain.events import Side
 from masking.domain.lifecycle import expired, settled
-from masking.domain.session import Session, bill
+from masking.domain.session import Session
 from masking.domain.timeline import Happened, Timeline, ToldCallback, ToldCorrection, ToldTry, timeline
 from tests.domain.conversation import (
     FIRST,

@@ -22,7 +22,8 @@ from masking.contract import QUERY_SNAPSHOT, session_workflow_id
 from masking.domain.agreement import Agreement
 from masking.domain.bill.money import ZERO, Rate
 from masking.domain.events import AnyCarrierEvent
-from masking.domain.session import SessionSnapshot, Status
+from masking.domain.session import Status
+from masking.domain.snapshot import SessionSnapshot
 from tests.domain.conversation import moved_to
 from tests.workflow.conftest import Remembered, client, task_queue
 from workflows.masking_session import MaskingSession

@@ -21,7 +21,8 @@ from masking.client import MaskingClient, NumberPoolExhausted, OutcomeUnknown
 from masking.contract import QUERY_SNAPSHOT, TASK_QUEUE, UPDATE_RECORD_AGAIN, WORKFLOW_TYPE, session_workflow_id
 from masking.domain.events import AnyCarrierEvent, Hangup, RecordingCompleted, Side
 from masking.domain.resuming import resumed, start_of_resumed
-from masking.domain.session import REVISION, Session, SessionSnapshot
+from masking.domain.session import REVISION, Session
+from masking.domain.snapshot import SessionSnapshot
 from masking.domain.terms import AtExpiry, Carrier, Change, PinTerms
 from masking.lookup import told_at_start
 from tests.carriers.plivo.truth import Talk

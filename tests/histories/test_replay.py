@@ -13,7 +13,8 @@ from temporalio.converter import WorkflowSerializationContext
 from temporalio.worker import Replayer, WorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
-from masking.domain.session import REVISION, Bill
+from masking.domain.bill.charges import Bill
+from masking.domain.session import REVISION
 from masking.temporal import data_converter, masking_plugin
 from masking.workflow_runner import workflow_runner
 from tests.histories import KEYRING

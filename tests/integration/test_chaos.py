@@ -35,7 +35,7 @@ from masking.carriers.simulator.records import CallRecord
 from masking.carriers.simulator.server import build_app
 from masking.carriers.voice.setup import wanted_for
 from masking.contract import TASK_QUEUE
-from masking.domain.session import Bill
+from masking.domain.bill.charges import Bill
 from masking.health import is_polling
 from masking.ports import serving
 from masking.privacy.keyring import Keyring

@@ -17,7 +17,7 @@ from temporalio.service import RPCError
 
 from masking.client import MaskingClient, OutcomeUnknown
 from masking.contract import WORKFLOW_TYPE, session_workflow_id
-from masking.domain.session import SessionSnapshot
+from masking.domain.snapshot import SessionSnapshot
 from masking.domain.terms import SessionRequest
 from masking.privacy.keyring import Keyring
 from masking.storage.creates import UnansweredCreates, forget

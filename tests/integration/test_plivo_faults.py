@@ -25,7 +25,7 @@ from temporalio.common import RetryPolicy
 from masking.carriers import rest
 from masking.carriers.plivo.callbacks import session_path
 from masking.client import DEFAULT_TIMEOUT, OutcomeUnknown, SessionAlreadyExpired, SessionError
-from masking.domain.session import Bill
+from masking.domain.bill.charges import Bill
 from masking.domain.terms import Change, PinTerms
 from masking.ports import serving
 from masking.privacy.keyring import Keyring

@@ -13,7 +13,7 @@ from uuid import uuid4
 import pytest
 
 from masking.contract import session_workflow_id
-from masking.domain.session import Bill
+from masking.domain.bill.charges import Bill
 from masking.domain.wire_format import plivo_time, record_time
 from tests.conftest import ACCOUNT, TOKEN
 from tests.integration.conftest import Receiver, System

@@ -17,7 +17,8 @@ from temporalio.client import Client, WorkflowFailureError
 from masking.client import CallEvent, IdempotencyConflict, NewSession, SessionEvent, SessionRefused
 from masking.client.starting import Starter
 from masking.contract import session_workflow_id
-from masking.domain.session import Session, SessionSnapshot
+from masking.domain.session import Session
+from masking.domain.snapshot import SessionSnapshot
 from masking.operate import resuming
 from masking.operate.resuming import RESUMED, RUNS, Resumer
 from masking.privacy.keyring import Keyring

@@ -17,7 +17,7 @@ import pytest
 
 from masking.carriers.simulator.phones import Behaviour
 from masking.carriers.simulator.records import CallRecord
-from masking.domain.session import Bill
+from masking.domain.bill.charges import Bill
 from tests.conftest import ACCOUNT
 from tests.integration.conftest import Receiver, System
 from tests.integration.second_instance import (

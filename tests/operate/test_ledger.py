@@ -15,8 +15,9 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from masking.cli import app
+from masking.domain.bill.charges import bill
 from masking.domain.bill.reconciliation import Unposted
-from masking.domain.session import Session, bill
+from masking.domain.session import Session
 from masking.operate import ledger
 from masking.privacy.keyring import Keyring
 from masking.storage import sessions

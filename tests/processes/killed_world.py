@@ -15,7 +15,7 @@ from aiohttp import web
 from masking.carriers.simulator.client import SimulatorClient, SimulatorError
 from masking.carriers.simulator.phones import Behaviour
 from masking.carriers.simulator.records import CallRecord
-from masking.domain.session import Bill
+from masking.domain.bill.charges import Bill
 from tests.processes.killed_plan import SHORTEST_EXPIRY, PlannedCall, Ride
 
 CAUSES = {"answered": 4000, "busy": 3010, "declined": 3020, "unanswered": 6010}

@@ -12,7 +12,7 @@ import pytest
 
 from masking.carriers.hangup_causes import NORMAL_HANGUP
 from masking.carriers.simulator.records import CallRecord, Leg
-from masking.domain.session import Bill, Charge
+from masking.domain.bill.charges import Bill, Charge
 from tests.processes.killed import report_of
 from tests.processes.killed_plan import plan
 from tests.processes.killed_truth import Ran, differences, expected, faults

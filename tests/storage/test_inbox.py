@@ -8,9 +8,10 @@ from decimal import Decimal
 import pytest
 
 from activities.sessions import RecordSession, SessionActivities
+from masking.domain.bill.charges import bill
 from masking.domain.events import AnyCarrierEvent, Hangup
 from masking.domain.lifecycle import elapsed, given_up, opened, settled
-from masking.domain.session import Session, bill
+from masking.domain.session import Session
 from masking.privacy.keyring import Keyring, Unreadable
 from masking.storage import inbox, sessions
 from masking.storage.corrections import corrections_of, take_late

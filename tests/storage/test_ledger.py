@@ -10,12 +10,13 @@ import psycopg
 import pytest
 from psycopg import errors
 
+from masking.domain.bill.charges import Bill, bill
 from masking.domain.bill.ledger import balances, entries_of, sums_by_currency
 from masking.domain.bill.money import CarrierCharge
 from masking.domain.bill.reconciliation import LedgerLeg, Unposted
 from masking.domain.events import AnyCarrierEvent, Hangup
 from masking.domain.lifecycle import elapsed, given_up, settled
-from masking.domain.session import Bill, Session, bill
+from masking.domain.session import Session
 from masking.privacy.keyring import Keyring
 from masking.storage import ledger, sessions
 from masking.storage.corrections import take_late

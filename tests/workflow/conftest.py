@@ -31,11 +31,12 @@ from activities.sessions import (
 from masking.carriers.missed import Missed
 from masking.client import MaskingClient
 from masking.domain.agreement import Agreement, agreed
+from masking.domain.bill.charges import Bill, bill
 from masking.domain.callbacks import Callback
 from masking.domain.events import Call, Placed, Side
 from masking.domain.lifecycle import settled
 from masking.domain.routing import Reason
-from masking.domain.session import REVISION, Bill, Session, bill
+from masking.domain.session import REVISION, Session
 from masking.workflow_runner import workflow_runner
 from tests.domain.conversation import FIRST, VIRTUAL
 from workflows.masking_session import MaskingSession

@@ -13,7 +13,8 @@ from temporalio.worker import Replayer, Worker
 
 from masking.client import MaskingClient, SessionAlreadyExpired
 from masking.contract import WORKFLOW_TYPE, session_workflow_id
-from masking.domain.session import Bill, Phase, Status
+from masking.domain.bill.charges import Bill
+from masking.domain.session import Phase, Status
 from masking.domain.terms import SessionRequest
 from masking.privacy.keyring import Keyring
 from masking.temporal import masking_plugin

@@ -23,8 +23,8 @@ from masking.client import (
     SessionSettled,
 )
 from masking.contract import WORKFLOW_TYPE, session_workflow_id
+from masking.domain.bill.charges import bill
 from masking.domain.events import AnyCarrierEvent
-from masking.domain.session import bill
 from masking.domain.terms import AtExpiry, SessionRequest
 from masking.lookup import STATUS
 from masking.privacy.keyring import Keyring

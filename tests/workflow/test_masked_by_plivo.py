@@ -14,9 +14,10 @@ from temporalio.worker import Worker
 
 from masking.client import MaskingClient, NumberPoolExhausted, OutcomeUnknown, SessionRefused
 from masking.contract import POOL_EXHAUSTED
+from masking.domain.bill.charges import Bill
 from masking.domain.events import NO_CALL, AnyCarrierEvent, SessionEnded
 from masking.domain.resuming import lacking
-from masking.domain.session import Bill, Phase, Status
+from masking.domain.session import Phase, Status
 from masking.domain.terms import Change, SessionRequest
 from masking.privacy.keyring import Keyring
 from tests.carriers.plivo.truth import PLIVO_UUID, Talk

@@ -21,8 +21,10 @@ from masking.client import (
     SessionRefused,
 )
 from masking.contract import QUERY_SNAPSHOT, session_workflow_id
+from masking.domain.bill.charges import Bill
 from masking.domain.events import AnyCarrierEvent
-from masking.domain.session import Bill, Phase, SessionSnapshot, Status
+from masking.domain.session import Phase, Status
+from masking.domain.snapshot import SessionSnapshot
 from masking.domain.terms import Change, SessionRequest
 from tests.domain.conversation import FIRST, SECOND, VIRTUAL, answered_call, call, moved_to, request, unanswered_call
 from tests.workflow.conftest import Remembered

@@ -9,8 +9,8 @@ import pytest
 from temporalio.client import Client, WorkflowHandle
 
 from masking.client import MaskingClient
+from masking.domain.bill.charges import Bill
 from masking.domain.events import AnyCarrierEvent
-from masking.domain.session import Bill
 from masking.domain.terms import SessionRequest
 from tests.domain.conversation import answered_call, call, declined_call, unanswered_call
 from tests.workflow.conftest import Remembered

@@ -17,7 +17,8 @@ from temporalio.worker import Worker
 from masking.client import MaskingClient, OutcomeUnknown
 from masking.contract import session_workflow_id
 from masking.domain import session as session_module
-from masking.domain.session import REVISION, SessionSnapshot
+from masking.domain.session import REVISION
+from masking.domain.snapshot import SessionSnapshot
 from masking.domain.terms import SessionRequest
 from masking.settings import Settings
 from tests.workflow.conftest import Remembered

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from masking.domain.bill.charges import Charge, bill
 from masking.domain.counterpart.placing import placed
 from masking.domain.events import AnyCarrierEvent, SessionEnded
 from masking.domain.interaction import taken_in
-from masking.domain.session import Charge, Session, bill, by_the_rules_of
+from masking.domain.session import Session, by_the_rules_of
 
 
 def corrected(session: Session, late: Iterable[AnyCarrierEvent]) -> Session:

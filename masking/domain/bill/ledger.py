@@ -13,11 +13,12 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Literal, NamedTuple
 
+from masking.domain.bill.charges import leg_charge, leg_cost, session_amount
 from masking.domain.bill.money import ZERO
 from masking.domain.events import AnyCarrierEvent, Hangup, LegName
 from masking.domain.interaction import Interaction, Leg
 from masking.domain.model import Model
-from masking.domain.session import Session, leg_charge, leg_cost, session_amount
+from masking.domain.session import Session
 
 SETTLEMENT = "settlement"
 """The cause of what no carrier's event brought about."""
