@@ -90,7 +90,7 @@ async def address(network: Network, tmp_path: Path) -> AsyncIterator[str]:
 
 @pytest.fixture
 async def http() -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(trust_env=False, timeout=5, verify=trusted()) as http:
+    async with httpx.AsyncClient(trust_env=False, timeout=30, verify=trusted()) as http:
         yield http
 
 

@@ -373,7 +373,7 @@ async def test_a_head_request_for_a_recordings_audio_sends_its_size_and_none_of_
     headers = f"HTTP/1.1\r\nHost: {url.netloc.decode()}\r\nAuthorization: {basic}\r\n"
     reader, writer = await asyncio.open_connection(url.host, url.port)
     writer.write(f"HEAD {url.path} {headers}\r\nGET /healthz {headers}Connection: close\r\n\r\n".encode())
-    head, rest = (await asyncio.wait_for(reader.read(), 10)).split(b"\r\n\r\n", 1)
+    head, rest = (await asyncio.wait_for(reader.read(), 60)).split(b"\r\n\r\n", 1)
     writer.close()
     await writer.wait_closed()
     assert f"Content-Length: {size}".encode() in head.split(b"\r\n")

@@ -91,7 +91,7 @@ async def carrier() -> AsyncIterator[Carrier]:
 
 @pytest.fixture
 async def orders(carrier: Carrier) -> AsyncIterator[CallsApi]:
-    async with httpx.AsyncClient(trust_env=False, timeout=2, verify=trusted()) as http:
+    async with httpx.AsyncClient(trust_env=False, timeout=20, verify=trusted()) as http:
         yield CallsApi(http, carrier.url, AUTH_ID, TOKEN)
 
 

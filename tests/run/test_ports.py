@@ -73,7 +73,7 @@ async def test_whoever_has_connected_already_is_answered_before_the_end() -> Non
     app.router.add_get("/", answer)
     async with AsyncExitStack() as stack:
         async with listening(web.AppRunner(app, access_log=None), Place("127.0.0.1", port, "MASKING_PORT")):
-            clients = [stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=5)) for _ in range(5)]
+            clients = [stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=60)) for _ in range(5)]
             for client in clients:
                 client.sendall(b"GET / HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n")
         for client in clients:
