@@ -89,7 +89,7 @@ def test_help_and_version_help() -> None:
         assert re.search(rf" {name} +{re.escape(group.help[:30])}", done.stdout)
         assert group.help.split(".")[0] in " ".join(masking({}, name, "--help").stdout.split())
     loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
-    assert "masking.settings" in loaded
+    assert "masking.cli" in loaded
     assert not loaded & {"psycopg", "temporalio", "aiohttp"}, "it takes as long as what it loads"
     for arguments in (["run", "--help"], ["demo", "--help"], ["--version"]):
         shown = masking({}, *arguments)
