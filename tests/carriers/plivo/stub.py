@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import math
 import random
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -88,6 +89,10 @@ class PlivoStub:
     def now(self) -> datetime:
         return (datetime.now(UTC) - BEHIND).replace(microsecond=0)
 
+    def told_until(self, made: Made) -> float:
+        """Up to when, in seconds from its beginning, it shows what happened in a session: to its end at once."""
+        return math.inf
+
     def of(self, callback_url: str) -> list[Made]:
         """What was made for one session of ours."""
         return [made for made in self.sessions.values() if made.arguments["callback_url"] == callback_url]
@@ -141,7 +146,7 @@ class PlivoStub:
         truth = Truth([], self.now(), lives, expired=False, parties=parties, prefix=f"{uuid[:8]}-")
         made = Made(uuid, arguments | self._made_pins(arguments), f"1202555{self.random.randrange(10_000):04}", truth)
         self.sessions[uuid] = made
-        shown = self._shown(made)
+        shown = self.shown(made)
         return 201, {
             "session_uuid": uuid,
             "virtual_number": f"+{made.number}",
@@ -169,12 +174,12 @@ class PlivoStub:
             if made.truth.start >= since
             and all(query.get(party, number) == number for party, number in _shown_parties(made).items())
         ]
-        page = [self._shown(made) for made in found[offset : offset + limit]]
+        page = [self.shown(made) for made in found[offset : offset + limit]]
         meta = {"limit": limit, "next": None, "offset": offset, "previous": None, "total_count": len(found)}
         return 200, {"response": {"meta": meta, "objects": page}}
 
     async def _retrieve(self, request: web.Request) -> tuple[int, dict[str, Any]]:
-        return 200, {"response": self._shown(self._one(request))}
+        return 200, {"response": self.shown(self._one(request))}
 
     async def _update(self, request: web.Request) -> tuple[int, dict[str, Any]]:
         made = self._one(request)
@@ -186,7 +191,7 @@ class PlivoStub:
         made.truth.parties = _parties(made.arguments)
         if "session_expiry" in arguments:
             made.truth.lives = int((self.now() - made.truth.start).total_seconds()) + arguments["session_expiry"]
-        return 200, {"message": "Session updated", "session": self._shown(made)}
+        return 200, {"message": "Session updated", "session": self.shown(made)}
 
     async def _expire(self, request: web.Request) -> tuple[int, dict[str, Any]]:
         made = self._one(request)
@@ -221,9 +226,10 @@ class PlivoStub:
             raise Refused(404, "not found")
         return made
 
-    def _shown(self, made: Made) -> dict[str, Any]:
+    def shown(self, made: Made) -> dict[str, Any]:
+        """Its resource."""
         arguments, truth = made.arguments, made.truth
-        shown = truth.resource() | {
+        shown = truth.resource(self.told_until(made)) | {
             "session_uuid": made.uuid,
             "virtual_number": made.number,
             **_shown_parties(made),

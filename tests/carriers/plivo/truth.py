@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hmac
+import math
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from masking.carriers.hangup_causes import NORMAL_HANGUP, HangupCause
 from masking.domain.events import Side
 from masking.domain.wire_format import plivo_number, plivo_time
 from tests.domain.conversation import FIRST, SECOND, START, VIRTUAL
@@ -22,6 +24,10 @@ def digest(told: str) -> bytes:
     return hmac.digest(b"a test's key", told.encode(), "sha256")
 
 
+RECORDED_AFTER = 2
+"""So many seconds after a call its recording is there."""
+
+
 @dataclass
 class Talk:
     """A call, in seconds from the session's beginning; one that lasts no time was never answered.
@@ -30,6 +36,7 @@ class Talk:
         number: the caller's (E.164) where it is not the party's own; `hidden` where it shows none.
         pins: how its tries of a PIN came out; the last one connects.
         dialled: False for the call that a session begins with, and that the first party does not take.
+        cause: why the leg that was dialled ended.
     """
 
     begins: int
@@ -41,6 +48,7 @@ class Talk:
     number: str = ""
     pins: tuple[str, ...] = ()
     dialled: bool = True
+    cause: HangupCause = NORMAL_HANGUP
 
     @property
     def ends(self) -> int:
@@ -79,52 +87,58 @@ class Truth:
 
     def callbacks(self) -> list[dict[str, str]]:
         """All that Plivo tells, in its order."""
-        told: list[dict[str, str]] = []
-        for number, talk in enumerate(self.talks, 1):
-            caller = talk.number or self.parties[talk.caller]
-            begins = {"From": plivo_number(caller)} if caller != "hidden" else {}
-            if not talk.dialled:
-                told.append(self._event("SessionFirstPartyHangup", talk.ends, begins | _charged(*talk.legs[0])))
-                told.append(self._event("SessionPartiesHangup", talk.ends, begins | _charged(*talk.legs[0])))
-                continue
-            ends = begins | {"To": plivo_number(self.parties[talk.caller.other])}
-            for tries, outcome in enumerate(talk.pins):
-                failed = outcome == "failed"
-                about = {"PinAuthenticationStatus": outcome, "PinRetryCounter": str(tries + failed)}
-                who = begins if failed else ends
-                told.append(self._event("SessionPinAuthenticationStatus", talk.begins, who | about))
-            told.append(self._event("SessionFirstPartyAnswer", talk.begins, ends))
-            told.append(self._event("SessionSecondPartyRing", talk.begins, ends))
-            if talk.talks:
-                told.append(self._event("SessionSecondPartyAnswer", talk.begins + talk.rings, ends))
-            for name, leg in (("Second", talk.legs[1]), ("First", talk.legs[0])):
-                told.append(self._event(f"Session{name}PartyHangup", talk.ends, ends | _charged(*leg)))
-            both = [sum(parts) for parts in zip(*talk.legs, strict=True)]
-            told.append(
-                self._event(
-                    "SessionPartiesHangup", talk.ends, ends | _charged(int(both[0]), int(both[1]), Decimal(both[2]))
-                )
-            )
-            if talk.recorded and talk.talks:
-                about = ends | {"RecordingUUID": f"{self.prefix}recording-{number}"}
-                told.append(self._event("SessionRecordingInitiated", talk.begins + talk.rings, about))
-                told.append(
-                    self._event(
-                        "SessionRecordingCompleted",
-                        talk.ends + 2,
-                        about
-                        | {
-                            "RecordingURL": f"https://media.plivo.com/{self.prefix}recording-{number}.mp3",
-                            "RecordingDuration": str(talk.talks),
-                            "RecordingStartTime": self.at(talk.begins + talk.rings),
-                            "RecordingEndTime": self.at(talk.ends),
-                            "RecordingFormat": ".mp3",
-                        },
-                    )
-                )
+        told = [each for number in range(1, len(self.talks) + 1) for each in self.told_of(number)]
         if self.expired:
-            told.append(self._event("SessionTimeout", self.lives, {}))
+            told.append(self.timeout())
         return [each | {"SequenceNumber": str(n)} for n, each in enumerate(told, 1)]
+
+    def timeout(self) -> dict[str, str]:
+        """That it has ended."""
+        return self._event("SessionTimeout", self.lives, {})
+
+    def told_of(self, number: int) -> list[dict[str, str]]:
+        """What is told of a call, counted from 1."""
+        talk, told = self.talks[number - 1], list[dict[str, str]]()
+        caller = talk.number or self.parties[talk.caller]
+        begins = {"From": plivo_number(caller)} if caller != "hidden" else {}
+        if not talk.dialled:
+            told.append(self._event("SessionFirstPartyHangup", talk.ends, begins | _charged(*talk.legs[0])))
+            told.append(self._event("SessionPartiesHangup", talk.ends, begins | _charged(*talk.legs[0])))
+            return told
+        ends = begins | {"To": plivo_number(self.parties[talk.caller.other])}
+        for tries, outcome in enumerate(talk.pins):
+            failed = outcome == "failed"
+            about = {"PinAuthenticationStatus": outcome, "PinRetryCounter": str(tries + failed)}
+            who = begins if failed else ends
+            told.append(self._event("SessionPinAuthenticationStatus", talk.begins, who | about))
+        told.append(self._event("SessionFirstPartyAnswer", talk.begins, ends))
+        told.append(self._event("SessionSecondPartyRing", talk.begins, ends))
+        if talk.talks:
+            told.append(self._event("SessionSecondPartyAnswer", talk.begins + talk.rings, ends))
+        callers, callees = (_charged(*leg) for leg in talk.legs)
+        told.append(self._event("SessionSecondPartyHangup", talk.ends, ends | callees | _cause(talk.cause)))
+        told.append(self._event("SessionFirstPartyHangup", talk.ends, ends | callers))
+        both = [sum(parts) for parts in zip(*talk.legs, strict=True)]
+        charged = _charged(int(both[0]), int(both[1]), Decimal(both[2]))
+        told.append(self._event("SessionPartiesHangup", talk.ends, ends | charged))
+        if talk.recorded and talk.talks:
+            told += self._told_of_recording(number, talk, ends)
+        return told
+
+    def _told_of_recording(self, number: int, talk: Talk, parties: dict[str, str]) -> list[dict[str, str]]:
+        name = f"{self.prefix}recording-{number}"
+        about = parties | {"RecordingUUID": name}
+        audio = {
+            "RecordingURL": f"https://media.plivo.com/{name}.mp3",
+            "RecordingDuration": str(talk.talks),
+            "RecordingStartTime": self.at(talk.begins + talk.rings),
+            "RecordingEndTime": self.at(talk.ends),
+            "RecordingFormat": ".mp3",
+        }
+        return [
+            self._event("SessionRecordingInitiated", talk.begins + talk.rings, about),
+            self._event("SessionRecordingCompleted", talk.ends + RECORDED_AFTER, about | audio),
+        ]
 
     def _event(self, name: str, seconds: float, about: dict[str, str]) -> dict[str, str]:
         return {
@@ -135,8 +149,9 @@ class Truth:
             **about,
         }
 
-    def resource(self) -> dict[str, Any]:
-        """The session, as Plivo shows it."""
+    def resource(self, until: float = math.inf) -> dict[str, Any]:
+        """The session, as Plivo shows it once it is `until` seconds old."""
+        begun = [(n, talk) for n, talk in enumerate(self.talks, 1) if talk.begins <= until]
         return {
             "session_uuid": PLIVO_UUID,
             "virtual_number": plivo_number(VIRTUAL),
@@ -144,7 +159,7 @@ class Truth:
             "created_time": self.at(0),
             "modified_time": self.at(0),
             "expiry_time": self.at(self.lives),
-            "interaction": [self._interaction(n, talk) for n, talk in enumerate(self.talks, 1)] or None,
+            "interaction": [self._interaction(n, talk, until) for n, talk in begun] or None,
         }
 
     def leg(self, number: int, end: str) -> dict[str, Any]:
@@ -160,8 +175,8 @@ class Truth:
             "call_duration": duration,
             "billed_duration": billed,
             "total_amount": f"{amount:.5f}",
-            "hangup_cause_name": "Normal Hangup",
-            "hangup_cause_code": 4000,
+            "hangup_cause_name": (talk.cause if dialled else NORMAL_HANGUP).name,
+            "hangup_cause_code": (talk.cause if dialled else NORMAL_HANGUP).code,
             "hangup_source": "Callee",
         }
 
@@ -183,31 +198,31 @@ class Truth:
         """As records of calls write it."""
         return (self.start + timedelta(seconds=seconds)).isoformat(sep=" ", timespec="seconds")
 
-    def _interaction(self, number: int, talk: Talk) -> dict[str, Any]:
-        sides = {talk.caller: "a", talk.caller.other: "b"}
+    def _interaction(self, number: int, talk: Talk, until: float) -> dict[str, Any]:
+        sides, is_over = {talk.caller: "a", talk.caller.other: "b"}, talk.ends <= until
+        legs = talk.legs if is_over else ()
         shown = {
             "start_time": self.at(talk.begins),
-            "end_time": self.at(talk.ends),
+            "end_time": self.at(talk.ends) if is_over else "",
             **{
                 f"{side}_party_resource_url": f"{self.api}/Call/{self.prefix}leg-{number}-{sides[side]}"
                 for side in (Side if talk.dialled else (talk.caller,))
             },
             "type": "call",
-            "total_call_amount": talk.amount,
-            "call_billed_duration": sum(billed for _, billed, _ in talk.legs),
-            "total_call_count": len(talk.legs),
-            "duration": sum(duration for duration, _, _ in talk.legs),
+            "total_call_amount": talk.amount if is_over else Decimal(0),
+            "call_billed_duration": sum(billed for _, billed, _ in legs),
+            "total_call_count": len(legs),
+            "duration": sum(duration for duration, _, _ in legs),
         }
-        if talk.recorded and talk.talks:
+        if talk.recorded and talk.talks and talk.ends + RECORDED_AFTER <= until:
             shown["recording_resource_url"] = f"{self.api}/Recording/{self.prefix}recording-{number}"
         return shown
 
 
 def _charged(duration: int, billed: int, amount: Decimal) -> dict[str, str]:
-    return {
-        "Duration": str(duration),
-        "BilledDuration": str(billed),
-        "Amount": format(amount, "f"),
-        "PlivoHangupCause": "Normal Hangup",
-        "PlivoHangupCauseCode": "4000",
-    }
+    charge = {"Duration": str(duration), "BilledDuration": str(billed), "Amount": format(amount, "f")}
+    return charge | _cause(NORMAL_HANGUP)
+
+
+def _cause(cause: HangupCause) -> dict[str, str]:
+    return {"PlivoHangupCause": cause.name, "PlivoHangupCauseCode": str(cause.code)}
