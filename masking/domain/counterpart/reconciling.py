@@ -82,7 +82,8 @@ def reconcile(session: Session, told: ToldSession) -> Reconciliation:
         events += compared.events
         said = compared.differences if facts else ("no callback told of it",)
         differences += [f"call {number + 1} by the carrier's record: {what}" for what in said]
-        if any(isinstance(event, Hangup) for event in compared.events):
+        # Of one that goes on, and of which nothing was told, the legs tell who called.
+        if not facts or any(isinstance(event, Hangup) for event in compared.events):
             unexplained.append(number)
     return Reconciliation(interactions, tuple(events), tuple(differences), tuple(unexplained))
 

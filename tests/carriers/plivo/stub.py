@@ -206,18 +206,18 @@ class PlivoStub:
         made.truth.lives = max((talk.ends for talk in made.truth.talks), default=0) + 1
 
     async def _leg(self, request: web.Request) -> tuple[int, dict[str, Any]]:
-        truth, number = self._of_resource(request)
-        return 200, truth.leg(number, request.match_info["end"])
+        made, number = self._of_resource(request)
+        return 200, made.truth.leg(number, request.match_info["end"], self.told_until(made))
 
     async def _recording(self, request: web.Request) -> tuple[int, dict[str, Any]]:
-        truth, number = self._of_resource(request)
-        return 200, truth.recording(number)
+        made, number = self._of_resource(request)
+        return 200, made.truth.recording(number)
 
-    def _of_resource(self, request: web.Request) -> tuple[Truth, int]:
+    def _of_resource(self, request: web.Request) -> tuple[Made, int]:
         prefix, number = request.match_info["prefix"], int(request.match_info["number"])
         for made in self.sessions.values():
             if made.uuid.startswith(prefix) and 0 < number <= len(made.truth.talks):
-                return made.truth, number
+                return made, number
         raise Refused(404, "not found")
 
     def _one(self, request: web.Request) -> Made:

@@ -162,15 +162,12 @@ class Truth:
             "interaction": [self._interaction(n, talk, until) for n, talk in begun] or None,
         }
 
-    def leg(self, number: int, end: str) -> dict[str, Any]:
-        """The record of a leg: `a` is the one that began the call, `b` the one that was dialled."""
+    def leg(self, number: int, end: str, until: float = math.inf) -> dict[str, Any]:
+        """The record of a leg: `a` is the one that began the call, `b` the one that was dialled; see `resource`."""
         talk, dialled = self.talks[number - 1], end == "b"
         duration, billed, amount = talk.legs[1 if dialled else 0]
         answered = talk.talks > 0 if dialled else talk.dialled
-        return {
-            "call_uuid": f"{self.prefix}leg-{number}-{end}",
-            "parent_call_uuid": f"{self.prefix}leg-{number}-a" if dialled else None,
-            "answer_time": self.moment(talk.begins + (talk.rings if dialled else 0)) if answered else None,
+        ended = {
             "end_time": self.moment(talk.ends),
             "call_duration": duration,
             "billed_duration": billed,
@@ -178,6 +175,12 @@ class Truth:
             "hangup_cause_name": (talk.cause if dialled else NORMAL_HANGUP).name,
             "hangup_cause_code": (talk.cause if dialled else NORMAL_HANGUP).code,
             "hangup_source": "Callee",
+        }
+        return {
+            "call_uuid": f"{self.prefix}leg-{number}-{end}",
+            "parent_call_uuid": f"{self.prefix}leg-{number}-a" if dialled else None,
+            "answer_time": self.moment(talk.begins + (talk.rings if dialled else 0)) if answered else None,
+            **(ended if talk.ends <= until else dict.fromkeys(ended)),
         }
 
     def recording(self, number: int) -> dict[str, Any]:
