@@ -68,6 +68,7 @@ class CallDetails(Details):
     """A leg: its call detail record. Durations are seconds, times UTC.
 
     Attributes:
+        from_number: who called by it, as the carrier writes numbers.
         parent_call_uuid: of a leg that was dialled: the leg for which it was.
         answer_time: None for a leg that was never answered.
         end_time: None while it lasts.
@@ -77,6 +78,7 @@ class CallDetails(Details):
     """
 
     call_uuid: Id
+    from_number: str = ""
     parent_call_uuid: str = ""
     initiation_time: Moment | None = None
     answer_time: Moment | None = None

@@ -7,7 +7,7 @@ from typing import Literal
 from masking.carriers.call_details import CallDetails, RecordingDetails
 from masking.carriers.errors import CarrierUnavailable
 from masking.carriers.plivo.sessions_api import SessionsApi
-from masking.carriers.plivo.wire import amount
+from masking.carriers.plivo.wire import amount, e164
 from masking.domain.bill.money import ZERO, CallRates
 from masking.domain.bill.rates import RateCard
 from masking.domain.counterpart.reconciling import reconcile
@@ -55,7 +55,7 @@ class Records:
         except CarrierUnavailable:
             if legs_matter:
                 raise
-            return entry.model_copy(update={"rates": self._rates(session, entry, Side.FIRST)})
+            return entry.model_copy(update={"rates": self._rates(session, entry, Side.FIRST, "")})
 
     async def _with_legs(self, session: Session, entry: ToldInteraction) -> ToldInteraction:
         details = {side: await self._api.leg(uuid) for side in Side if (uuid := entry.leg_uuid(side))}
@@ -64,12 +64,16 @@ class Records:
         callers = [side for side, each in found.items() if not each.parent_call_uuid]
         caller = callers[0] if len(callers) == 1 else None
         legs = {side: _leg(each) for side, each in found.items()}
-        rates = self._rates(session, entry, caller or Side.FIRST)
-        return entry.model_copy(update={"caller": caller, "legs": legs, "rates": rates})
+        # A leg that the carrier itself placed is from the virtual number.
+        number = e164(found[caller].from_number) if caller is not None else ""
+        number = number if number != session.virtual_number else ""
+        rates = self._rates(session, entry, caller or Side.FIRST, number)
+        known = {"caller": caller, "caller_number": number, "legs": legs, "rates": rates}
+        return entry.model_copy(update=known)
 
-    def _rates(self, session: Session, entry: ToldInteraction, caller: Side) -> CallRates | None:
+    def _rates(self, session: Session, entry: ToldInteraction, caller: Side, number: str) -> CallRates | None:
         parties = session.terms.parties
-        decided = Decided(parties.get(caller, ""), parties.get(caller.other, ""), entry.started_at)
+        decided = Decided(number or parties.get(caller, ""), parties.get(caller.other, ""), entry.started_at)
         return rates_of(self._rate_card, decided)
 
     async def _recording(self, recording_id: str) -> ToldRecording:

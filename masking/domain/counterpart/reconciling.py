@@ -172,7 +172,7 @@ def _call(session: Session, entry: ToldInteraction, facts: Sequence[AnyCarrierEv
     return Call(
         call_uuid=name,
         caller=caller,
-        from_number=parties.get(caller, ""),
+        from_number=entry.caller_number or parties.get(caller, ""),
         to_number=parties.get(caller.other, "") if dialled else "",
         dialled=dialled,
         recorded=session.terms.record,

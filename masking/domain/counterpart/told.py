@@ -76,6 +76,7 @@ class ToldInteraction(Model):
         ended_at: None while it goes on.
         first_leg_uuid, second_leg_uuid: the carrier's ids of the registered parties' legs; empty where there is none.
         caller: who began it; None where the carrier was not asked, or does not say.
+        caller_number: the number from which (E.164); empty where the carrier was not asked, or does not say.
         legs: the legs one by one, where the carrier was asked for them.
         duration: seconds from the legs' answers.
         billed_duration: seconds.
@@ -87,6 +88,7 @@ class ToldInteraction(Model):
     first_leg_uuid: str = ""
     second_leg_uuid: str = ""
     caller: Side | None = None
+    caller_number: str = Field(default="", exclude_if=lambda number: not number)
     legs: dict[Side, ToldLeg] = Field(default_factory=dict)
     call_count: int = 0
     duration: int = 0

@@ -143,8 +143,10 @@ class PlivoStub:
             raise Refused(*self.random.choice(REFUSALS))
         uuid = str(UUID(int=self.random.getrandbits(128), version=4))
         lives, parties = arguments["session_expiry"], _parties(arguments)
-        truth = Truth([], self.now(), lives, expired=False, parties=parties, prefix=f"{uuid[:8]}-")
-        made = Made(uuid, arguments | self._made_pins(arguments), f"1202555{self.random.randrange(10_000):04}", truth)
+        # The order of the draws is what a seed stands for.
+        pins, number = self._made_pins(arguments), f"1202555{self.random.randrange(10_000):04}"
+        truth = Truth([], self.now(), lives, expired=False, parties=parties, number=f"+{number}", prefix=f"{uuid[:8]}-")
+        made = Made(uuid, arguments | pins, number, truth)
         self.sessions[uuid] = made
         shown = self.shown(made)
         return 201, {

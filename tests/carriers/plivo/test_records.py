@@ -14,6 +14,7 @@ from masking.domain.counterpart.reconciling import reconciled
 from masking.domain.events import Side
 from masking.domain.wire_format import plivo_number
 from tests.carriers.plivo.truth import PARTIES, Talk, Truth
+from tests.domain.conversation import STRANGER
 from tests.domain.test_reconciling import opened_session
 
 pytestmark = pytest.mark.anyio
@@ -44,6 +45,33 @@ async def test_who_calls_is_told_right_though_no_callback_told_of_a_call_that_go
     assert callback.name == "SessionFirstPartyAnswer"
     assert callback.params["From"] == plivo_number(PARTIES[caller])
     assert callback.params["To"] == plivo_number(PARTIES[caller.other])
+
+
+async def test_a_caller_by_a_pin_of_whom_no_callback_told_is_named_by_its_own_number() -> None:
+    truth, session = Truth([Talk(10, caller=Side.FIRST, number=STRANGER, pins=("success",))]), opened_session()
+    told = read_session(truth.resource())
+
+    found = await Records(cast(SessionsApi, Plivo(truth, until=600)), None).completed(session, told)
+
+    callbacks = reconciled(session, found).callbacks
+    assert {callback.params["From"] for callback in callbacks} == {plivo_number(STRANGER)}
+
+
+@pytest.mark.parametrize(
+    "talk",
+    [
+        pytest.param(Talk(10, caller=Side.FIRST, talks=0, dialled=False), id="called by Plivo"),
+        pytest.param(Talk(10, caller=Side.FIRST, number="hidden", pins=("success",)), id="hidden"),
+    ],
+)
+async def test_who_is_called_by_plivo_or_shows_no_number_counts_as_the_party(talk: Talk) -> None:
+    truth, session = Truth([talk]), opened_session()
+    told = read_session(truth.resource())
+
+    found = await Records(cast(SessionsApi, Plivo(truth, until=600)), None).completed(session, told)
+
+    callbacks = reconciled(session, found).callbacks
+    assert {callback.params["From"] for callback in callbacks} == {plivo_number(PARTIES[Side.FIRST])}
 
 
 async def test_nobody_is_asked_for_the_legs_of_a_call_of_which_something_was_told() -> None:

@@ -70,6 +70,7 @@ class Truth:
     """A session at Plivo, its calls one after the other.
 
     Attributes:
+        number: the virtual one (E.164).
         prefix: what the ids of its legs and recordings begin with.
         api: where they are resources.
     """
@@ -78,6 +79,7 @@ class Truth:
     start: datetime = START
     lives: int = 3600
     expired: bool = True
+    number: str = VIRTUAL
     prefix: str = ""
     api: str = API
     parties: dict[Side, str] = field(default_factory=lambda: dict(PARTIES))
@@ -145,7 +147,7 @@ class Truth:
             "EventName": name,
             "EventTimestamp": self.at(seconds),
             "SessionUUID": PLIVO_UUID,
-            "VirtualNumber": plivo_number(VIRTUAL),
+            "VirtualNumber": plivo_number(self.number),
             **about,
         }
 
@@ -154,7 +156,7 @@ class Truth:
         begun = [(n, talk) for n, talk in enumerate(self.talks, 1) if talk.begins <= until]
         return {
             "session_uuid": PLIVO_UUID,
-            "virtual_number": plivo_number(VIRTUAL),
+            "virtual_number": plivo_number(self.number),
             "status": "expired" if self.expired else "active",
             "created_time": self.at(0),
             "modified_time": self.at(0),
@@ -167,6 +169,9 @@ class Truth:
         talk, dialled = self.talks[number - 1], end == "b"
         duration, billed, amount = talk.legs[1 if dialled else 0]
         answered = talk.talks > 0 if dialled else talk.dialled
+        ours, person = plivo_number(self.number), self.parties[talk.caller.other if dialled else talk.caller]
+        theirs = plivo_number(person if dialled else talk.number or person) if talk.number != "hidden" else "anonymous"
+        inbound = not dialled and talk.dialled
         ended = {
             "end_time": self.moment(talk.ends),
             "call_duration": duration,
@@ -178,6 +183,8 @@ class Truth:
         }
         return {
             "call_uuid": f"{self.prefix}leg-{number}-{end}",
+            "from_number": theirs if inbound else ours,
+            "to_number": ours if inbound else theirs,
             "parent_call_uuid": f"{self.prefix}leg-{number}-a" if dialled else None,
             "answer_time": self.moment(talk.begins + (talk.rings if dialled else 0)) if answered else None,
             **(ended if talk.ends <= until else dict.fromkeys(ended)),
