@@ -26,7 +26,8 @@ test: $(READY)  ## check the code and, at the same time, run all tests but the s
 	@$(MAKE) --no-print-directory -j 2 check tests
 
 # What takes long: whole systems, used, killed, failing over; thousands of calls; long histories; what a session costs.
-SLOW := tests/systems tests/benchmarks tests/workflow/test_long_sessions.py $(addprefix tests/integration/test_,\
+SLOW := tests/systems tests/benchmarks tests/workflow/test_long_sessions.py tests/processes/test_killed_plivo.py \
+  $(addprefix tests/integration/test_,\
   chaos.py every_carrier.py failover.py plivo_faults.py set_back.py terms_at_plivo.py)
 SIDE_BY_SIDE := --dist loadfile --no-loadscope-reorder
 
@@ -39,8 +40,9 @@ slow: $(READY)  ## run the tests that take long: whole systems that are used, ki
 	@# Many of them are a handful of processes each.
 	$(BIN)/python -m pytest $(SLOW) -n 3 $(SIDE_BY_SIDE)
 
-chaos: $(READY)  ## kill parts of the system under 200 sessions; a thousand calls over a bad network; 500 under a bad Plivo; 200 sessions resumed at any moment; 1,000 stories; 6,000 odd requests; half an hour
+chaos: $(READY)  ## kill parts of the system under 200 sessions, and under 100 that Plivo masks; a thousand calls over a bad network; 500 under a bad Plivo; 200 sessions resumed at any moment; 1,000 stories; 6,000 odd requests; forty minutes
 	$(BIN)/python -m tests.processes.killed
+	$(BIN)/python -m tests.processes.killed --carrier plivo --sessions 100 --kills 30
 	$(BIN)/python -m tests.processes.plivo_faults
 	STORIES=1000 EXAMPLES=1000 CHANGED_BYTES=2000 $(BIN)/python -m pytest \
 	  tests/domain tests/storage/test_stories.py tests/audit/test_verification.py --timeout 1800

@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from masking.carriers.hangup_causes import BUSY_LINE, NORMAL_HANGUP, REJECTED, RING_TIMEOUT, HangupCause
+
+Carrier = Literal["voice", "plivo"]
 Party = Literal["first", "second", "guest"]
 Outcome = Literal["answered", "busy", "declined", "unanswered"]
 Ending = Literal["request", "time", "in mid call"]
+
+CAUSES: Mapping[Outcome, HangupCause] = {
+    "answered": NORMAL_HANGUP,
+    "busy": BUSY_LINE,
+    "declined": REJECTED,
+    "unanswered": RING_TIMEOUT,
+}
+"""Why the callee's leg ends."""
 
 PARTS = ("worker", "gateway", "temporal", "postgres")
 PIN_PROMPT = "https://audio.example/pin.mp3"
 SHORTEST_EXPIRY = 60
 """As few seconds as the API lets a session live on."""
 
-KINDS: tuple[tuple[str, tuple[Outcome, ...], Ending], ...] = (
+Kind = tuple[str, tuple[Outcome, ...], Ending]
+KINDS: tuple[Kind, ...] = (
     ("recorded", ("answered", "answered"), "request"),
     ("busy", ("busy", "answered"), "request"),
     ("unanswered", ("unanswered", "answered", "declined"), "time"),
@@ -23,6 +36,17 @@ KINDS: tuple[tuple[str, tuple[Outcome, ...], Ending], ...] = (
     ("in mid call", ("answered",), "in mid call"),
     ("declined", ("answered", "declined"), "time"),
 )
+
+
+AT_CARRIER: tuple[Kind, ...] = (
+    *KINDS,
+    ("made pins", ("answered",), "request"),
+    ("joined", ("answered",), "request"),
+)
+"""Of sessions that a carrier masks."""
+
+PARTS_AT_CARRIER = (*PARTS, "worker", "gateway")
+"""What is killed then: above all those that speak with it."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +64,8 @@ class Ride:
     """A session and everything that its parties and its customer do.
 
     Attributes:
-        extends: whether its customer lets it live longer after its first call.
+        joins: whether the second party is named after the create.
+        change: what its customer changes after its first call.
         late: whether a party calls once more when the session has ended.
     """
 
@@ -52,7 +77,8 @@ class Ride:
     guest: str
     first_pin: str
     calls: tuple[PlannedCall, ...]
-    extends: bool
+    joins: bool
+    change: dict[str, Any]
     ending: Ending
     ends_at: float
     late: bool
@@ -84,25 +110,35 @@ class Plan:
     """A whole run."""
 
     seed: int
+    carrier: Carrier
+    short: bool
     rides: tuple[Ride, ...]
     kills: tuple[Kill, ...]
 
 
-def plan(seed: int, sessions: int, kills: int, gap: float, *, by_time: bool) -> Plan:
+def plan(seed: int, sessions: int, kills: int, gap: float, *, short: bool, carrier: Carrier = "voice") -> Plan:
     """The run that a seed stands for.
+
+    Sessions that a carrier masks begin and end while there are kills: it is asked then.
 
     Args:
         gap: seconds between kills, on average.
-        by_time: whether some of the sessions end by their time, a minute after their last call.
+        short: whether it is to be over soon: no session ends by its time, which is a minute at least, and workers
+            hurry (`hurried_worker.py`).
     """
     seconds = 4.0 + kills * gap
-    rides = tuple(_ride(random.Random(f"{seed}-{n}"), n, seconds, by_time=by_time) for n in range(sessions))
-    return Plan(seed, rides, _kills(random.Random(f"{seed}-kills"), kills, gap))
+    rides = tuple(
+        _ride(random.Random(f"{seed}-{n}"), n, seconds, by_time=not short, at_carrier=carrier != "voice")
+        for n in range(sessions)
+    )
+    parts = PARTS_AT_CARRIER if carrier != "voice" else PARTS
+    return Plan(seed, carrier, short, rides, _kills(random.Random(f"{seed}-kills"), parts, kills, gap))
 
 
-def _ride(chance: random.Random, n: int, seconds: float, *, by_time: bool) -> Ride:
-    kind, outcomes, ending = KINDS[n % len(KINDS)]
-    begins_at = chance.uniform(0, seconds / 4)
+def _ride(chance: random.Random, n: int, seconds: float, *, by_time: bool, at_carrier: bool) -> Ride:
+    kinds = AT_CARRIER if at_carrier else KINDS
+    kind, outcomes, ending = kinds[n % len(kinds)]
+    begins_at = chance.uniform(0, seconds / 2 if at_carrier else seconds / 4)
     times = sorted(chance.uniform(begins_at + 1, seconds) for _ in outcomes)
     callers: list[Party] = [chance.choice(["first", "second"]) for _ in outcomes]
     if kind == "pin":
@@ -129,6 +165,13 @@ def _ride(chance: random.Random, n: int, seconds: float, *, by_time: bool) -> Ri
             "first_party_pin": first_pin,
             "second_party_pin": second_pin,
         }
+    elif kind == "made pins":
+        pins = {"generate_pin": True, "generate_pin_length": len(first_pin)}
+        body |= {"is_pin_authentication_required": True, "pin_prompt_play": PIN_PROMPT} | pins
+    elif kind == "joined":
+        del body["second_party"]
+        body["create_session_with_single_party"] = True
+    changes, ends_after, late = chance.random() < 0.4, chance.uniform(0, 3), chance.random() < 0.4
     return Ride(
         name=f"session {n} ({kind})",
         kind=kind,
@@ -138,21 +181,22 @@ def _ride(chance: random.Random, n: int, seconds: float, *, by_time: bool) -> Ri
         guest=guest,
         first_pin=first_pin,
         calls=calls,
-        extends=chance.random() < 0.4,
+        joins=kind == "joined",
+        change=({"session_expiry": 9000} | ({"ring_timeout": 30} if at_carrier else {})) if changes else {},
         ending="request" if ending == "time" and not by_time else ending,
-        ends_at=seconds + chance.uniform(0, 3),
-        late=chance.random() < 0.4,
+        ends_at=times[-1] + ends_after if at_carrier else seconds + ends_after,
+        late=late,
         body=body,
     )
 
 
-def _kills(chance: random.Random, count: int, gap: float) -> tuple[Kill, ...]:
+def _kills(chance: random.Random, parts: Sequence[str], count: int, gap: float) -> tuple[Kill, ...]:
     """Each part as often as the others, in a new order each time: what dies too often is not started again."""
-    parts: list[str] = []
-    while len(parts) < count:
-        parts += chance.sample(PARTS, len(PARTS))
+    order: list[str] = []
+    while len(order) < count:
+        order += chance.sample(parts, len(parts))
     at, kills = chance.uniform(2, 4), []
-    for part in parts[:count]:
+    for part in order[:count]:
         kills.append(Kill(at, part))
         at += chance.uniform(0.8, 1.2) * gap
     return tuple(kills)

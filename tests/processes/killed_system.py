@@ -9,7 +9,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,12 @@ from masking.cli import main
 main()
 """
 """`masking run` that lets no pause grow before it starts a process again, as a real supervisor would not either."""
+
+HURRIED = f"""
+from pathlib import Path
+from masking.run import system
+system.WORKER = Path({str(Path(__file__).with_name("hurried_worker.py"))!r})
+"""
 
 COUNTS = {
     "sessions": "SELECT count(*) FROM sessions",
@@ -81,19 +87,23 @@ class Parts:
 
 
 @contextlib.asynccontextmanager
-async def system(data: Path, *, crashes: bool = False) -> AsyncIterator[dict[str, Any]]:
+async def system(
+    data: Path, more: Mapping[str, str], *, crashes: bool = False, hurried: bool = False
+) -> AsyncIterator[dict[str, Any]]:
     """`masking run` with ports and a folder of its own. What it said when it was ready.
 
     Args:
+        more: settings besides.
+        hurried: whether its worker is `hurried_worker.py`.
         crashes: whether its end is `kill -9` of every process at once, not Ctrl-C.
     """
     # Searched with the rest: what is on disk for a moment only must not be readable either.
     temporary = data / "temporary"
     temporary.mkdir(mode=0o711)
     settings = {"MASKING_SIMULATOR_SPEED": str(SPEED), "MASKING_RECORDING_WAIT": str(RECORDING_WAIT_S)}
-    env = environment(data, TMPDIR=str(temporary), **settings)
+    env = environment(data, TMPDIR=str(temporary), **settings, **more)
     with (data / "run.log").open("wb") as log:
-        command = (sys.executable, "-c", AT_ONCE, "run", "--json")
+        command = (sys.executable, "-c", f"{HURRIED if hurried else ''}{AT_ONCE}", "run", "--json")
         process = await asyncio.create_subprocess_exec(
             *command, env=env, stdout=subprocess.PIPE, stderr=log, start_new_session=True
         )

@@ -6,22 +6,17 @@ import asyncio
 import contextlib
 import time
 from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import Any, Protocol
 
 import httpx
 from aiohttp import web
 
-from masking.carriers.simulator.client import SimulatorClient, SimulatorError
-from masking.carriers.simulator.phones import Behaviour
 from masking.carriers.simulator.records import CallRecord
 from masking.domain.bill.charges import Bill
 from tests.processes.killed_plan import SHORTEST_EXPIRY, PlannedCall, Ride
-
-CAUSES = {"answered": 4000, "busy": 3010, "declined": 3020, "unanswered": 6010}
-"""Why the callee's leg ends."""
-
-ON_RING = {"answered": "answer", "busy": "busy", "declined": "reject", "unanswered": "ignore"}
 
 
 @dataclass
@@ -40,6 +35,8 @@ class Lived:
     Attributes:
         attempts: every call that was made, in order, with the planned one that it was an attempt at.
         made: for each planned call the attempt that went as planned.
+        lost: callbacks of which nobody can know, see `Network`.
+        faults: what was seen to be wrong while it was open.
     """
 
     ride: Ride
@@ -48,14 +45,46 @@ class Lived:
     attempts: list[CallRecord] = field(default_factory=list)
     made: list[CallRecord] = field(default_factory=list)
     late: list[CallRecord] = field(default_factory=list)
+    lost: list[dict[str, str]] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
     final: dict[str, Any] = field(default_factory=dict)
     bill: Bill | None = None
+
+    @property
+    def pins(self) -> list[str]:
+        """Its parties' PINs."""
+        return [pin for side in ("first", "second") if (pin := self.final[f"{side}_party_pin"])]
 
     @property
     def disturbed(self) -> list[CallRecord]:
         """The attempts that did not go as planned."""
         made = {record.call_uuid for record in self.made}
         return [record for record in self.attempts if record.call_uuid not in made]
+
+
+class Network(Protocol):
+    """Who carries the calls."""
+
+    async def call(self, lived: Lived, call: PlannedCall, expire: Callable[[], Awaitable[None]]) -> None:
+        """Make a call of a plan. `expire` ends its session, in mid call where the plan says so."""
+
+    async def call_late(self, lived: Lived) -> CallRecord:
+        """Call once the session has ended. What came of it."""
+
+    async def before_kill(self, part: str) -> None:
+        """Wait for a moment, soon, at which it hurts that this part dies."""
+
+    async def finished(self) -> None:
+        """Wait until nothing more comes of the calls."""
+
+    def seen(self, lived: Lived, shown: dict[str, Any]) -> None:
+        """Be told how the API shows a session, just before it ends."""
+
+    def lost(self, lived: Lived) -> list[dict[str, str]]:
+        """The callbacks of a session that nobody can know of any more."""
+
+    def faults(self, sessions: list[Lived]) -> Iterator[str]:
+        """What it knows to be wrong in the end."""
 
 
 class World:
@@ -65,8 +94,8 @@ class World:
         ready: what `masking run --json` said.
     """
 
-    def __init__(self, ready: dict[str, Any], phones: SimulatorClient, http: httpx.AsyncClient) -> None:
-        self.ready, self.phones, self.http = ready, phones, http
+    def __init__(self, ready: dict[str, Any], network: Network, http: httpx.AsyncClient) -> None:
+        self.ready, self.network, self.http = ready, network, http
         self.api = f"{ready['api_url']}/v1/Account/{ready['auth_id']}/Masking/Session"
         self.told: dict[str, dict[str, Told]] = defaultdict(dict)
         self.callback_url = ""
@@ -108,70 +137,29 @@ class World:
         created = (await self.ask("POST", f"{self.api}/", 201, key=ride.name, body=ride.body | urls)).json()
         lived.uuid, lived.number = created["session_uuid"], f"+{created['virtual_number'].removeprefix('+')}"
         session = f"{self.api}/{lived.uuid}/"
+        if ride.joins:
+            await self.ask("POST", session, 200, body={"second_party": ride.second})
         for n, call in enumerate(ride.calls):
             await self.until(call.at)
-            await self._call(lived, call)
-            if n == 0 and ride.extends and ride.ending != "in mid call":
-                await self.ask("POST", session, 200, body={"session_expiry": 9000})
+            await self.network.call(lived, call, partial(self._expire, lived))
+            if n == 0 and ride.change and ride.ending != "in mid call":
+                await self.ask("POST", session, 200, body=ride.change)
         if ride.ending == "time":
             await self.ask("POST", session, 200, body={"session_expiry": SHORTEST_EXPIRY})
+            await self._look(lived)
             await asyncio.sleep(SHORTEST_EXPIRY + 0.5)
         elif ride.ending == "request":
             await self.until(ride.ends_at)
-            await self._expire(session)
+            await self._expire(lived)
         if ride.late:
-            lived.late.append(await self._over(await self.phones.dial(ride.second, lived.number)))
+            lived.late.append(await self.network.call_late(lived))
 
-    async def _expire(self, session: str) -> None:
-        answer = await self.ask("DELETE", session, 200, 400)
+    async def _look(self, lived: Lived) -> None:
+        shown = (await self.ask("GET", f"{self.api}/{lived.uuid}/", 200)).json()["response"]
+        self.network.seen(lived, shown)
+
+    async def _expire(self, lived: Lived) -> None:
+        await self._look(lived)
+        answer = await self.ask("DELETE", f"{self.api}/{lived.uuid}/", 200, 400)
         if answer.status_code == 400 and answer.json()["error"] != "Session already expired":
             raise AssertionError(f"a session could not be expired: {answer.text}")
-
-    async def _call(self, lived: Lived, call: PlannedCall) -> None:
-        """Call until the network's record says that it went as planned."""
-        ride = lived.ride
-        caller, callee = ride.ends(call)
-        hangs_up_after = None if ride.ending == "in mid call" or call.outcome != "answered" else call.talks
-        presses = (f"{ride.first_pin}#",) if call.caller == "guest" else ()
-        while True:
-            await self.phones.behave(
-                callee, Behaviour.model_validate({"on_ring": ON_RING[call.outcome], "answers_after": 1})
-            )
-            await self.phones.behave(caller, Behaviour(hangs_up_after=hangs_up_after, presses=presses))
-            call_uuid = await self.phones.dial(caller, lived.number)
-            if ride.ending == "in mid call" and await self._connected(call_uuid):
-                await self._expire(f"{self.api}/{lived.uuid}/")
-                with contextlib.suppress(SimulatorError):
-                    await self.phones.hang_up(caller)
-            record = await self._over(call_uuid)
-            lived.attempts.append(record)
-            if as_planned(ride, call, record):
-                lived.made.append(record)
-                return
-            if ride.ending == "in mid call" and any(leg.connected for leg in record.callees):
-                why = f"{record.caller.cause.name} ({record.caller.source})"
-                raise AssertionError(f"{ride.name}: expiring it took longer than its call lasted, which ended by {why}")
-            await asyncio.sleep(0.5)
-
-    async def _connected(self, call_uuid: str) -> bool:
-        while True:
-            record = await self.phones.call(call_uuid)
-            if record.ended or any(leg.connected for leg in record.callees):
-                return not record.ended
-            await asyncio.sleep(0.1)
-
-    async def _over(self, call_uuid: str) -> CallRecord:
-        """A call once its carrier has told all of it, or has given up."""
-        while not (record := await self.phones.call(call_uuid)).reported:  # noqa: ASYNC110 it is across HTTP
-            await asyncio.sleep(0.15)
-        return record
-
-
-def as_planned(ride: Ride, call: PlannedCall, record: CallRecord) -> bool:
-    """Whether the network could do what was planned: not where an answer of the gateway was lost."""
-    legs, answered = record.legs, call.outcome == "answered"
-    if len(legs) != 2 or record.caller.cause.code != CAUSES["answered"] or legs[1].cause.code != CAUSES[call.outcome]:
-        return False
-    return legs[1].connected is answered and (
-        ride.ending == "in mid call" or not answered or all(leg.bill_duration == 60 for leg in legs)
-    )

@@ -27,15 +27,15 @@ def test_sessions_bills_and_callbacks_are_those_of_an_undisturbed_run() -> None:
     seed = random.randrange(2**32)
     print("seed", seed)  # noqa: T201
 
-    report = report_of(seed, sessions=12, kills=4, gap=4.0, say=print, by_time=False)
+    report = report_of(seed, sessions=12, kills=4, gap=4.0, say=print, short=True)
 
     assert report.differences == []
     assert report.calls == 24
 
 
 def test_a_seed_stands_for_one_plan() -> None:
-    assert plan(7, 12, 4, 4.0, by_time=True) == plan(7, 12, 4, 4.0, by_time=True)
-    assert plan(7, 12, 4, 4.0, by_time=True) != plan(8, 12, 4, 4.0, by_time=True)
+    assert plan(7, 12, 4, 4.0, short=False) == plan(7, 12, 4, 4.0, short=False)
+    assert plan(7, 12, 4, 4.0, short=False) != plan(8, 12, 4, 4.0, short=False)
 
 
 def leg(number: str) -> Leg:
@@ -45,7 +45,7 @@ def leg(number: str) -> Leg:
 
 def a_run() -> Ran:
     """A right one: one session, one call."""
-    ride = next(ride for ride in plan(1, 2, 0, 4.0, by_time=False).rides if ride.kind == "busy")
+    ride = next(ride for ride in plan(1, 2, 0, 4.0, short=True).rides if ride.kind == "busy")
     record = CallRecord(
         call_uuid="call",
         direction="inbound",
