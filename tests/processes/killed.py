@@ -27,6 +27,7 @@ from aiohttp import web
 from masking.carriers.simulator.client import SimulatorClient
 from masking.ports import serving
 from masking.privacy.key_files import load_keyring
+from masking.process import end
 from masking.settings import Settings
 from tests.integration.conftest import free_port
 from tests.processes.disk_search import dump, readable
@@ -251,4 +252,4 @@ def in_words(report: Report) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end(main())

@@ -9,8 +9,8 @@ from decimal import Decimal
 
 import pytest
 
+from masking.domain.bill.charges import Bill, Charge
 from masking.domain.events import Side
-from masking.domain.session import Bill, Charge
 from tests.carriers.plivo.live import LivePlivo
 from tests.carriers.plivo.stub import Made
 from tests.carriers.plivo.truth import Talk, Truth
