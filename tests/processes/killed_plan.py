@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -47,6 +48,9 @@ AT_CARRIER: tuple[Kind, ...] = (
 
 PARTS_AT_CARRIER = (*PARTS, "worker", "gateway")
 """What is killed then: above all those that speak with it."""
+
+MOST_DEATHS, WITHIN_S = 4, 70.0
+"""The supervisor gives up on what dies 5 times within a minute; a kill may wait a little for its moment."""
 
 
 @dataclass(frozen=True)
@@ -195,8 +199,9 @@ def _kills(chance: random.Random, parts: Sequence[str], count: int, gap: float) 
     order: list[str] = []
     while len(order) < count:
         order += chance.sample(parts, len(parts))
-    at, kills = chance.uniform(2, 4), []
+    at, kills = chance.uniform(2, 4), list[Kill]()
     for part in order[:count]:
-        kills.append(Kill(at, part))
+        deaths = Counter(kill.part for kill in kills if kill.at > at - WITHIN_S)
+        kills.append(Kill(at, part if deaths[part] < MOST_DEATHS else min(parts, key=lambda each: deaths[each])))
         at += chance.uniform(0.8, 1.2) * gap
     return tuple(kills)

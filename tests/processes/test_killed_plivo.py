@@ -11,6 +11,7 @@ import pytest
 
 from masking.domain.bill.charges import Bill, Charge
 from masking.domain.events import Side
+from masking.run.service import MANY_DEATHS
 from tests.carriers.plivo.live import LivePlivo
 from tests.carriers.plivo.stub import Made
 from tests.carriers.plivo.truth import Talk, Truth
@@ -35,6 +36,14 @@ def test_sessions_bills_and_callbacks_are_those_of_an_undisturbed_run_and_of_pli
 
     assert report.differences == []
     assert report.at_plivo["sessions at Plivo"] == report.sessions == 8
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_no_part_is_killed_so_often_that_it_is_not_started_again(seed: int) -> None:
+    kills = plan(seed, 1, 40, 6.0, short=True, carrier="plivo").kills
+    assert len(kills) == 40
+    for kill in kills:
+        assert sum(kill.at - 60 <= each.at <= kill.at and each.part == kill.part for each in kills) < MANY_DEATHS
 
 
 def masked() -> tuple[Masking, Lived, Made]:
