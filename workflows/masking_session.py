@@ -93,6 +93,7 @@ class MaskingSession(CarrierSignals):
         # Comes with the opening's result: workflows that began before this was decided are broken off, as they were.
         self._outlives_cancel = carried is not None and carried.outlives_cancel
         self._answers_seen = 0
+        self._held_up = False
         self._timers = SessionTimers()
 
     @property
@@ -125,7 +126,7 @@ class MaskingSession(CarrierSignals):
             await self._drain()
             if self._counterpart is not None:
                 # What the carrier's record adds may have to be waited for in its turn.
-                await self._counterpart.finished()
+                await self._orders_finished()
                 await self._drain()
             await self._settle()
         await self._orders.finished()
@@ -190,7 +191,7 @@ class MaskingSession(CarrierSignals):
             if done():
                 self._timers.stop()
                 return
-            await workflow.wait_condition(self._is_due)
+            await workflow.wait_condition(lambda: self._is_due() or (self.session.revision > 4 and done()))
 
     async def _advance_until_as_revision_1(self, done: Callable[[], bool]) -> None:
         while True:
@@ -218,13 +219,17 @@ class MaskingSession(CarrierSignals):
         own = own_deadline(self.session)
         first = soonest(own, again, calls_deadline(self.session, besides))
         is_long = workflow.info().is_continue_as_new_suggested()
+        self._held_up = is_long and self.session.revision > 4 and not self._is_idle()
+        continues = is_long and not self._held_up
         self._timers.own.set(own)
         self._timers.calls.set(first if first != own else None)
-        self._timers.long.set(Deadline(workflow.now() + BEFORE_CONTINUING, "go on in a new run") if is_long else None)
+        self._timers.long.set(Deadline(workflow.now() + BEFORE_CONTINUING, "go on in a new run") if continues else None)
 
     def _is_due(self) -> bool:
-        """Whether there is something to look at: time, a trigger, or an answer of the carrier."""
-        return self._timers.rang or not self._state.is_begun or self._orders.answers > self._answers_seen
+        """Whether there is something to look at: time, a trigger, an answer of the carrier, or that nothing holds a
+        new run up any more."""
+        has_answer = self._orders.answers > self._answers_seen
+        return self._timers.rang or not self._state.is_begun or has_answer or (self._held_up and self._is_idle())
 
     def _continue_if_due(self) -> None:
         """Go on in a new run once the history has grown long, at a moment when nothing is under way.
@@ -306,9 +311,17 @@ class MaskingSession(CarrierSignals):
             summary="ask for events on their way",
         )
 
+    async def _orders_finished(self) -> None:
+        """Wait for what was asked of the carrier, and serve the session meanwhile."""
+        if self.session.revision > 4:
+            if not self._orders.idle:
+                await self._advance_until(lambda: self._orders.idle)
+        else:
+            await self._orders.finished()
+
     async def _settle(self) -> None:
         # What orders still have to say comes before the bill.
-        await self._orders.finished()
+        await self._orders_finished()
         await self._courier.finished()
         while not self._state.is_begun:
             await self._state.record()

@@ -26,7 +26,8 @@ REVISION = 5
    was told before the session was known to be open made callbacks without number and price; the format of a recording
    was told without its dot.
 4: a callee's leg that never was, as its caller left before anybody was dialled, counted as one of 0 seconds, whose end
-   was told.
+   was told; a long history grew by a timer all the time while the carrier was asked for something; while a session that
+   had ended waited for the carrier's record, nothing was written down and no update was answered.
 """
 
 

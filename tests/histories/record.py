@@ -8,7 +8,9 @@ code of their day. A file is named after its scene and, from the second on, the 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import NAMESPACE_URL, uuid5
@@ -17,7 +19,7 @@ from temporalio.testing import TimeSkipper
 from temporalio.worker import Worker
 
 from masking.carriers.missed import Missed
-from masking.client import MaskingClient, NumberPoolExhausted, OutcomeUnknown
+from masking.client import MaskingClient, NumberPoolExhausted, OutcomeUnknown, SessionAlreadyExpired
 from masking.contract import QUERY_SNAPSHOT, TASK_QUEUE, UPDATE_RECORD_AGAIN, WORKFLOW_TYPE, session_workflow_id
 from masking.domain.events import AnyCarrierEvent, Hangup, RecordingCompleted, Side
 from masking.domain.resuming import resumed, start_of_resumed
@@ -263,6 +265,42 @@ async def plivo_unanswered(scene: Scene) -> None:
     await scene.wait(7200)
 
 
+async def plivo_unheard(scene: Scene) -> None:
+    """Plivo masks: the session ends while a call goes on of which nothing was told, and is asked to end once more."""
+    await scene.open(carrier="plivo")
+    scene.at_plivo.truth.talks = [Talk(10, talks=3000)]
+    scene.at_plivo.until = 60
+    with scene.environment.with_time_skipping_disabled():
+        await scene.sessions.expire(scene.uuid)
+        async with asyncio.timeout(60):
+            while "SessionFirstPartyAnswer" not in scene.remembered.names:  # noqa: ASYNC110 the names are a plain list
+                await asyncio.sleep(0.05)
+        with suppress(SessionAlreadyExpired):
+            await scene.sessions.expire(scene.uuid)
+    scene.at_plivo.until = math.inf
+    await scene.wait(7200)
+
+
+async def held_up(scene: Scene) -> None:
+    """So long that it would go on in a new run, which a carrier that does not answer holds up."""
+    scene.remembered.thinks = asyncio.Event()
+    await scene.open(session_expiry=86_400)
+    await scene.hear([event for event in unheard_call(call("silent", recorded=False)) if event.kind != "hangup"])
+    (left,) = (event for event in unheard_call(call("silent", recorded=False))[2:])
+    await scene.hear([left])
+    await scene.wait(120)
+    async with asyncio.timeout(60):
+        while not scene.remembered.orders:  # noqa: ASYNC110 the orders are a plain list
+            await asyncio.sleep(0.05)
+    for n in range(12):
+        await scene.hear(answered_call(call(f"golden-{n}", recorded=False)))
+    await asyncio.sleep(0.5)
+    scene.remembered.thinks.set()
+    for n in range(12, 15):
+        await scene.hear(answered_call(call(f"golden-{n}", recorded=False)))
+    await scene.sessions.expire(scene.uuid)
+
+
 async def refused(scene: Scene) -> None:
     """No number is free."""
     scene.remembered.number = None
@@ -337,6 +375,8 @@ SCENES: tuple[Callable[[Scene], Awaitable[None]], ...] = (
     plivo,
     plivo_quiet,
     plivo_unanswered,
+    plivo_unheard,
+    held_up,
     refused,
     cancelled,
     resumed_,

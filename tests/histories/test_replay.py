@@ -45,6 +45,8 @@ BILLED = {
     "long": 25 * 240,
     "plivo": 120 + 120 + 60 + 60,
     "plivo_unanswered": 60 + 60,
+    "plivo_unheard": 3060 + 3000,
+    "held_up": 60 + 15 * 240,
 }
 """Seconds; nothing for the others."""
 
@@ -136,4 +138,4 @@ def test_of_a_resumed_session_the_run_that_was_lost_is_recorded_too() -> None:
 
 def test_a_long_session_was_recorded_run_by_run() -> None:
     assert CONTINUED
-    assert all(file.stem.startswith("long-") for file in CONTINUED)
+    assert all(file.stem.startswith(("long-", "held_up-")) for file in CONTINUED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -26,6 +27,7 @@ class AtPlivo:
         orders: what was asked, in order.
         away: how many requests are not answered, from now on.
         refusal: what Plivo refuses everything with; empty when it does not.
+        until: the second of the session's life at which its record stands still.
     """
 
     def __init__(self, remembered: Remembered) -> None:
@@ -34,6 +36,7 @@ class AtPlivo:
         self.orders: list[str] = []
         self.away = 0
         self.refusal = ""
+        self.until = math.inf
         self.session: Session | None = None
 
     def _asked(self, what: str) -> None:
@@ -46,7 +49,7 @@ class AtPlivo:
 
     @property
     def told(self) -> ToldSession:
-        return read_session(self.truth.resource())
+        return read_session(self.truth.resource(self.until))
 
     def events(self, *talks: Talk) -> list[AnyCarrierEvent]:
         """Plivo carries these calls, and would tell so by these events."""

@@ -61,6 +61,7 @@ class Remembered:
         self.orders: list[str] = []
         self.deliveries = 0
         self.missed = Missed()
+        self.thinks: asyncio.Event | None = None
         self.held: asyncio.Event | None = None
         self.waits_to_write = asyncio.Event()
         self.held_locally: asyncio.Event | None = None
@@ -167,6 +168,8 @@ class Remembered:
     @activity.defn
     async def ask_missed(self, command: AskMissed) -> Missed:
         self.orders.append(f"ask {', '.join(call.call_uuid for call in command.calls)}")
+        if self.thinks is not None:
+            await self.thinks.wait()
         return self.missed
 
     def activities(self) -> list[Callable[..., Any]]:

@@ -30,7 +30,7 @@ from masking.lookup import STATUS
 from masking.privacy.keyring import Keyring
 from masking.temporal import masking_plugin
 from masking.workflow_runner import workflow_runner
-from tests.domain.conversation import answered_call, call, moved_to
+from tests.domain.conversation import answered_call, call, moved_to, unheard_call
 from tests.servers import temporal_server
 from tests.workflow.conftest import Remembered
 from tests.workflow.ends_with_a_query import EndsWithAQuery
@@ -200,6 +200,31 @@ async def test_a_session_that_is_told_something_all_the_time_goes_on_in_new_runs
     assert sorted(sequences) == [*range(1, 60 * 6 + 2)]
     # The server lets no run end while a signal waits that the workflow has not seen, so some tries come to nothing.
     assert await long.longest_run() < SUGGESTED_AFTER * 2.5 < sum(len(each.events) for each in await long.histories())
+
+
+async def test_a_history_does_not_grow_while_an_order_keeps_it_from_a_new_run(
+    long: Long, remembered: Remembered
+) -> None:
+    """A carrier that is away is asked for an hour."""
+    remembered.thinks = asyncio.Event()
+    await long.start()
+    await long.tell_all(calls(3))
+    long_ago = moved_to(unheard_call(call("silent", recorded=False)), long.created_at - timedelta(hours=1))
+    for event in (long_ago[0], long_ago[2]):
+        await long.handle.signal(event.kind, event)
+    async with asyncio.timeout(60):
+        while not remembered.orders:  # noqa: ASYNC110 the orders are a plain list
+            await asyncio.sleep(0.05)
+    await long.tell_all([answered_call(call(f"call-{n}"), begins=n * 100) for n in range(10, 40)], at_once=4)
+    before = await long.longest_run()
+    assert before > SUGGESTED_AFTER
+    await asyncio.sleep(3)
+    grown = await long.longest_run() - before
+    remembered.thinks.set()
+    await long.continued()
+    await long.sessions.expire(long.asked.session_uuid)
+    assert (await long.sessions.final_bill(long.asked.session_uuid)).calls.call_count == 2 * 33 + 1
+    assert grown < 20
 
 
 async def test_updates_and_signals_that_come_while_it_continues_are_carried_over(

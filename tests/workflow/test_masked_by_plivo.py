@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from decimal import Decimal
@@ -12,12 +13,13 @@ from temporalio.client import Client
 from temporalio.testing import TimeSkipper
 from temporalio.worker import Worker
 
-from masking.client import MaskingClient, NumberPoolExhausted, OutcomeUnknown, SessionRefused
-from masking.contract import POOL_EXHAUSTED
+from masking.client import MaskingClient, NumberPoolExhausted, OutcomeUnknown, SessionAlreadyExpired, SessionRefused
+from masking.contract import POOL_EXHAUSTED, UPDATE_RECORD_AGAIN
 from masking.domain.bill.charges import Bill
 from masking.domain.events import NO_CALL, AnyCarrierEvent, SessionEnded
 from masking.domain.resuming import lacking
 from masking.domain.session import Phase, Status
+from masking.domain.snapshot import SessionSnapshot
 from masking.domain.terms import Change, SessionRequest
 from masking.privacy.keyring import Keyring
 from tests.carriers.plivo.truth import PLIVO_UUID, Talk
@@ -111,6 +113,37 @@ async def test_it_opens_serves_and_is_settled_by_plivos_record(
     assert [call.caller.leg_uuid for call in session.conversations] == ["leg-1-a", "leg-2-a"]
     assert any("no callback told" in remark for remark in session.remarks)
     assert remembered.orders == []
+
+
+async def test_one_that_has_ended_is_served_while_a_call_goes_on_of_which_nothing_was_told(
+    environment: TimeSkipper,
+    client: Client,
+    sessions: MaskingClient,
+    remembered: Remembered,
+    at_plivo: AtPlivo,
+    asked: SessionRequest,
+    keyring: Keyring,
+) -> None:
+    (talk,) = at_plivo.truth.talks = [Talk(10, talks=3000)]
+    at_plivo.until = 60
+    with environment.with_time_skipping_disabled():
+        await sessions.expire(asked.session_uuid)
+        async with asyncio.timeout(60):
+            while "SessionFirstPartyAnswer" not in remembered.names:  # noqa: ASYNC110 the names are a plain list
+                await asyncio.sleep(0.05)
+        with pytest.raises(SessionAlreadyExpired):
+            await sessions.expire(asked.session_uuid)
+        again = await handle_of(client, asked).execute_update(UPDATE_RECORD_AGAIN, result_type=SessionSnapshot)
+        assert again.interaction_count == 1
+
+    at_plivo.until = math.inf
+    final = await settled(environment, asked)
+    assert (final.calls.call_count, final.calls.amount) == (2, talk.amount)
+    assert remembered.names == [
+        "SessionTimeout", "SessionFirstPartyAnswer", "SessionFirstPartyHangup", "SessionSecondPartyHangup",
+        "SessionPartiesHangup",
+    ]  # fmt: skip
+    await replayed(environment.client, asked, keyring)
 
 
 async def test_what_is_changed_or_ended_counts_once_plivo_has_taken_it_on(
