@@ -9,7 +9,7 @@ from enum import StrEnum
 from pydantic import Field
 
 from masking.domain.bill.money import ZERO, Rate
-from masking.domain.counterpart.told import Counterpart
+from masking.domain.counterpart.told import RULES, Counterpart
 from masking.domain.events import AnyCarrierEvent, Declined, Hangup, PinStatus
 from masking.domain.interaction import Interaction
 from masking.domain.model import Model
@@ -157,10 +157,12 @@ class Session(Model):
 
 def check_known_rules(session: Session) -> None:
     """Raise `NewerRules` where a newer worker opened the session: this one would do other things than that began."""
-    if session.revision > REVISION:
-        raise NewerRules(
-            f"the session follows revision {session.revision}, and this worker knows {REVISION}: a newer one goes on"
-        )
+    for what, theirs, ours in (
+        ("revision", session.revision, REVISION),
+        ("rules for its counterpart", session.counterpart.rules if session.counterpart is not None else 0, RULES),
+    ):
+        if theirs > ours:
+            raise NewerRules(f"the session follows {what} {theirs}, and this worker knows {ours}: a newer one goes on")
 
 
 def by_the_rules_of(session: Session, event: AnyCarrierEvent) -> AnyCarrierEvent:

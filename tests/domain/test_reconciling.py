@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -12,10 +13,11 @@ from masking.carriers.plivo.session_resource import read_session
 from masking.domain.bill.charges import bill, interaction_charge
 from masking.domain.bill.corrections import corrected
 from masking.domain.counterpart.following import opened_at_carrier
+from masking.domain.counterpart.placing import moment_of
 from masking.domain.counterpart.reconciling import reconciled
-from masking.domain.counterpart.told import ToldSession
+from masking.domain.counterpart.told import RULES, ToldSession
 from masking.domain.deadlines import waiting_for
-from masking.domain.events import AnyCarrierEvent, Side
+from masking.domain.events import AnyCarrierEvent, Hangup, LegName, Side
 from masking.domain.hearing import heard
 from masking.domain.lifecycle import requested
 from masking.domain.session import REVISION, Session
@@ -51,10 +53,10 @@ def truths(draw: st.DrawFn) -> Truth:
     return Truth(talks)
 
 
-def opened_session() -> Session:
+def opened_session(rules: int = RULES) -> Session:
     asked = request().model_copy(update={"carrier": "plivo"})
     told = read_session({**Truth([], expired=False).resource(), "virtual_number": VIRTUAL})
-    return opened_at_carrier(requested(asked, START), told, REVISION).session
+    return opened_at_carrier(requested(asked, START), told, REVISION, rules=rules).session
 
 
 def told_by(truth: Truth) -> list[AnyCarrierEvent]:
@@ -123,6 +125,25 @@ def test_all_callbacks_once_and_in_order_leave_nothing_to_put_right(truth: Truth
     after = reconciled(session, record_of(truth)).session
     assert bill(after).calls == before
     assert after.remarks == ()
+
+
+@pytest.mark.parametrize(("rules", "billed"), [(RULES, ["120"]), (2, ["60"])])
+def test_a_call_is_not_told_with_the_end_of_the_one_before_of_which_nothing_else_was_heard(
+    rules: int, billed: list[str]
+) -> None:
+    """The gateway was away for the rest of that one. By the older rules the two were one call."""
+    truth = Truth([Talk(10, talks=0), Talk(40, talks=30, pins=("AuthorizedCaller",))])
+    first = [event for event in told_by(truth) if moment_of(event) < at(40)]
+    ended = [event for event in first if isinstance(event, Hangup) and event.leg is LegName.CALLEE]
+    second = [event for event in told_by(truth) if event not in first]
+    # Both ends are of the same second, and the caller's comes first.
+    second.sort(key=lambda event: isinstance(event, Hangup) and event.leg is LegName.CALLEE)
+    session, told = opened_session(rules), []
+    for event in (*ended, *second):
+        session, callbacks = heard(session, event)
+        told += [each.params["BilledDuration"] for each in callbacks if each.name == "SessionPartiesHangup"]
+    assert told == billed
+    assert bill(reconciled(session, record_of(truth)).session).calls.billed_duration == 60 + 120
 
 
 def test_what_no_callback_told_the_customer_hears_at_the_end() -> None:

@@ -147,6 +147,9 @@ def _over_before(interaction: Interaction, event: AnyCarrierEvent, rules: int) -
     if isinstance(event, RecordingInitiated | RecordingCompleted | RecordingFailed):
         return False
     caller, callee = interaction.caller.hangup, interaction.callee.hangup
+    if rules > 2 and isinstance(event, Answer | Ring | PinStatus) and callee is not None and not callee.guessed:
+        # Nobody answers, or is called, once the callee has left.
+        return callee.happened_at < moment_of(event)
     if caller is None:
         return False
     if callee is not None:

@@ -12,11 +12,12 @@ from masking.domain.bill.money import ZERO, CallRates
 from masking.domain.events import Side
 from masking.domain.model import Model
 
-RULES = 2
+RULES = 3
 """The rules of today by which a session follows its counterpart. It keeps to those under which it was opened.
 
 1: what was told after the caller had left could belong to its conversation, as long as nobody had told of the end of
    the other leg, also where there was none; and a first party that the carrier called counted as having answered.
+2: an answer could belong to a conversation whose callee had left before, as long as nobody had told of the caller.
 """
 
 
