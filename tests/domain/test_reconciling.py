@@ -127,6 +127,21 @@ def test_all_callbacks_once_and_in_order_leave_nothing_to_put_right(truth: Truth
     assert after.remarks == ()
 
 
+@pytest.mark.parametrize("kind", ["ring", "answer", "hangup"])
+def test_a_call_does_not_begin_in_one_that_had_been_further(kind: str) -> None:
+    """Nothing else of the first call was heard. All of the second one is told as its own."""
+    truth = Truth([Talk(10), Talk(400, pins=("AuthorizedCaller",))])
+    first = [event for event in told_by(truth) if moment_of(event) < at(400)]
+    (known,) = (each for each in first if each.kind == kind and getattr(each, "leg", "callee") == "callee")
+    session = opened_session()
+    for event in (known, *(event for event in told_by(truth) if event not in first)):
+        session = heard(session, event).session
+    _, second = session.conversations
+    assert interaction_charge(session, second).amount == truth.talks[1].amount
+    assert second.first_seen_at == at(400)
+    assert len(second.pins) == 1
+
+
 @pytest.mark.parametrize(("rules", "billed"), [(RULES, ["120"]), (2, ["60"])])
 def test_a_call_is_not_told_with_the_end_of_the_one_before_of_which_nothing_else_was_heard(
     rules: int, billed: list[str]

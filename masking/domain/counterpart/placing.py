@@ -9,7 +9,7 @@ carrier's own record puts right at the end (`reconciling.py`).
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from masking.domain.events import (
     OVERDUE,
@@ -25,6 +25,9 @@ from masking.domain.events import (
 )
 from masking.domain.interaction import Interaction
 from masking.domain.session import Session
+
+CLOCKS_DIFFER = timedelta(seconds=1)
+"""How far the carrier's servers may be from each other."""
 
 
 def placed(session: Session, event: AnyCarrierEvent) -> AnyCarrierEvent | None:
@@ -146,10 +149,9 @@ def _over_before(interaction: Interaction, event: AnyCarrierEvent, rules: int) -
     """
     if isinstance(event, RecordingInitiated | RecordingCompleted | RecordingFailed):
         return False
+    if rules > 2 and _comes_before_what_was(event, interaction):
+        return True
     caller, callee = interaction.caller.hangup, interaction.callee.hangup
-    if rules > 2 and isinstance(event, Answer | Ring | PinStatus) and callee is not None and not callee.guessed:
-        # Nobody answers, or is called, once the callee has left.
-        return callee.happened_at < moment_of(event)
     if caller is None:
         return False
     if callee is not None:
@@ -157,3 +159,29 @@ def _over_before(interaction: Interaction, event: AnyCarrierEvent, rules: int) -
     # With the caller everything ends but the other leg, where there is one.
     ends_alone = not (interaction.call.dialled and isinstance(event, Hangup))
     return rules > 1 and ends_alone and caller.happened_at < moment_of(event)
+
+
+def _comes_before_what_was(event: AnyCarrierEvent, interaction: Interaction) -> bool:
+    """Whether it belongs to an earlier step of a conversation than something that had happened by then."""
+    step, latest = _step(event), moment_of(event) - CLOCKS_DIFFER
+    if step is None:
+        return False
+    known = ((_step(fact), fact) for fact in facts_of(interaction) if not fact.event_id.endswith(OVERDUE))
+    return any(later is not None and later > step and moment_of(fact) < latest for later, fact in known)
+
+
+def _step(event: AnyCarrierEvent) -> int | None:
+    """The place of a fact in the course of a conversation; None for what has none."""
+    match event:
+        case Answer(leg=LegName.CALLER):
+            return 0
+        case PinStatus():
+            return 1
+        case Ring():
+            return 2
+        case Answer():
+            return 3
+        case Hangup(leg=LegName.CALLEE):
+            return 4
+        case _:
+            return None

@@ -17,7 +17,7 @@ RULES = 3
 
 1: what was told after the caller had left could belong to its conversation, as long as nobody had told of the end of
    the other leg, also where there was none; and a first party that the carrier called counted as having answered.
-2: an answer could belong to a conversation whose callee had left before, as long as nobody had told of the caller.
+2: what begins a call could belong to a conversation that had been further by then, as long as that lacked it.
 """
 
 
