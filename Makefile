@@ -26,8 +26,7 @@ test: $(READY)  ## check the code and, at the same time, run all tests but the s
 	@$(MAKE) --no-print-directory -j 2 check tests
 
 # What takes long: whole systems, used, killed, failing over; thousands of calls; long histories; what a session costs.
-SLOW := tests/systems tests/benchmarks tests/workflow/test_long_sessions.py tests/processes/test_killed_plivo.py \
-  $(addprefix tests/integration/test_,\
+SLOW := tests/systems tests/benchmarks tests/workflow/test_long_sessions.py $(addprefix tests/integration/test_,\
   chaos.py every_carrier.py failover.py plivo_faults.py set_back.py terms_at_plivo.py)
 SIDE_BY_SIDE := --dist loadfile --no-loadscope-reorder
 
