@@ -191,6 +191,10 @@ async def test_events_wait_in_the_inbox_while_the_workflow_cannot_be_reached(sys
 
 async def signals_of(system: System, session_uuid: str) -> list[str]:
     handle = system.client.get_workflow_handle(session_workflow_id(session_uuid))
+    async with asyncio.timeout(60):
+        # What comes during a workflow task stands in the history only once that is done.
+        while (await handle.describe()).raw_description.HasField("pending_workflow_task"):  # noqa: ASYNC110 nobody tells
+            await asyncio.sleep(0.05)
     events = [event async for event in handle.fetch_history_events()]
     signals = (event.workflow_execution_signaled_event_attributes for event in events)
     return [signal.signal_name for signal in signals if signal.signal_name]
