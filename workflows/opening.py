@@ -10,7 +10,7 @@ with workflow.unsafe.imports_passed_through():
     from masking.domain.agreement import Left
     from masking.domain.counterpart.following import opened_at_carrier
     from masking.domain.lifecycle import Step, opened, refused
-    from masking.domain.session import Session
+    from masking.domain.session import Session, check_known_rules
     from masking.domain.start import SessionStart
 
 from workflows.counterpart import CounterpartOrders
@@ -66,11 +66,16 @@ class Opening:
         return self._state.session
 
     def _take(self, result: Opened | OpenedAtCarrier, decided: Step | None) -> bool:
-        """Put into effect what came of it: a refusal, where that decided nothing else."""
+        """Put into effect what came of it: a refusal, where that decided nothing else.
+
+        Raises:
+            NewerRules: a newer worker opened it; Temporal tries the task again, until one of those has it.
+        """
         if decided is None:
             self._state.take(refused(self._state.session, result.refusal))
             tell_lists(self._state.session, "refused")
         else:
+            check_known_rules(decided.session)
             heard_meanwhile = not self._state.is_written
             self._state.take(decided)
             if not heard_meanwhile:

@@ -92,12 +92,7 @@ class RecordedState:
         return self._unwritten()[0]
 
     def take(self, step: Step) -> None:
-        """Put a decided step into effect.
-
-        Raises:
-            NewerRules: a newer worker opened it; Temporal tries the task again, until one of those has it.
-        """
-        check_known_rules(step.session)
+        """Put a decided step into effect."""
         self.session = step.session
         self._unqueued += step.callbacks
 

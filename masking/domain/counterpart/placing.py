@@ -138,7 +138,11 @@ def _is_same(event: AnyCarrierEvent, fact: AnyCarrierEvent) -> bool:
 
 def _fills(fact: AnyCarrierEvent, slot: object) -> bool:
     """Whether it is known; what was only taken for granted gives way to what is told."""
-    return slot_of(fact) == slot and not fact.event_id.endswith(OVERDUE)
+    return slot_of(fact) == slot and _was_told(fact)
+
+
+def _was_told(fact: AnyCarrierEvent) -> bool:
+    return not fact.event_id.endswith(OVERDUE)
 
 
 def _over_before(interaction: Interaction, event: AnyCarrierEvent, rules: int) -> bool:
@@ -166,7 +170,7 @@ def _comes_before_what_was(event: AnyCarrierEvent, interaction: Interaction) -> 
     step, latest = _step(event), moment_of(event) - CLOCKS_DIFFER
     if step is None:
         return False
-    known = ((_step(fact), fact) for fact in facts_of(interaction) if not fact.event_id.endswith(OVERDUE))
+    known = ((_step(fact), fact) for fact in facts_of(interaction) if _was_told(fact))
     return any(later is not None and later > step and moment_of(fact) < latest for later, fact in known)
 
 
