@@ -12,14 +12,13 @@ from masking.domain.callbacks import Kind
 from masking.errors import MaskingError
 from masking.operate.arguments import OfSession, session_id
 from masking.operate.console import in_transaction, on_system
-from masking.operate.known import session_must_be_known
+from masking.operate.known import of_known_session, session_must_be_known
 from masking.operate.looking import operator_looks
 from masking.operate.progress import progress
 from masking.operate.system import OperatedSystem
 from masking.storage.batches import in_batches
 from masking.storage.callback_endpoints import FailingEndpoint, failing
 from masking.storage.callback_records import CallbackRecord, Chosen, Shown, find, replay_some, show
-from masking.storage.database import Connection
 
 app = typer.Typer(name="callbacks", no_args_is_help=True, add_completion=False)
 
@@ -47,15 +46,8 @@ def list_(
     """List callbacks, oldest first: how often each was tried, and what came of it. Never what they say."""
     chosen = Chosen(session_uuid=session, kind=kind, state=None if state == "all" else state)
 
-    async def look(connection: Connection) -> list[CallbackRecord]:
-        found = await find(connection, chosen, limit + 1)
-        if not found:
-            await session_must_be_known(connection, session)
-        return found
-
-    say_some(
-        "callbacks", in_transaction(look), _line, "of any state" if state == "all" else state, limit, as_json=as_json
-    )
+    found = in_transaction(of_known_session(lambda connection: find(connection, chosen, limit + 1), session))
+    say_some("callbacks", found, _line, "of any state" if state == "all" else state, limit, as_json=as_json)
 
 
 @app.command(name="show")

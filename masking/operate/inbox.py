@@ -11,12 +11,11 @@ import typer
 from masking.command_line import AsJson, plain, say, say_some
 from masking.operate.arguments import OfSession, Session
 from masking.operate.console import in_transaction, on_system
-from masking.operate.known import session_must_be_known
+from masking.operate.known import of_known_session
 from masking.operate.progress import progress
 from masking.operate.system import OperatedSystem
 from masking.storage.batches import in_batches
-from masking.storage.corrections import Correction, corrections_of
-from masking.storage.database import Connection
+from masking.storage.corrections import corrections_of
 from masking.storage.inbox import Standing, retry_some, standing
 
 app = typer.Typer(name="inbox", no_args_is_help=True, add_completion=False)
@@ -34,13 +33,10 @@ def list_(
 ) -> None:
     """List events, oldest first: which session, which signal, since when. Never what they say."""
 
-    async def find(connection: Connection) -> list[Standing]:
-        found = await standing(connection, state, limit + 1, session)
-        if not found:
-            await session_must_be_known(connection, session)
-        return found
-
-    say_some("events", in_transaction(find), _line, state, limit, as_json=as_json)
+    found = in_transaction(
+        of_known_session(lambda connection: standing(connection, state, limit + 1, session), session)
+    )
+    say_some("events", found, _line, state, limit, as_json=as_json)
 
 
 def _line(event: Standing) -> str:
@@ -64,13 +60,7 @@ def retry_(as_json: AsJson = False) -> None:
 def corrections(session: Session, as_json: AsJson = False) -> None:
     """Tell what late events added to a session's bill after it was closed. The bill itself never changes."""
 
-    async def find(connection: Connection) -> list[Correction]:
-        found = await corrections_of(connection, session)
-        if not found:
-            await session_must_be_known(connection, session)
-        return found
-
-    found = in_transaction(find)
+    found = in_transaction(of_known_session(lambda connection: corrections_of(connection, session), session))
     if as_json:
         told = [plain(each) | {"amount": format(each.amount, "f")} for each in found]
         typer.echo(json.dumps({"corrections": told}))

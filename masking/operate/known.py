@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
 
 from masking.errors import MaskingError
 from masking.storage.accounts import must_exist
 from masking.storage.database import Connection
 from masking.storage.resuming import standing
 
+RowT = TypeVar("RowT")
+
 
 async def session_must_be_known(connection: Connection, session_uuid: str | None) -> None:
     """Raise `MaskingError` where a session is named that does not exist."""
     if session_uuid is not None and await standing(connection, session_uuid) == "unknown":
         raise MaskingError("there is no session with this id")
+
+
+def of_known_session(
+    read: Callable[[Connection], Awaitable[list[RowT]]], session_uuid: str | None
+) -> Callable[[Connection], Awaitable[list[RowT]]]:
+    """Reads the same. Where that finds nothing, it raises `MaskingError` if a session is named that does not exist."""
+
+    async def read_or_refuse(connection: Connection) -> list[RowT]:
+        found = await read(connection)
+        if not found:
+            await session_must_be_known(connection, session_uuid)
+        return found
+
+    return read_or_refuse
 
 
 async def unknown_among(connection: Connection, session_uuids: Sequence[str]) -> list[str]:

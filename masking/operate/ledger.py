@@ -23,11 +23,10 @@ from masking.operate.arguments import Session, auth_id
 from masking.operate.call_records import read_call_records
 from masking.operate.columns import Columns
 from masking.operate.console import in_transaction, on_system
-from masking.operate.known import account_must_be_known, session_must_be_known
+from masking.operate.known import account_must_be_known, of_known_session
 from masking.operate.progress import Done, progress
 from masking.operate.system import OperatedSystem
 from masking.storage.accounts import AUTH_ID
-from masking.storage.database import Connection
 from masking.storage.ledger import (
     Period,
     PostedEntry,
@@ -59,13 +58,7 @@ def show(session: Session, as_json: AsJson = False) -> None:
     There are none before the session is settled, and none of amounts that are 0.
     """
 
-    async def find(connection: Connection) -> list[PostedEntry]:
-        found = await ledger_of(connection, session)
-        if not found:
-            await session_must_be_known(connection, session)
-        return found
-
-    entries = in_transaction(find)
+    entries = in_transaction(of_known_session(lambda connection: ledger_of(connection, session), session))
     sums = sums_by_currency(entries)
     if as_json:
         told = {currency: _sums_for_machines(each) for currency, each in sums.items()}

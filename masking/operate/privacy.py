@@ -16,7 +16,7 @@ from masking.errors import MaskingError
 from masking.log_format import redacted
 from masking.operate.arguments import OfSession, Session, Sessions, moment
 from masking.operate.console import in_transaction, on_system
-from masking.operate.known import session_must_be_known
+from masking.operate.known import of_known_session
 from masking.operate.many import confirm
 from masking.operate.progress import progress
 from masking.operate.system import OperatedSystem
@@ -169,13 +169,12 @@ def looks_(
 ) -> None:
     """List who looked at what is otherwise hidden, newest first: decoded payloads, numbers, answers to callbacks."""
 
-    async def find_looks(connection: Connection) -> list[Look]:
-        found = await looks(connection, session_uuid=session, since=since, limit=limit + 1)
-        if not found:
-            await session_must_be_known(connection, session)
-        return found
-
-    say_some("looks", in_transaction(find_looks), _look_line, "looks", limit, as_json=as_json)
+    found = in_transaction(
+        of_known_session(
+            lambda connection: looks(connection, session_uuid=session, since=since, limit=limit + 1), session
+        )
+    )
+    say_some("looks", found, _look_line, "looks", limit, as_json=as_json)
 
 
 @app.command()
